@@ -1,0 +1,1 @@
+"""Judges what the services recorded, then acts on the verdict."""

@@ -1,0 +1,1 @@
+"""The online path: decides and records. It knows nothing of monitoring."""

@@ -1,0 +1,1 @@
+"""The words of the domain. Imports the standard library and msgspec, nothing else."""

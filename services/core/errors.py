@@ -1,0 +1,99 @@
+"""One exception tree. Each class carries its machine-readable `code` and whether trying again can help."""
+
+from typing import ClassVar
+
+
+class BellwetherError(Exception):
+    """Base of every error that Bellwether raises on purpose.
+
+    The message names the thing, what was found, what was expected and the remedy.
+    HTTP status codes live in the entry point alone.
+    """
+
+    code: ClassVar[str] = "internal"
+    retriable: ClassVar[bool] = False
+
+
+class SettingsError(BellwetherError):
+    code = "settings"
+
+
+class SpecError(BellwetherError):
+    code = "spec"
+
+
+class UnknownModel(BellwetherError):
+    code = "unknown_model"
+
+
+class UnknownVersion(BellwetherError):
+    code = "unknown_version"
+
+
+class Fault(BellwetherError):
+    """One bad field of a request."""
+
+    code = "invalid_field"
+
+    def __init__(self, field: str, problem: str) -> None:
+        super().__init__(f"{field}: {problem}")
+        self.field = field
+        self.problem = problem
+
+
+class InvalidRequest(BellwetherError):
+    """A request refused for every fault it has, all named at once."""
+
+    code = "invalid_request"
+
+    def __init__(self, faults: tuple[Fault, ...]) -> None:
+        super().__init__("; ".join(str(fault) for fault in faults))
+        self.faults = faults
+
+
+class MalformedEvent(BellwetherError):
+    """An event that cannot become rows. It goes to the dead letters under `reason`."""
+
+    code = "malformed_event"
+
+    def __init__(self, reason: str, detail: str) -> None:
+        super().__init__(f"{reason}: {detail}")
+        self.reason = reason
+        self.detail = detail
+
+
+class EventLogUnavailable(BellwetherError):
+    """The event could not be made durable, so the answer must not leave."""
+
+    code = "event_log_unavailable"
+    retriable = True
+
+
+class FeatureSourceDown(BellwetherError):
+    code = "feature_source_down"
+    retriable = True
+
+
+class StoreUnavailable(BellwetherError):
+    code = "store_unavailable"
+    retriable = True
+
+
+class CorruptArtifact(BellwetherError):
+    """A model version whose files, hashes or canary scores are not what its manifest says."""
+
+    code = "corrupt_artifact"
+
+
+class MappingError(BellwetherError):
+    """A CSV or its mapping does not fit the model."""
+
+    code = "mapping"
+
+
+class AlreadyRunning(BellwetherError):
+    code = "already_running"
+
+
+class PortTaken(BellwetherError):
+    code = "port_taken"

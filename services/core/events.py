@@ -1,0 +1,94 @@
+"""CloudEvents 1.0 envelopes of the two facts that Bellwether records."""
+
+import uuid
+from datetime import datetime
+from typing import Final
+
+import msgspec
+
+from services.core.errors import MalformedEvent
+from services.core.outcomes import OutcomeObserved
+from services.core.predictions import PredictionMade
+
+PREDICTIONS_TOPIC: Final = "bellwether.predictions"
+OUTCOMES_TOPIC: Final = "bellwether.outcomes"
+DEAD_LETTERS_TOPIC: Final = "bellwether.dead-letters"
+PREDICTION_MADE: Final = "bellwether.prediction.made.v1"
+OUTCOME_OBSERVED: Final = "bellwether.outcome.observed.v1"
+
+# Ids that must come out the same for the same content are named inside this namespace.
+NAMESPACE: Final = uuid.UUID("6f1c2f0e-7c55-5d0a-9b0a-3f4f5e1f7a10")
+
+_encode = msgspec.json.Encoder().encode
+_decoders: dict[str, msgspec.json.Decoder[PredictionMade] | msgspec.json.Decoder[OutcomeObserved]] = {
+    PREDICTION_MADE: msgspec.json.Decoder(PredictionMade),
+    OUTCOME_OBSERVED: msgspec.json.Decoder(OutcomeObserved),
+}
+
+
+class Event(msgspec.Struct, frozen=True, kw_only=True):
+    """One envelope. `key` is the prediction id; `data` is the JSON of the fact.
+
+    The prediction's event id is its prediction id; an outcome's id is named by its content, so that the same
+    outcome sent twice is one event.
+    """
+
+    id: str
+    type: str
+    source: str
+    topic: str
+    key: str
+    time: datetime
+    data: bytes
+
+
+class LoggedEvent(msgspec.Struct, frozen=True):
+    """An event and its position in the log; positions rise strictly, in the order of commits."""
+
+    position: int
+    event: Event
+
+
+def prediction_event(made: PredictionMade) -> Event:
+    return Event(
+        id=made.prediction_id,
+        type=PREDICTION_MADE,
+        source=f"/bellwether/models/{made.model}",
+        topic=PREDICTIONS_TOPIC,
+        key=made.prediction_id,
+        time=made.made_at,
+        data=_encode(made),
+    )
+
+
+def outcome_event(outcome: OutcomeObserved) -> Event:
+    content = f"{outcome.prediction_id}\x1f{outcome.value}\x1f{outcome.observed_at.isoformat()}"
+    return Event(
+        id=str(uuid.uuid5(NAMESPACE, content)),
+        type=OUTCOME_OBSERVED,
+        source=f"/bellwether/models/{outcome.model}",
+        topic=OUTCOMES_TOPIC,
+        key=outcome.prediction_id,
+        time=outcome.observed_at,
+        data=_encode(outcome),
+    )
+
+
+def requested_prediction_id(model: str, request_id: str) -> str:
+    """The prediction id that a caller's own request id always leads to."""
+    return str(uuid.uuid5(NAMESPACE, f"{model}\x1f{request_id}"))
+
+
+def fact_of(event: Event) -> PredictionMade | OutcomeObserved:
+    """Decode an event's data.
+
+    Raises:
+        MalformedEvent: reason `unknown_type` or `undecodable`.
+    """
+    decoder = _decoders.get(event.type)
+    if decoder is None:
+        raise MalformedEvent("unknown_type", f"found {event.type!r}, expected one of {', '.join(_decoders)}")
+    try:
+        return decoder.decode(event.data)
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise MalformedEvent("undecodable", f"{event.type} {event.id}: {error}") from error

@@ -1,0 +1,17 @@
+"""What turned out to be true."""
+
+from datetime import datetime
+
+import msgspec
+
+
+class OutcomeObserved(msgspec.Struct, frozen=True, kw_only=True):
+    """The truth about one prediction: data of `bellwether.outcome.observed.v1`.
+
+    `value` is one of the task's two classes. `observed_at` orders corrections: the latest wins.
+    """
+
+    prediction_id: str
+    model: str
+    value: str
+    observed_at: datetime

@@ -1,0 +1,240 @@
+"""What the rooms need from the outside.
+
+`EventLog`, `RecordStore` and `OnlineFeatures` have several adapters each, and a contract suite in tests/contract/.
+`ModelStore` and `Fleet` have one; they stand here so that monitoring needs nothing of the services but this package.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from concurrent.futures import Future
+from datetime import datetime
+from pathlib import Path
+from typing import Any, Protocol
+
+import msgspec
+
+from services.core.artifacts import Manifest, WorkerReport
+from services.core.events import Event, LoggedEvent
+from services.core.features import Reading, Readings
+from services.core.records import (
+    AliasChange,
+    Batch,
+    DeadLetter,
+    EvaluationResult,
+    Job,
+    JobState,
+    Judged,
+    ResultKind,
+    Stored,
+    VersionRecord,
+)
+
+
+class Appended(msgspec.Struct, frozen=True):
+    """What an append did. `existing` is the event that already had this id (nothing was written), or None."""
+
+    position: int
+    existing: Event | None = None
+
+
+class EventLog(Protocol):
+    """The durable outbox, shared by every worker of a machine.
+
+    Ordering: positions rise in the order of commits; a reader never sees position n after it has seen a larger one.
+    Durability: an append's future resolves after the event would survive kill -9 and loss of power.
+    Threads: every method may be called from any thread.
+    """
+
+    def append(self, event: Event) -> Future[Appended]:
+        """Add the event unless its id is already there. The future raises `EventLogUnavailable`."""
+        ...
+
+    def find(self, event_id: str) -> Event | None: ...
+
+    def read(self, *, after: int, limit: int) -> list[LoggedEvent]:
+        """Events with positions above `after`, oldest first; an empty list means that there are none yet."""
+        ...
+
+    def end(self) -> int:
+        """The newest position, 0 for an empty log."""
+        ...
+
+    def close(self) -> None:
+        """Make every accepted append durable, then release the log."""
+        ...
+
+
+class OnlineFeatures(Protocol):
+    """Values with their own timestamps, one set per model and entity.
+
+    Writing an older value over a newer one is ignored: the latest `observed_at` wins.
+    """
+
+    async def read(self, model: str, entity_id: str, names: Sequence[str]) -> Readings:
+        """One look-up for all names; absent features are absent from the answer. Raises `FeatureSourceDown`."""
+        ...
+
+    async def write(self, model: str, entity_id: str, readings: Mapping[str, Reading]) -> None:
+        """Raises `FeatureSourceDown`."""
+        ...
+
+    def close(self) -> None: ...
+
+
+class Records(Protocol):
+    """Predictions and outcomes, and how far each consumer has read. All times are aware UTC."""
+
+    def commit(self, batch: Batch, *, consumer: str, position: int) -> Stored:
+        """Add the batch's rows and move the consumer's position, in one transaction.
+
+        Rows whose event id is already stored are counted as duplicates and left as they are.
+        """
+        ...
+
+    def position(self, consumer: str) -> int: ...
+
+    def judged(
+        self,
+        model: str,
+        *,
+        made_from: datetime,
+        made_until: datetime,
+        version: str | None = None,
+        limit: int | None = None,
+    ) -> list[Judged]:
+        """Predictions made in [made_from, made_until), oldest first, each with its latest outcome.
+
+        With `limit`, an evenly spread sample of at most so many.
+        """
+        ...
+
+    def first_made_at(self, model: str) -> datetime | None: ...
+
+    def stored_event_ids(self, ids: Sequence[str]) -> set[str]:
+        """Which of these event ids are in the store as predictions or outcomes."""
+        ...
+
+    def dead_event_ids(self, ids: Sequence[str]) -> set[str]: ...
+
+    def dead_letters(self, *, limit: int) -> list[DeadLetter]: ...
+
+    def counts(self, model: str | None = None) -> RecordCounts: ...
+
+
+class RecordCounts(msgspec.Struct, frozen=True, kw_only=True):
+    """Totals over all time. `orphan_outcomes` are outcomes whose prediction has not arrived."""
+
+    predictions: int
+    predictions_by: dict[str, int]
+    """By `served_by`."""
+    outcomes: int
+    corrections: int
+    orphan_outcomes: int
+    dead_letters: int
+    duplicated_rows: int
+    """Event ids that stand in the store more than once; anything but 0 is a defect."""
+
+
+class Results(Protocol):
+    def save_results(self, results: Iterable[EvaluationResult]) -> None: ...
+
+    def results(self, model: str, kind: ResultKind, *, limit: int) -> list[EvaluationResult]:
+        """The newest `limit` results by window end, oldest first."""
+        ...
+
+
+class Jobs(Protocol):
+    def open_job(
+        self, *, model: str, trigger: str, dedupe_key: str, since: datetime, opened_at: datetime, note: str
+    ) -> Job | None:
+        """Open a waiting job, or return None when the model already has an open one."""
+        ...
+
+    def update_job(
+        self,
+        job_id: int,
+        *,
+        state: JobState,
+        note: str,
+        evidence: dict[str, Any] | None = None,
+        closed_at: datetime | None = None,
+    ) -> Job: ...
+
+    def jobs(self, model: str, *, limit: int) -> list[Job]:
+        """Newest first."""
+        ...
+
+
+class Versions(Protocol):
+    def add_version(self, version: VersionRecord) -> None: ...
+
+    def versions(self, model: str) -> list[VersionRecord]:
+        """Oldest first."""
+        ...
+
+    def move_alias(self, change: AliasChange) -> None:
+        """Record the change and make it the alias's value, in one transaction."""
+        ...
+
+    def aliases(self, model: str) -> dict[str, str]:
+        """alias → version."""
+        ...
+
+    def alias_changes(self, model: str) -> list[AliasChange]:
+        """Oldest first."""
+        ...
+
+
+class RecordStore(Records, Results, Jobs, Versions, Protocol):
+    """Records, positions, results, jobs, versions and aliases in one database.
+
+    Threads: every method may be called from any thread. Errors of the driver come out as `StoreUnavailable`.
+    """
+
+    def migrate(self) -> None:
+        """Bring the schema to this version's; safe to call from several processes at once."""
+        ...
+
+    def close(self) -> None: ...
+
+
+class ModelStore(Protocol):
+    """Where versions lie. A version is complete or absent: it is written aside, synced, and renamed into place."""
+
+    def next_version(self, model: str) -> str:
+        """`v1`, `v2`, …: one above the newest that exists."""
+        ...
+
+    def add(self, manifest: Manifest, files: Mapping[str, bytes]) -> Path:
+        """Keep a version; writes the manifest and returns the version's directory.
+
+        Raises `CorruptArtifact` when the files are not those of the manifest.
+        """
+        ...
+
+    def directory(self, model: str, version: str) -> Path:
+        """Raises `UnknownVersion`."""
+        ...
+
+    def versions(self, model: str) -> list[str]:
+        """Oldest first."""
+        ...
+
+
+class Fleet(Protocol):
+    """How the lifecycle reaches the serving workers, which it never calls: an alias file down, reports up."""
+
+    def publish(self, model: str, aliases: Mapping[str, str]) -> None:
+        """Let every worker know, atomically, which versions the aliases mean; workers follow on their own."""
+        ...
+
+    def published(self, model: str) -> dict[str, str]:
+        """alias → version as last published, empty before the first time."""
+        ...
+
+    def report(self, report: WorkerReport) -> None: ...
+
+    def workers(self, model: str) -> list[WorkerReport]:
+        """The newest report of each worker that is alive."""
+        ...

@@ -1,0 +1,288 @@
+"""What a model declares about itself. Everything else is derived from it by discovery."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import KW_ONLY, dataclass, field
+from datetime import timedelta
+from enum import StrEnum
+from typing import TYPE_CHECKING, Any
+
+from services.core.errors import SpecError
+from services.core.features import Value
+
+if TYPE_CHECKING:
+    from services.core.records import Judged
+    from services.core.training import TrainingSet
+
+NAME = re.compile(r"[a-z][a-z0-9_]{0,62}")
+
+
+class Source(StrEnum):
+    """Where a feature's value comes from: the caller's request, or the online store."""
+
+    REQUEST = "request"
+    ONLINE = "online"
+
+
+class Unavailable(StrEnum):
+    """What to do without a feature: let the rule answer, or leave a gap for a model that takes gaps."""
+
+    ASK_THE_RULE = "ask_the_rule"
+    OPTIONAL = "optional"
+
+
+@dataclass(frozen=True, slots=True)
+class Impute:
+    """Give the model this value instead, and say so in the answer."""
+
+    value: Value
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Numeric:
+    """A finite number in [low, high]; both bounds are included, None means unbounded."""
+
+    low: float | None = None
+    high: float | None = None
+
+    def problem(self, value: object) -> str | None:
+        """Say why `value` is not one of this kind, or None when it is."""
+        if isinstance(value, bool) or not isinstance(value, int | float):
+            return f"found {value!r}, expected a number"
+        if not math.isfinite(value):
+            return f"found {value!r}, expected a finite number"
+        if self.low is not None and value < self.low:
+            return f"found {value!r}, expected at least {self.low:g}"
+        if self.high is not None and value > self.high:
+            return f"found {value!r}, expected at most {self.high:g}"
+        return None
+
+
+@dataclass(frozen=True, slots=True)
+class Categorical:
+    """One of a closed set of strings."""
+
+    categories: tuple[str, ...]
+
+    def problem(self, value: object) -> str | None:
+        """Say why `value` is not one of this kind, or None when it is."""
+        if not isinstance(value, str):
+            return f"found {value!r}, expected one of {', '.join(self.categories)}"
+        if value not in self.categories:
+            return f"found {value[:64]!r}, expected one of {', '.join(self.categories)}"
+        return None
+
+
+@dataclass(frozen=True, slots=True)
+class Feature:
+    """One input of the model.
+
+    Args:
+        max_age: oldest usable value, measured from the value's own time; None for values of the request itself.
+        known_after: how long after the entity's start the value means anything (None: from the start).
+    """
+
+    name: str
+    kind: Numeric | Categorical
+    source: Source
+    _: KW_ONLY
+    meaning: str
+    owner: str
+    refreshed: str
+    max_age: timedelta | None = None
+    known_after: timedelta | None = None
+    if_unavailable: Unavailable | Impute = Unavailable.ASK_THE_RULE
+
+    def __post_init__(self) -> None:
+        if not NAME.fullmatch(self.name):
+            raise SpecError(f"feature name {self.name!r} is not snake_case; expected {NAME.pattern}")
+        if self.source is Source.ONLINE and self.max_age is None:
+            raise SpecError(f"feature {self.name!r} comes from the online store and has no max_age; state one")
+        imputed = self.if_unavailable
+        if isinstance(imputed, Impute) and (problem := self.kind.problem(imputed.value)):
+            raise SpecError(f"feature {self.name!r} imputes a value it would refuse: {problem}")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BinaryClassification:
+    """Two classes in the caller's words. `outcome_delay` is how long after the answer the truth is certain."""
+
+    positive: str
+    negative: str
+    outcome_delay: timedelta
+
+    @property
+    def classes(self) -> tuple[str, str]:
+        return (self.negative, self.positive)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Decision:
+    """What to tell the caller. `score` is P(positive), in [0, 1], or None when whoever decided has none."""
+
+    label: str
+    action: str
+    score: float | None = None
+    reasons: tuple[str, ...] = ()
+
+
+class Good(StrEnum):
+    """Which direction of a measure is good for the business."""
+
+    UP = "up"
+    DOWN = "down"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Measure:
+    """Something the business counts, judged once the outcome is known.
+
+    `value` maps one judged prediction to `unit`s; the sum over an arm is the measure's total in that arm.
+    """
+
+    name: str
+    good: Good
+    unit: str
+    meaning: str
+    value: Callable[[Judged], float]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Objectives:
+    """What callers may rely on. `answered` and `answered_by_model` are shares in [0, 1]."""
+
+    p99: timedelta
+    answered: float
+    answered_by_model: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DriftPolicy:
+    """When a change of the inputs counts.
+
+    Args:
+        window: event time that one evaluation looks back.
+        minimum_rows: fewer usable rows give "not enough data".
+        numeric, categorical: names of Evidently statistics (distances: high means drift).
+        minimum_effect: a distance below this is never drift, however certain (`numeric` and `categorical` each).
+        false_alarm_days: at most one false alarm in so many days without drift, all features together.
+        windows_in_a_row: how many evaluations in a row must find it before it is reported.
+        enough_features: how many features must have drifted for the model to be called drifted.
+        broken_share: a drifted feature that was unusable in more than this share of rows has a broken source,
+            which is no reason to retrain.
+    """
+
+    window: timedelta = timedelta(days=5)
+    minimum_rows: int = 300
+    numeric: str = "wasserstein"
+    categorical: str = "jensenshannon"
+    minimum_effect: Mapping[str, float] = field(
+        default_factory=lambda: {"wasserstein": 0.2, "jensenshannon": 0.1, "psi": 0.1}
+    )
+    false_alarm_days: float = 30.0
+    windows_in_a_row: int = 2
+    enough_features: int = 1
+    broken_share: float = 0.2
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RetrainingPolicy:
+    """When and on what a new version is trained.
+
+    Args:
+        cool_down: event time between two retrainings of the model.
+        per_day: at most so many a day of event time.
+        minimum_outcomes: matured outcomes since the drift began before training starts; a job waits for them.
+        history: how far back a training set reaches at most.
+        patience: how long a job waits for outcomes before it is refused.
+    """
+
+    cool_down: timedelta = timedelta(days=3)
+    per_day: int = 1
+    minimum_outcomes: int = 1000
+    history: timedelta = timedelta(days=90)
+    patience: timedelta = timedelta(days=60)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Gate:
+    """What a new version has to show on the newest matured rows, which its training never saw.
+
+    Args:
+        holdout: share of the rows, the newest, that is kept for the gate.
+        minimum_outcomes: fewer held-out rows refuse the promotion as unknown.
+        margin: how much better the AUC has to be than the champion's (a difference of two AUCs).
+        confidence: of the interval on that difference whose lower end must be above zero.
+    """
+
+    holdout: float = 0.3
+    minimum_outcomes: int = 200
+    margin: float = 0.005
+    confidence: float = 0.9
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Experiment:
+    """`control` is the share of entities, drawn once each, on whose answers nobody acts."""
+
+    control: float = 0.2
+    salt: str = "1"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ModelSpec:
+    """One model: its folder's `SPEC`.
+
+    Args:
+        rule: usable features → Decision, or None when the rule lacks its inputs.
+        last_resort: the constant answer when even the rule has none.
+        train: TrainingSet → fitted scikit-learn classifier with `predict_proba`, taking a DataFrame of `feature_names`.
+        decide: score in [0, 1] → Decision.
+    """
+
+    name: str
+    entity: str
+    task: BinaryClassification
+    features: tuple[Feature, ...]
+    rule: Callable[[Mapping[str, Value]], Decision | None]
+    last_resort: Decision
+    train: Callable[[TrainingSet], Any]
+    decide: Callable[[float], Decision]
+    measures: tuple[Measure, ...]
+    slices: tuple[str, ...]
+    objectives: Objectives
+    owner: str
+    meaning: str
+    drift: DriftPolicy = DriftPolicy()
+    retraining: RetrainingPolicy = RetrainingPolicy()
+    gate: Gate = Gate()
+    experiment: Experiment = Experiment()
+
+    def __post_init__(self) -> None:
+        if not NAME.fullmatch(self.name):
+            raise SpecError(f"model name {self.name!r} is not snake_case; expected {NAME.pattern}")
+        names = self.feature_names
+        if len(set(names)) != len(names):
+            raise SpecError(f"model {self.name!r} declares a feature twice: {', '.join(names)}")
+        if unknown := set(self.slices) - set(names):
+            raise SpecError(f"model {self.name!r} slices by {', '.join(sorted(unknown))}, which is no feature of it")
+        if {measure.good for measure in self.measures} != {Good.UP, Good.DOWN}:
+            raise SpecError(f"model {self.name!r} needs a measure that should rise and one that should fall")
+
+    @property
+    def feature_names(self) -> tuple[str, ...]:
+        """Feature names in the order of the spec, which is the order of every vector and column."""
+        return tuple(feature.name for feature in self.features)
+
+    @property
+    def online_features(self) -> tuple[Feature, ...]:
+        return tuple(feature for feature in self.features if feature.source is Source.ONLINE)
+
+    def feature(self, name: str) -> Feature:
+        for feature in self.features:
+            if feature.name == name:
+                return feature
+        raise SpecError(f"model {self.name!r} has no feature {name!r}; it has {', '.join(self.feature_names)}")

@@ -1,0 +1,244 @@
+"""The `bellwether` command. It only translates: flags to settings, one call, the result to text or JSON.
+
+Every command imports what it runs when it runs it: `bellwether status` must not wait for a server's imports.
+"""
+
+import json
+import sys
+from collections.abc import Callable
+from dataclasses import fields
+from pathlib import Path
+from typing import Any
+
+import click
+
+from services.core.errors import BellwetherError
+from services.settings import Settings, variable_of
+
+Command = Callable[..., Any]
+CLICK_TYPES: dict[type, Any] = {Path: click.Path(path_type=Path), int: int, float: float, str: str}
+
+
+class Commands(click.Group):
+    """Known errors become one line on standard error and exit code 1; anything else keeps its traceback."""
+
+    def invoke(self, ctx: click.Context) -> Any:
+        try:
+            return super().invoke(ctx)
+        except BellwetherError as error:
+            click.echo(f"bellwether: {error}", err=True)
+            sys.exit(1)
+
+
+def settings_flags(*names: str) -> Callable[[Command], Command]:
+    """A flag for each named setting, with the setting's own meaning, default and variable."""
+    declared = {each.name: each for each in fields(Settings)}
+
+    def decorate(command: Command) -> Command:
+        for name in reversed(names):
+            each = declared[name]
+            option = click.option(
+                "--" + name.replace("_", "-"),
+                name,
+                type=CLICK_TYPES[each.type],  # type: ignore[index] - the settings' types are classes, not strings
+                envvar=variable_of(name),
+                show_envvar=True,
+                help=f"{each.metadata['meaning']}  [default: {each.default}]",
+            )
+            command = option(command)
+        return command
+
+    return decorate
+
+
+def flag(*declarations: str, **more: Any) -> Callable[[Command], Command]:
+    """A flag that is no setting; its variable is BELLWETHER_<COMMAND>_<FLAG>, shown like the others'."""
+    return click.option(*declarations, show_envvar=True, show_default=True, **more)
+
+
+json_flag = flag("--json", "as_json", is_flag=True, help="print one machine-readable object")
+once_flag = flag("--once", is_flag=True, help="do one round and end")
+model_argument = click.argument("model")
+
+
+@click.group(cls=Commands, context_settings={"auto_envvar_prefix": "BELLWETHER", "help_option_names": ["-h", "--help"]})
+@click.version_option(package_name="bellwether")
+def main() -> None:
+    """Serve scikit-learn models, watch what they do to the business, and act on it."""
+
+
+@main.command()
+@settings_flags("home", "host", "port", "monitor_host", "monitor_port", "workers")
+@flag("--model", default="churn", help="model whose simulated world calls the service")
+@flag("--until", type=click.Choice(["promoted"]), help="end once a retrained version has proved itself")
+@flag("--summary", type=click.Path(path_type=Path, dir_okay=False), help="write a JSON summary to this file at the end")
+@flag("--days", type=click.IntRange(1), help="end after so many world days; with --until, fail")
+@flag("--calls-per-day", type=click.IntRange(1), default=200, help="predictions asked for per world day")
+@flag("--days-per-second", type=click.FloatRange(0.01), default=3.0, help="fastest pace of the world")
+@flag("--seed", type=int, default=7, help="seed of the simulated world")
+def up(**flags: Any) -> None:
+    """Start the whole stack with simulated live traffic; Ctrl-C stops it."""
+    from monitoring.entrypoints.up.command import Plan, run_up
+
+    plan = Plan(**{name: flags.pop(name) for name in Plan.__dataclass_fields__})
+    sys.exit(run_up(_settings(flags), plan))
+
+
+@main.command()
+@settings_flags("home", "host", "port", "workers", "clock_file", "control_share", "feature_budget_ms", "body_limit")
+def serve(**flags: Any) -> None:
+    """Serve every model over HTTP."""
+    from services.entrypoints.serve import run_serving
+
+    sys.exit(run_serving(_settings(flags)))
+
+
+@main.command()
+@settings_flags("home", "clock_file", "consume_batch", "poll_seconds")
+@once_flag
+def consume(once: bool, **flags: Any) -> None:
+    """Carry events from the log into the record store."""
+    from services.entrypoints.consumer import run_consumer
+
+    sys.exit(run_consumer(_settings(flags), once=once))
+
+
+@main.command()
+@settings_flags("home", "clock_file", "monitor_host", "monitor_port", "evaluate_seconds", "reports_kept")
+@once_flag
+def evaluate(once: bool, **flags: Any) -> None:
+    """Judge what was recorded, and show it on /metrics, /status and the overview page."""
+    from monitoring.entrypoints.evaluator import run_evaluator
+
+    sys.exit(run_evaluator(_settings(flags), once=once))
+
+
+@main.command()
+@settings_flags("home", "clock_file", "lifecycle_seconds")
+@once_flag
+def lifecycle(once: bool, **flags: Any) -> None:
+    """Work on retraining jobs: train, gate, promote."""
+    from monitoring.entrypoints.lifecycle import run_lifecycle
+
+    sys.exit(run_lifecycle(_settings(flags), once=once))
+
+
+@main.command()
+@model_argument
+@settings_flags("home", "host", "port", "clock_file")
+@flag("--days", type=click.IntRange(1), default=10, help="world days to simulate")
+@flag("--calls-per-day", type=click.IntRange(1), default=200, help="predictions asked for per world day")
+@flag("--days-per-second", type=click.FloatRange(0.01), default=3.0, help="fastest pace of the world")
+@flag("--seed", type=int, default=7, help="seed of the simulated world")
+@flag("--event", "events", multiple=True, metavar="NAME@DAY[+DAYS]", help="switch on a world event; repeat for several")
+@json_flag
+def simulate(model: str, as_json: bool, **flags: Any) -> None:
+    """Send a simulated world's traffic to a running service that shares its --clock-file."""
+    from monitoring.entrypoints.simulation import simulate_now
+
+    own = {name: flags.pop(name) for name in ("days", "calls_per_day", "days_per_second", "seed", "events")}
+    _print(simulate_now(_settings(flags), model, **own), as_json=as_json)
+
+
+@main.command()
+@model_argument
+@settings_flags("home", "port", "workers")
+@flag("--csv", "csv", type=click.Path(path_type=Path), required=True, help="history, one row per case")
+@flag("--mapping", type=click.Path(path_type=Path), help="mapping file; the one in the model's folder by default")
+@flag("--train-share", type=click.FloatRange(0.05, 0.95), default=0.5, help="share of the rows, the first, to train on")
+@json_flag
+def replay(model: str, as_json: bool, csv: Path, mapping: Path | None, train_share: float, **flags: Any) -> None:
+    """Turn a CSV of real history into live traffic, in a home of its own, and judge the answers."""
+    from monitoring.entrypoints.replay import replay_now
+
+    settings = Settings.from_environment()
+    report = replay_now(settings, flags, model, csv=csv, mapping=mapping, train_share=train_share)
+    _print(report, as_json=as_json)
+
+
+@main.command()
+@model_argument
+@settings_flags("home", "clock_file")
+@json_flag
+def retrain(model: str, as_json: bool, **flags: Any) -> None:
+    """Train on the newest matured outcomes now, and promote if the gate lets it through."""
+    from monitoring.entrypoints.lifecycle import retrain_now
+
+    _print(retrain_now(_settings(flags), model), as_json=as_json)
+
+
+@main.command()
+@model_argument
+@click.argument("version")
+@settings_flags("home", "clock_file")
+@json_flag
+def promote(model: str, version: str, as_json: bool, **flags: Any) -> None:
+    """Make a registered version the champion."""
+    from monitoring.entrypoints.lifecycle import promote_now
+
+    _print(promote_now(_settings(flags), model, version), as_json=as_json)
+
+
+@main.command()
+@model_argument
+@settings_flags("home", "clock_file")
+@json_flag
+def rollback(model: str, as_json: bool, **flags: Any) -> None:
+    """Make the version before the present champion the champion again."""
+    from monitoring.entrypoints.lifecycle import rollback_now
+
+    _print(rollback_now(_settings(flags), model), as_json=as_json)
+
+
+@main.group()
+def audit() -> None:
+    """Prove that nothing recorded was lost."""
+
+
+@audit.command("events")
+@settings_flags("home")
+@json_flag
+def audit_events(as_json: bool, **flags: Any) -> None:
+    """Account for every appended event; exit code 1 when one is unaccounted for or stored twice."""
+    from monitoring.entrypoints.reports import event_account
+
+    account = event_account(_settings(flags))
+    _print(account, as_json=as_json)
+    sys.exit(1 if account["unaccounted"] or account["duplicates_stored"] else 0)
+
+
+@main.command()
+@settings_flags("home", "clock_file")
+@json_flag
+def status(as_json: bool, **flags: Any) -> None:
+    """Say what serves, what was found, and what the lifecycle is doing."""
+    from monitoring.entrypoints.reports import status_now
+
+    _print(status_now(_settings(flags)), as_json=as_json)
+
+
+def _settings(flags: dict[str, Any]) -> Settings:
+    return Settings.from_environment().with_flags(**flags)
+
+
+def _print(report: dict[str, Any], *, as_json: bool) -> None:
+    if as_json:
+        click.echo(json.dumps(report, indent=2))
+        return
+    for line in _lines(report):
+        click.echo(line)
+
+
+def _lines(value: Any, indent: str = "") -> list[str]:
+    """A nested report as indented `name  value` lines."""
+    lines = []
+    for name, each in value.items():
+        if isinstance(each, dict) and each:
+            lines += [f"{indent}{name}", *_lines(each, indent + "  ")]
+        else:
+            lines.append(f"{indent}{name:<24} {each}")
+    return lines
+
+
+if __name__ == "__main__":
+    main()

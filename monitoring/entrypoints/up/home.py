@@ -1,0 +1,88 @@
+"""One home, one instance: the lock, the ports, and room for a new run."""
+
+import fcntl
+import os
+import socket
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import datetime
+from pathlib import Path
+from typing import Final
+
+from services.core.errors import AlreadyRunning, PortTaken, SettingsError
+from services.settings import Settings, variable_of
+
+LOCK: Final = "lock"
+EARLIER: Final = "earlier"
+
+
+@contextmanager
+def only_instance(home: Path) -> Iterator[None]:
+    """Hold the home for this process.
+
+    Raises:
+        SettingsError: the home's parent directory does not exist, or something else stands in the home's place.
+        AlreadyRunning: another process holds the home; its process id is named.
+    """
+    _make(home)
+    with (home / LOCK).open("a+") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            lock.seek(0)
+            holder = lock.read().strip() or "unknown"
+            raise AlreadyRunning(
+                f"{home} is in use by process {holder}; stop it, or choose another home with --home and other ports"
+            ) from error
+        lock.truncate(0)
+        lock.write(str(os.getpid()))
+        lock.flush()
+        yield
+
+
+def require_free_ports(settings: Settings) -> None:
+    """Raises `PortTaken`, naming the port, the setting and the remedy."""
+    for name, host, port in (
+        ("port", settings.host, settings.port),
+        ("monitor_port", settings.monitor_host, settings.monitor_port),
+    ):
+        if not _is_free(host, port):
+            flag = "--" + name.replace("_", "-")
+            raise PortTaken(
+                f"port {port} on {host} is taken by another program; "
+                f"stop that program, or choose another with {flag} or {variable_of(name)}"
+            )
+
+
+def move_earlier_run_aside(home: Path, *, at: datetime) -> Path | None:
+    """Make room for a new run. What an earlier run recorded is kept, under `earlier/`; returns where, or None."""
+    recorded = [entry for entry in home.iterdir() if entry.name not in (LOCK, EARLIER)]
+    if not recorded:
+        return None
+    aside = home / EARLIER / at.strftime("%Y%m%dT%H%M%S")
+    aside.mkdir(parents=True)
+    for entry in recorded:
+        entry.rename(aside / entry.name)
+    return aside
+
+
+def _make(home: Path) -> None:
+    try:
+        home.mkdir(exist_ok=True)
+    except FileNotFoundError as error:
+        raise SettingsError(
+            f"home {home}: the directory {home.parent} does not exist; create it or change --home"
+        ) from error
+    except FileExistsError as error:
+        raise SettingsError(f"home {home} is a file, expected a directory; remove it or change --home") from error
+
+
+def _is_free(host: str, port: int) -> bool:
+    with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as probe:
+        # A port that only waits out the end of old connections is free for a server.
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((host, port))
+        except OSError:
+            return False
+        return True

@@ -1,0 +1,111 @@
+"""Versions in BentoML's model store, so that its commands (`bentoml models list`, `export`, …) see them.
+
+BentoML's own `save` copies into the final directory file by file, and a directory that a crash left half written breaks
+its `list` for good. Here a version is written beside the store, synced, and renamed into it. The store's location is an
+argument: BentoML's own look-up of BENTOML_HOME happens once per process, at import.
+"""
+
+import hashlib
+import re
+import shutil
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Final
+
+import msgspec
+
+from services.adapters.durable import replace_file, sync_directory, sync_file
+from services.core.artifacts import MANIFEST_FILE, Manifest
+from services.core.errors import CorruptArtifact, UnknownVersion
+
+_VERSION: Final = re.compile(r"v([1-9][0-9]*)")
+
+
+class BentoModelStore:
+    """`ports.ModelStore` in `bentoml_home`. One process adds versions (the lifecycle); any number reads them."""
+
+    def __init__(self, bentoml_home: Path) -> None:
+        self._models = bentoml_home / "models"
+        # Beside the store and on the same file system: whatever lies inside it, BentoML takes for a model.
+        self._incoming = bentoml_home / "incoming"
+
+    def next_version(self, model: str) -> str:
+        versions = self.versions(model)
+        return f"v{_number(versions[-1]) + 1}" if versions else "v1"
+
+    def versions(self, model: str) -> list[str]:
+        found = (entry.name for entry in (self._models / model).glob("v*") if entry.is_dir())
+        return sorted((name for name in found if _VERSION.fullmatch(name)), key=_number)
+
+    def directory(self, model: str, version: str) -> Path:
+        if version not in (versions := self.versions(model)):
+            known = ", ".join(versions) or "none"
+            raise UnknownVersion(f"model {model!r} has no version {version[:64]!r}; it has {known}")
+        return self._models / model / version
+
+    def add(self, manifest: Manifest, files: Mapping[str, bytes]) -> Path:
+        _check(manifest, files, taken=self.versions(manifest.model))
+        aside = self._incoming / f"{manifest.model}-{manifest.version}"
+        # What a crash left behind; nobody else writes here.
+        shutil.rmtree(aside, ignore_errors=True)
+        aside.mkdir(parents=True)
+        for name, content in {**files, MANIFEST_FILE: msgspec.json.encode(manifest)}.items():
+            (aside / name).write_bytes(content)
+        _describe(manifest, aside)
+        return self._move_in(manifest, aside)
+
+    def _move_in(self, manifest: Manifest, aside: Path) -> Path:
+        for path in aside.iterdir():
+            sync_file(path)
+        sync_directory(aside)
+        final = self._models / manifest.model / manifest.version
+        final.parent.mkdir(parents=True, exist_ok=True)
+        aside.rename(final)
+        self._point_latest(manifest)
+        sync_directory(final.parent)
+        return final
+
+    def _point_latest(self, manifest: Manifest) -> None:
+        """What BentoML's tag `model:latest` means; nothing here reads it."""
+        replace_file(self._models / manifest.model / "latest", manifest.version.encode(), durable=True)
+
+
+def _check(manifest: Manifest, files: Mapping[str, bytes], *, taken: list[str]) -> None:
+    name = f"version {manifest.version} of {manifest.model}"
+    if not _VERSION.fullmatch(manifest.version):
+        raise CorruptArtifact(f"{name}: expected a version such as v1; ask the store for the next one")
+    if manifest.version in taken:
+        raise CorruptArtifact(f"{name} exists already, and versions never change; ask the store for the next one")
+    hashes = {file: hashlib.sha256(content).hexdigest() for file, content in files.items()}
+    if hashes != manifest.files:
+        wrong = sorted(file for file in hashes | manifest.files if hashes.get(file) != manifest.files.get(file))
+        raise CorruptArtifact(f"{name}: {', '.join(wrong)} differ from the manifest; write it from the same bytes")
+
+
+def _describe(manifest: Manifest, directory: Path) -> None:
+    """Write BentoML's `model.yaml`.
+
+    Through its classes and not through `bentoml.models.create`, which reports every saved model to its makers unless
+    a variable of the process's environment forbids it.
+    """
+    from bentoml._internal.models.model import ModelContext, ModelInfo  # noqa: PLC0415 - only who registers pays for it
+    from bentoml._internal.tag import Tag  # noqa: PLC0415
+
+    info = ModelInfo(
+        tag=Tag(manifest.model, manifest.version),
+        module="",
+        labels={"project": "bellwether"},
+        options={},
+        metadata={"training_set": manifest.training_set, "training_rows": manifest.training_rows},
+        context=ModelContext(framework_name="onnx", framework_versions={}),
+        signatures={},
+        api_version="v1",
+        creation_time=manifest.created_at,
+    )
+    with (directory / "model.yaml").open("w", encoding="utf-8") as file:
+        info.dump(file)
+
+
+def _number(version: str) -> int:
+    match = _VERSION.fullmatch(version)
+    return int(match[1]) if match else 0

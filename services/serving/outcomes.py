@@ -1,0 +1,73 @@
+"""The use case: outcomes arrive, one or many, each judged on its own."""
+
+import asyncio
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import msgspec
+
+from services.core.clock import Now
+from services.core.errors import BellwetherError, EventLogUnavailable, InvalidRequest
+from services.core.events import outcome_event
+from services.core.ports import EventLog
+from services.core.spec import ModelSpec
+from services.metrics import ServingMetrics
+from services.serving.requests import outcome
+
+
+class Receipt(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """What became of one row. `duplicate`: the same outcome is recorded already; `refused` says why."""
+
+    result: Literal["accepted", "duplicate", "refused"]
+    prediction_id: str = ""
+    faults: list[str] = []
+    retriable: bool = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class OutcomeRecorder:
+    """Records outcomes of one model. The prediction may be unknown here: outcomes can overtake their predictions."""
+
+    spec: ModelSpec
+    log: EventLog
+    now: Now
+    metrics: ServingMetrics
+
+    async def observe(self, row: object) -> Receipt:
+        """Record one outcome durably.
+
+        Raises:
+            InvalidRequest: the row is no outcome of this model; nothing was recorded.
+            EventLogUnavailable: nothing was recorded; send it again.
+        """
+        try:
+            observed = outcome(self.spec, row, now=self.now())
+            appended = await asyncio.wrap_future(self.log.append(outcome_event(observed)))
+        except (InvalidRequest, EventLogUnavailable):
+            self.metrics.outcome(self.spec.name, "refused")
+            raise
+        result: Literal["accepted", "duplicate"] = "accepted" if appended.existing is None else "duplicate"
+        self.metrics.outcome(self.spec.name, result)
+        return Receipt(result=result, prediction_id=observed.prediction_id)
+
+    async def observe_many(self, rows: Sequence[object]) -> list[Receipt]:
+        """One receipt per row, in order. Rows of one call share the log's commits."""
+        return list(await asyncio.gather(*(self._receipt(row) for row in rows)))
+
+    async def _receipt(self, row: object) -> Receipt:
+        try:
+            return await self.observe(row)
+        except (InvalidRequest, EventLogUnavailable) as error:
+            return Receipt(
+                result="refused", prediction_id=_id_of(row), faults=_problems(error), retriable=error.retriable
+            )
+
+
+def _problems(error: BellwetherError) -> list[str]:
+    return [str(fault) for fault in error.faults] if isinstance(error, InvalidRequest) else [str(error)]
+
+
+def _id_of(row: object) -> str:
+    found = row.get("prediction_id") if isinstance(row, dict) else None
+    return found[:200] if isinstance(found, str) else ""

@@ -1,0 +1,160 @@
+"""The use case: one request becomes one recorded answer."""
+
+import asyncio
+import logging
+import time
+import uuid
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from services.core.clock import Now
+from services.core.errors import Fault, FeatureSourceDown, InvalidRequest, MalformedEvent
+from services.core.events import Event, fact_of, prediction_event, requested_prediction_id
+from services.core.features import FeatureVerdict, Readings, Value
+from services.core.ports import EventLog, OnlineFeatures
+from services.core.predictions import NO_ACTION, Arm, PredictionMade, PredictionRequest, ServedBy
+from services.core.spec import ModelSpec
+from services.metrics import ServingMetrics
+from services.serving.assignment import assign
+from services.serving.availability import availability
+from services.serving.decision import Decided, decide
+from services.serving.runtime import ServingModel
+
+logger = logging.getLogger(__name__)
+
+Champion = Callable[[], ServingModel | None]
+"""The version that answers at this moment, or None while none is loaded."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Predictor:
+    """Answers for one model.
+
+    Args:
+        control_share: probability of the control arm, in [0, 1].
+        feature_budget: longest wait for the online store; after it those features are `source_down`.
+    """
+
+    spec: ModelSpec
+    champion: Champion
+    features: OnlineFeatures
+    log: EventLog
+    now: Now
+    control_share: float
+    feature_budget: timedelta
+    metrics: ServingMetrics
+    timer: Callable[[], float] = time.perf_counter
+
+    async def predict(self, request: PredictionRequest) -> PredictionMade:
+        """Look for an earlier answer to the same request; judge the features; decide; draw the arm; record; count.
+
+        Raises:
+            EventLogUnavailable: nothing was recorded, so there is no answer.
+            InvalidRequest: the request_id belongs to another entity's request.
+        """
+        started = self.timer()
+        earlier = self._earlier(request)
+        if earlier is not None:
+            return earlier
+        verdicts, now = await self.verdicts(request)
+        model = self.champion()
+        decided = decide(self.spec, model, verdicts, failed=self._failed)
+        made = self._made(request, decided, verdicts, version="" if model is None else model.version, now=now)
+        existing = (await asyncio.wrap_future(self.log.append(prediction_event(made)))).existing
+        if existing is not None:
+            return self._repeated(request, existing)
+        self.metrics.answered(made, seconds=self.timer() - started)
+        return made
+
+    async def verdicts(self, request: PredictionRequest) -> tuple[dict[str, FeatureVerdict], datetime]:
+        """The features' verdicts, and the moment at which they hold."""
+        readings = await self._readings(request.entity_id)
+        # After the look-up: a value written while it ran must not appear to come from the future.
+        now = self.now()
+        return availability(
+            self.spec, given=request.features, readings=readings, now=now, started_at=request.started_at
+        ), now
+
+    async def _readings(self, entity_id: str) -> Readings | FeatureSourceDown:
+        names = [feature.name for feature in self.spec.online_features]
+        if not names:
+            return {}
+        try:
+            async with asyncio.timeout(self.feature_budget.total_seconds()):
+                return await self.features.read(self.spec.name, entity_id, names)
+        except TimeoutError:
+            budget = self.feature_budget.total_seconds() * 1000
+            return FeatureSourceDown(f"no answer within {budget:g} ms")
+        except FeatureSourceDown as down:
+            return down
+
+    def _earlier(self, request: PredictionRequest) -> PredictionMade | None:
+        if request.request_id is None:
+            return None
+        event = self.log.find(requested_prediction_id(self.spec.name, request.request_id))
+        return None if event is None else self._repeated(request, event)
+
+    def _repeated(self, request: PredictionRequest, event: Event) -> PredictionMade:
+        """The answer that was given before; another entity's answer is nobody else's."""
+        made = fact_of(event)
+        if not isinstance(made, PredictionMade):
+            raise MalformedEvent("unknown_type", f"event {event.id} has a prediction's id and is {event.type}")
+        if made.entity_id != request.entity_id:
+            problem = "was used for another entity_id before; use a new one for a new request"
+            raise InvalidRequest((Fault("request_id", problem),))
+        self.metrics.repeated(self.spec.name)
+        return made
+
+    def _made(
+        self,
+        request: PredictionRequest,
+        decided: Decided,
+        verdicts: Mapping[str, FeatureVerdict],
+        *,
+        version: str,
+        now: datetime,
+    ) -> PredictionMade:
+        decision = decided.decision
+        arm = self._arm(request.entity_id)
+        return PredictionMade(
+            prediction_id=self._prediction_id(request),
+            model=self.spec.name,
+            version=version,
+            entity_id=request.entity_id,
+            served_by=decided.served_by,
+            arm=arm,
+            control_share=self.control_share,
+            score=decision.score,
+            label=decision.label,
+            action=NO_ACTION if arm is Arm.CONTROL else decision.action,
+            intended_action=decision.action,
+            features=dict(verdicts),
+            reasons=list(decision.reasons),
+            made_at=now,
+            request_id=request.request_id,
+        )
+
+    def _prediction_id(self, request: PredictionRequest) -> str:
+        if request.request_id is None:
+            return str(uuid.uuid4())
+        return requested_prediction_id(self.spec.name, request.request_id)
+
+    def _arm(self, entity_id: str) -> Arm:
+        return assign(
+            model=self.spec.name,
+            salt=self.spec.experiment.salt,
+            entity_id=entity_id,
+            control_share=self.control_share,
+        )
+
+    def _failed(self, served_by: ServedBy) -> None:
+        self.metrics.answer_failed(self.spec.name, served_by=served_by.value)
+
+
+async def availability_of(
+    predictor: Predictor, *, entity_id: str, features: Mapping[str, Value], started_at: datetime | None = None
+) -> tuple[dict[str, FeatureVerdict], datetime]:
+    """The verdicts that a request would get now. Nothing is recorded."""
+    request = PredictionRequest(entity_id=entity_id, features=dict(features), started_at=started_at)
+    return await predictor.verdicts(request)

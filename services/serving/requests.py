@@ -1,0 +1,248 @@
+"""From decoded JSON to requests. Strict, and every fault of a request is named at once.
+
+A value of the wrong JSON type refuses the request: the caller's program is wrong. A value of the right type that is out
+of range or an unseen category does not: that is the world's doing, and the availability of the feature says `invalid`.
+"""
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from typing import Any, Final
+
+from services.core.clock import require_aware
+from services.core.errors import Fault, InvalidRequest
+from services.core.features import Reading, Value
+from services.core.outcomes import OutcomeObserved
+from services.core.predictions import PredictionRequest
+from services.core.spec import Feature, ModelSpec, Numeric, Source
+from services.serving.availability import CLOCK_SKEW, in_words
+
+ID_LENGTH: Final = 200
+"""Longest id, in characters. Room for two UUIDs and a prefix; ids are keys of indexes and stand in every event."""
+CATEGORY_LENGTH: Final = 200
+"""Longest category, in characters: unseen ones are recorded, and a record is no place for documents."""
+
+_NO_TIME: Final = datetime.max.replace(tzinfo=UTC)
+"""Stands in for a time that was refused."""
+
+_JSON_TYPES: Final = {
+    bool: "a boolean",
+    int: "a number",
+    float: "a number",
+    str: "a string",
+    list: "an array",
+    dict: "an object",
+    type(None): "null",
+}
+
+
+def prediction_request(spec: ModelSpec, body: object) -> PredictionRequest:
+    """A request to predict. Raises `InvalidRequest`."""
+    faults = Faults()
+    fields = faults.members(body, required=("entity_id", "features"), optional=("request_id", "started_at"))
+    request_id = fields.get("request_id")
+    started_at = fields.get("started_at")
+    request = PredictionRequest(
+        entity_id=faults.identifier("entity_id", fields.get("entity_id")),
+        features=_given(spec, fields.get("features"), faults),
+        request_id=None if request_id is None else faults.identifier("request_id", request_id),
+        started_at=None if started_at is None else faults.moment("started_at", started_at),
+    )
+    faults.refuse()
+    return request
+
+
+def outcome(spec: ModelSpec, body: object, *, now: datetime) -> OutcomeObserved:
+    """The truth about one prediction. Raises `InvalidRequest`."""
+    faults = Faults()
+    fields = faults.members(body, required=("prediction_id", "value", "observed_at"))
+    observed = OutcomeObserved(
+        prediction_id=faults.identifier("prediction_id", fields.get("prediction_id")),
+        model=spec.name,
+        value=faults.one_of("value", fields.get("value"), spec.task.classes),
+        observed_at=faults.past("observed_at", fields.get("observed_at"), now=now),
+    )
+    faults.refuse()
+    return observed
+
+
+def feature_readings(spec: ModelSpec, body: object, *, now: datetime) -> dict[str, Reading]:
+    """Values for the online store; null says that the source itself has none. Raises `InvalidRequest`."""
+    faults = Faults()
+    written = faults.members(body, required=("features",)).get("features")
+    readings = {
+        feature.name: _reading(feature, value, faults, now)
+        for feature, value in _features(spec, written, Source.ONLINE, faults)
+    }
+    if isinstance(written, dict) and not written:
+        faults.add("features", "found none, expected at least one")
+    faults.refuse()
+    return readings
+
+
+def entity_id(value: object) -> str:
+    """An entity's id from elsewhere than a body. Raises `InvalidRequest`."""
+    faults = Faults()
+    identifier = faults.identifier("entity_id", value)
+    faults.refuse()
+    return identifier
+
+
+@dataclass
+class Faults:
+    """Collects what is wrong with one request. After a fault the returned value stands in until `refuse` raises."""
+
+    found: list[Fault] = field(default_factory=list)
+
+    def add(self, where: str, problem: str) -> None:
+        self.found.append(Fault(where, problem))
+
+    def refuse(self) -> None:
+        """Raise `InvalidRequest` when anything was wrong."""
+        if self.found:
+            raise InvalidRequest(tuple(self.found))
+
+    def members(
+        self, body: object, *, required: tuple[str, ...], optional: tuple[str, ...] = (), where: str = ""
+    ) -> Mapping[str, Any]:
+        """The members of a JSON object that has all of `required` and nothing beyond `optional`."""
+        if not isinstance(body, dict):
+            self.add(where or "body", f"found {json_type(body)}, expected an object")
+            # The caller's further look-ups find nothing; one fault for the whole says enough.
+            raise InvalidRequest(tuple(self.found))
+        prefix = f"{where}." if where else ""
+        for name in required:
+            if name not in body:
+                self.add(f"{prefix}{name}", "is missing")
+        for name in body:
+            if name not in required and name not in optional:
+                self.add(f"{prefix}{name[:64]}", f"is unknown; expected {', '.join((*required, *optional))}")
+        return body
+
+    def identifier(self, where: str, value: object) -> str:
+        if isinstance(value, str) and 0 < len(value) <= ID_LENGTH:
+            return value
+        if isinstance(value, str):
+            self.add(where, f"found {len(value)} characters, expected 1 to {ID_LENGTH}")
+        else:
+            self.wrong_type(where, value, "a string")
+        return ""
+
+    def one_of(self, where: str, value: object, choices: tuple[str, ...]) -> str:
+        if isinstance(value, str) and value in choices:
+            return value
+        if isinstance(value, str):
+            self.add(where, f"found {value[:64]!r}, expected one of {', '.join(choices)}")
+        else:
+            self.wrong_type(where, value, "a string")
+        return ""
+
+    def moment(self, where: str, value: object) -> datetime:
+        if not isinstance(value, str):
+            self.wrong_type(where, value, "a time such as 2026-03-01T12:00:00Z")
+            return _NO_TIME
+        try:
+            return require_aware(datetime.fromisoformat(value), name="the time")
+        except (ValueError, OverflowError):
+            self.add(where, f"found {value[:64]!r}, expected a time with its offset, such as 2026-03-01T12:00:00Z")
+            return _NO_TIME
+
+    def past(self, where: str, value: object, *, now: datetime) -> datetime:
+        """A moment that is not in the future.
+
+        The latest time wins over earlier ones, so one value from the future would hide every true one after it.
+        """
+        known = len(self.found)
+        moment = self.moment(where, value)
+        if len(self.found) == known and moment > now + CLOCK_SKEW:
+            self.add(where, f"lies {_ahead(moment - now)} in the future; it is {now.isoformat()} here")
+        return moment
+
+    def wrong_type(self, where: str, value: object, expected: str) -> None:
+        # An absent member has its own fault already.
+        if value is not None or not any(fault.field == where for fault in self.found):
+            self.add(where, f"found {json_type(value)}, expected {expected}")
+
+
+def json_type(value: object) -> str:
+    return _JSON_TYPES.get(type(value), type(value).__name__)
+
+
+def _given(spec: ModelSpec, body: object, faults: Faults) -> dict[str, Value]:
+    given = {}
+    for feature, value in _features(spec, body, Source.REQUEST, faults):
+        checked = _value(feature, value, f"features.{feature.name}", faults)
+        if checked is not None:
+            given[feature.name] = checked
+    return given
+
+
+def _features(spec: ModelSpec, body: object, source: Source, faults: Faults) -> list[tuple[Feature, object]]:
+    """The features that may come this way, with what came; the others become faults."""
+    if not isinstance(body, dict):
+        faults.wrong_type("features", body, "an object")
+        return []
+    known = {feature.name: feature for feature in spec.features}
+    expected = [feature.name for feature in spec.features if feature.source is source]
+    accepted = []
+    for name, value in body.items():
+        feature = known.get(name)
+        if feature is None:
+            faults.add(f"features.{name[:64]}", f"is unknown; expected {', '.join(expected)}")
+        elif feature.source is not source:
+            faults.add(f"features.{name}", _elsewhere(feature))
+        else:
+            accepted.append((feature, value))
+    return accepted
+
+
+def _elsewhere(feature: Feature) -> str:
+    if feature.source is Source.ONLINE:
+        return "comes from the online store; PUT it to the entity's features instead"
+    return "comes with each request to predict; send it there instead"
+
+
+def _reading(feature: Feature, body: object, faults: Faults, now: datetime) -> Reading:
+    where = f"features.{feature.name}"
+    if not isinstance(body, dict):
+        faults.wrong_type(where, body, "an object with value and observed_at")
+        return Reading(None, now)
+    fields = faults.members(body, required=("value", "observed_at"), where=where)
+    value = _value(feature, fields.get("value"), f"{where}.value", faults)
+    return Reading(value, faults.past(f"{where}.observed_at", fields.get("observed_at"), now=now))
+
+
+def _value(feature: Feature, value: object, where: str, faults: Faults) -> Value | None:
+    """The value in its kind's type; None for null, and after a fault."""
+    if value is None:
+        return None
+    return _number(value, where, faults) if isinstance(feature.kind, Numeric) else _category(value, where, faults)
+
+
+def _number(value: object, where: str, faults: Faults) -> float | None:
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        faults.wrong_type(where, value, "a number")
+        return None
+    try:
+        number = float(value)
+    except OverflowError:
+        number = math.inf
+    if not math.isfinite(number):
+        faults.add(where, "found a number beyond any float, expected a finite number")
+        return None
+    return number
+
+
+def _category(value: object, where: str, faults: Faults) -> str | None:
+    if not isinstance(value, str):
+        faults.wrong_type(where, value, "a string")
+        return None
+    if len(value) > CATEGORY_LENGTH:
+        faults.add(where, f"found {len(value)} characters, expected at most {CATEGORY_LENGTH}")
+        return None
+    return value
+
+
+def _ahead(distance: timedelta) -> str:
+    return in_words(distance.total_seconds())

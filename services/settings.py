@@ -33,6 +33,7 @@ class Settings:
     body_limit: int = setting(1_000_000, "largest accepted request body, in bytes")
     alias_poll_seconds: float = setting(0.5, "how often a worker looks for a new champion, in seconds")
     consume_batch: int = setting(2000, "events per transaction of the consumer")
+    consumer_port: int = setting(3002, "port of the consumer's /metrics, on 127.0.0.1")
     poll_seconds: float = setting(0.2, "how long an idle consumer waits before it looks again, in seconds")
     evaluate_seconds: float = setting(1.0, "wall-clock time between two evaluations, in seconds")
     lifecycle_seconds: float = setting(0.5, "wall-clock time between two steps of the lifecycle, in seconds")

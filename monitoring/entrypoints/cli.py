@@ -68,7 +68,7 @@ def main() -> None:
 
 
 @main.command()
-@settings_flags("home", "host", "port", "monitor_host", "monitor_port", "workers")
+@settings_flags("home", "host", "port", "monitor_host", "monitor_port", "consumer_port", "workers")
 @flag("--model", default="churn", help="model whose simulated world calls the service")
 @flag("--until", type=click.Choice(["promoted"]), help="end once a retrained version has proved itself")
 @flag("--summary", type=click.Path(path_type=Path, dir_okay=False), help="write a JSON summary to this file at the end")
@@ -94,7 +94,7 @@ def serve(**flags: Any) -> None:
 
 
 @main.command()
-@settings_flags("home", "clock_file", "consume_batch", "poll_seconds")
+@settings_flags("home", "clock_file", "consumer_port", "consume_batch", "poll_seconds")
 @once_flag
 def consume(once: bool, **flags: Any) -> None:
     """Carry events from the log into the record store."""

@@ -1,9 +1,11 @@
 """Time is an argument: `Now` returns an aware UTC datetime. Naive datetimes are refused where they enter."""
 
 from collections.abc import Callable
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
+from typing import Final
 
 Now = Callable[[], datetime]
+EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 def wall_clock() -> datetime:
@@ -19,3 +21,13 @@ def require_aware(moment: datetime, *, name: str) -> datetime:
     if moment.tzinfo is None:
         raise ValueError(f"{name} is {moment.isoformat()} without a time zone; expected an offset such as Z or +00:00")
     return moment.astimezone(UTC)
+
+
+def to_microseconds(moment: datetime) -> int:
+    """Microseconds since 1970-01-01T00:00Z: exact, sortable, the same in every database. Refuses a naive datetime."""
+    return (require_aware(moment, name="a stored time") - EPOCH) // timedelta(microseconds=1)
+
+
+def from_microseconds(microseconds: int) -> datetime:
+    """The aware UTC datetime that `to_microseconds` came from."""
+    return EPOCH + timedelta(microseconds=microseconds)

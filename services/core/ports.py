@@ -56,6 +56,10 @@ class EventLog(Protocol):
         """Events with positions above `after`, oldest first; an empty list means that there are none yet."""
         ...
 
+    def ids(self, *, after: int, limit: int) -> list[tuple[int, str]]:
+        """(position, event id) of what `read` would return, without the data."""
+        ...
+
     def end(self) -> int:
         """The newest position, 0 for an empty log."""
         ...
@@ -115,6 +119,10 @@ class Records(Protocol):
         """Which of these event ids are in the store as predictions or outcomes."""
         ...
 
+    def stored_twice(self) -> int:
+        """How many event ids stand in the store more than once; anything but 0 is a defect."""
+        ...
+
     def dead_event_ids(self, ids: Sequence[str]) -> set[str]: ...
 
     def dead_letters(self, *, limit: int) -> list[DeadLetter]: ...
@@ -132,8 +140,6 @@ class RecordCounts(msgspec.Struct, frozen=True, kw_only=True):
     corrections: int
     orphan_outcomes: int
     dead_letters: int
-    duplicated_rows: int
-    """Event ids that stand in the store more than once; anything but 0 is a defect."""
 
 
 class Results(Protocol):
@@ -146,9 +152,20 @@ class Results(Protocol):
 
 class Jobs(Protocol):
     def open_job(
-        self, *, model: str, trigger: str, dedupe_key: str, since: datetime, opened_at: datetime, note: str
+        self,
+        *,
+        model: str,
+        trigger: str,
+        dedupe_key: str,
+        since: datetime,
+        opened_at: datetime,
+        note: str,
+        evidence: dict[str, Any] | None = None,
     ) -> Job | None:
-        """Open a waiting job, or return None when the model already has an open one."""
+        """Open a waiting job, or return None when the model already has an open one.
+
+        `evidence` is what the job starts with, in the same transaction (None: nothing).
+        """
         ...
 
     def update_job(
@@ -159,7 +176,9 @@ class Jobs(Protocol):
         note: str,
         evidence: dict[str, Any] | None = None,
         closed_at: datetime | None = None,
-    ) -> Job: ...
+    ) -> Job:
+        """Set the job's state and note. `evidence` replaces what the job has, None leaves it."""
+        ...
 
     def jobs(self, model: str, *, limit: int) -> list[Job]:
         """Newest first."""

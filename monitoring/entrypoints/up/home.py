@@ -45,6 +45,7 @@ def require_free_ports(settings: Settings) -> None:
     for name, host, port in (
         ("port", settings.host, settings.port),
         ("monitor_port", settings.monitor_host, settings.monitor_port),
+        ("consumer_port", "127.0.0.1", settings.consumer_port),
     ):
         if not _is_free(host, port):
             flag = "--" + name.replace("_", "-")

@@ -1,0 +1,189 @@
+"""The event log in one SQLite file, appended to by every worker of a machine.
+
+A writer thread per process takes whatever has queued up, commits it in one transaction, and then resolves every
+future that waited for it: one sync to disk serves many requests.
+"""
+
+import contextlib
+import fcntl
+import queue
+import sqlite3
+import threading
+from collections.abc import Iterator
+from concurrent.futures import Future
+from pathlib import Path
+from typing import IO, Final
+
+from services.core.clock import from_microseconds, to_microseconds
+from services.core.errors import EventLogUnavailable
+from services.core.events import Event, LoggedEvent
+from services.core.ports import Appended
+
+# 500 events of 2 kB are a megabyte: one sync then costs more than the next group would wait for.
+GROUP: Final = 500
+# A reader's or writer's patience with SQLite's own locks; turns between writers are taken on the lock file.
+BUSY_SECONDS: Final = 10.0
+
+_SCHEMA: Final = """
+CREATE TABLE IF NOT EXISTS events (
+    position INTEGER PRIMARY KEY AUTOINCREMENT,
+    id TEXT NOT NULL UNIQUE,
+    type TEXT NOT NULL,
+    source TEXT NOT NULL,
+    topic TEXT NOT NULL,
+    key TEXT NOT NULL,
+    time INTEGER NOT NULL,
+    data BLOB NOT NULL
+)
+"""
+_COLUMNS: Final = "id, type, source, topic, key, time, data"
+
+_Pending = tuple[Event, Future[Appended]]
+
+
+class EventLogSqlite:
+    """See `services.core.ports.EventLog`.
+
+    Durability: WAL with `synchronous=FULL`. Order: `AUTOINCREMENT` positions are given inside the write transaction,
+    and transactions are serial, so positions rise in the order of commits.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._local = threading.local()
+        self._queue: queue.SimpleQueue[_Pending | None] = queue.SimpleQueue()
+        self._closed = False
+        with self._translated():
+            self._connection().execute(_SCHEMA)
+        self._turn = path.with_name(path.name + ".turn").open("ab")
+        self._writer = threading.Thread(target=self._write, name="event-log-writer", daemon=True)
+        self._writer.start()
+
+    def append(self, event: Event) -> Future[Appended]:
+        future: Future[Appended] = Future()
+        if self._closed:
+            future.set_exception(EventLogUnavailable(f"event log {self._path} is closed; nothing was appended"))
+        else:
+            self._queue.put((event, future))
+        return future
+
+    def find(self, event_id: str) -> Event | None:
+        with self._translated():
+            row = self._connection().execute(f"SELECT {_COLUMNS} FROM events WHERE id = ?", (event_id,)).fetchone()
+        return None if row is None else _event(row)
+
+    def read(self, *, after: int, limit: int) -> list[LoggedEvent]:
+        query = f"SELECT position, {_COLUMNS} FROM events WHERE position > ? ORDER BY position LIMIT ?"
+        with self._translated():
+            rows = self._connection().execute(query, (after, limit)).fetchall()
+        return [LoggedEvent(row[0], _event(row[1:])) for row in rows]
+
+    def ids(self, *, after: int, limit: int) -> list[tuple[int, str]]:
+        query = "SELECT position, id FROM events WHERE position > ? ORDER BY position LIMIT ?"
+        with self._translated():
+            return self._connection().execute(query, (after, limit)).fetchall()
+
+    def end(self) -> int:
+        with self._translated():
+            row = self._connection().execute("SELECT max(position) FROM events").fetchone()
+        return int(row[0] or 0)
+
+    def close(self) -> None:
+        if self._closed:
+            return
+        self._closed = True
+        self._queue.put(None)
+        self._writer.join()
+        self._turn.close()
+
+    def _connection(self) -> sqlite3.Connection:
+        """This thread's connection; SQLite's own are not to be shared."""
+        connection: sqlite3.Connection | None = getattr(self._local, "connection", None)
+        if connection is None:
+            connection = sqlite3.connect(self._path, timeout=BUSY_SECONDS, isolation_level=None)
+            connection.execute("PRAGMA journal_mode = WAL")
+            connection.execute("PRAGMA synchronous = FULL")
+            self._local.connection = connection
+        return connection
+
+    @contextlib.contextmanager
+    def _translated(self) -> Iterator[None]:
+        try:
+            yield
+        except sqlite3.Error as error:
+            raise EventLogUnavailable(f"event log {self._path}: {error}; look at the disk and its rights") from error
+
+    def _write(self) -> None:
+        open_for_more = True
+        while open_for_more:
+            group, open_for_more = self._next_group()
+            if group:
+                self._settle(group)
+
+    def _next_group(self) -> tuple[list[_Pending], bool]:
+        """What waits, at least one append; and whether more can come."""
+        group: list[_Pending] = []
+        pending = self._queue.get()
+        while pending is not None:
+            group.append(pending)
+            if len(group) == GROUP or self._queue.empty():
+                return group, True
+            pending = self._queue.get()
+        return group, False
+
+    def _settle(self, group: list[_Pending]) -> None:
+        try:
+            appended = self._commit([event for event, _ in group])
+        except Exception as error:  # noqa: BLE001 - the edge of the writer thread: every waiting request gets the reason
+            failure = EventLogUnavailable(f"event log {self._path}: {error}; nothing of this group was appended")
+            for _, future in group:
+                future.set_exception(failure)
+            return
+        for (_, future), result in zip(group, appended, strict=True):
+            future.set_result(result)
+
+    def _commit(self, events: list[Event]) -> list[Appended]:
+        connection = self._connection()
+        with _turn(self._turn):
+            connection.execute("BEGIN IMMEDIATE")
+            try:
+                appended = [_insert(connection, event) for event in events]
+            except BaseException:
+                connection.execute("ROLLBACK")
+                raise
+            connection.execute("COMMIT")
+        return appended
+
+
+@contextlib.contextmanager
+def _turn(lock: IO[bytes]) -> Iterator[None]:
+    """Wait for this process's turn. The kernel wakes the next writer at once; SQLite would sleep and look again."""
+    fcntl.flock(lock, fcntl.LOCK_EX)
+    try:
+        yield
+    finally:
+        fcntl.flock(lock, fcntl.LOCK_UN)
+
+
+def _insert(connection: sqlite3.Connection, event: Event) -> Appended:
+    cursor = connection.execute(
+        f"INSERT OR IGNORE INTO events ({_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?)",
+        (event.id, event.type, event.source, event.topic, event.key, to_microseconds(event.time), event.data),
+    )
+    if cursor.rowcount == 1:
+        return Appended(cursor.lastrowid or 0)
+    row = connection.execute(f"SELECT position, {_COLUMNS} FROM events WHERE id = ?", (event.id,)).fetchone()
+    return Appended(row[0], _event(row[1:]))
+
+
+def _event(row: tuple[str, str, str, str, str, int, bytes]) -> Event:
+    identity, kind, source, topic, key, time, data = row
+    return Event(
+        id=identity,
+        type=kind,
+        source=source,
+        topic=topic,
+        key=key,
+        time=from_microseconds(time),
+        data=data,
+    )

@@ -1,0 +1,20 @@
+"""The record store in SQL: SQLite by default, PostgreSQL where users outgrow it, from the same code."""
+
+from services.adapters.record_store.database import Database
+from services.adapters.record_store.jobs import SqlJobs
+from services.adapters.record_store.records import SqlRecords
+from services.adapters.record_store.results import SqlResults
+from services.adapters.record_store.versions import SqlVersions
+
+
+class RecordStoreSql(SqlRecords, SqlResults, SqlJobs, SqlVersions):
+    """See `services.core.ports.RecordStore`. `url` is SQLAlchemy's, such as `sqlite:////var/lib/records.sqlite`."""
+
+    def __init__(self, url: str) -> None:
+        self._database = Database(url)
+
+    def migrate(self) -> None:
+        self._database.migrate()
+
+    def close(self) -> None:
+        self._database.close()

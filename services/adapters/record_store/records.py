@@ -1,0 +1,205 @@
+"""Predictions, outcomes, dead letters and positions."""
+
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Any, Final
+
+import msgspec
+from sqlalchemy import Connection, Select, and_, func, or_, select, union_all
+
+from services.adapters.record_store.database import Database
+from services.adapters.record_store.schema import (
+    current_outcomes,
+    dead_letters,
+    outcomes,
+    positions,
+    predictions,
+)
+from services.core.outcomes import OutcomeObserved
+from services.core.ports import RecordCounts
+from services.core.predictions import PredictionMade
+from services.core.records import Batch, DeadLetter, Judged, Stored
+
+# SQLite takes 32,766 parameters in a statement, PostgreSQL 65,535; ids are asked for in portions below either.
+IDS_AT_ONCE: Final = 10_000
+
+_encode = msgspec.json.Encoder().encode
+_decode = msgspec.json.Decoder(PredictionMade).decode
+
+
+class SqlRecords:
+    """See `services.core.ports.Records`."""
+
+    _database: Database
+
+    def commit(self, batch: Batch, *, consumer: str, position: int) -> Stored:
+        with self._database.transaction() as connection:
+            self._move(connection, consumer, position)
+            made = self._add(connection, predictions, [_prediction_row(each) for each in batch.predictions])
+            seen = self._add(connection, outcomes, [_outcome_row(*each) for each in batch.outcomes])
+            self._keep_latest(connection, batch.outcomes)
+            dead = self._add(connection, dead_letters, [msgspec.structs.asdict(each) for each in batch.dead_letters])
+        events = len(batch.predictions) + len(batch.outcomes)
+        return Stored(stored=made + seen, duplicates=events - made - seen, dead_lettered=dead)
+
+    def position(self, consumer: str) -> int:
+        with self._database.transaction() as connection:
+            found = connection.scalar(select(positions.c.position).where(positions.c.consumer == consumer))
+        return int(found or 0)
+
+    def judged(
+        self,
+        model: str,
+        *,
+        made_from: datetime,
+        made_until: datetime,
+        version: str | None = None,
+        limit: int | None = None,
+    ) -> list[Judged]:
+        window = [
+            predictions.c.model == model,
+            predictions.c.made_at >= made_from,
+            predictions.c.made_at < made_until,
+        ]
+        if version is not None:
+            window.append(predictions.c.version == version)
+        with self._database.transaction() as connection:
+            total = connection.scalar(select(func.count()).select_from(predictions).where(*window)) if limit else None
+            rows = connection.execute(_judged_query(window, _stride(total, limit))).all()
+        return [_judged(row) for row in rows]
+
+    def first_made_at(self, model: str) -> datetime | None:
+        query = select(predictions.c.made_at).where(predictions.c.model == model)
+        with self._database.transaction() as connection:
+            first: datetime | None = connection.scalar(query.order_by(predictions.c.made_at).limit(1))
+        return first
+
+    def stored_event_ids(self, ids: Sequence[str]) -> set[str]:
+        return self._among(predictions.c.prediction_id, ids) | self._among(outcomes.c.event_id, ids)
+
+    def stored_twice(self) -> int:
+        every = union_all(select(predictions.c.prediction_id.label("id")), select(outcomes.c.event_id)).subquery()
+        twice = select(every.c.id).group_by(every.c.id).having(func.count() > 1).subquery()
+        with self._database.transaction() as connection:
+            return connection.scalar(select(func.count()).select_from(twice)) or 0
+
+    def dead_event_ids(self, ids: Sequence[str]) -> set[str]:
+        return self._among(dead_letters.c.event_id, ids)
+
+    def dead_letters(self, *, limit: int) -> list[DeadLetter]:
+        query = select(dead_letters).order_by(dead_letters.c.at.desc(), dead_letters.c.origin.desc()).limit(limit)
+        with self._database.transaction() as connection:
+            return [DeadLetter(**row) for row in connection.execute(query).mappings()]
+
+    def counts(self, model: str | None = None) -> RecordCounts:
+        def of(table: Any) -> list[Any]:
+            return [] if model is None else [table.c.model == model]
+
+        by = select(predictions.c.served_by, func.count()).where(*of(predictions)).group_by(predictions.c.served_by)
+        orphans = (
+            select(func.count())
+            .select_from(current_outcomes.outerjoin(predictions, _same_prediction()))
+            .where(predictions.c.prediction_id.is_(None), *of(current_outcomes))
+        )
+        with self._database.transaction() as connection:
+            predictions_by: dict[str, int] = dict(connection.execute(by).tuples().all())
+            seen = _count(connection, outcomes, of(outcomes))
+            judged = _count(connection, current_outcomes, of(current_outcomes))
+            return RecordCounts(
+                predictions=sum(predictions_by.values()),
+                predictions_by=predictions_by,
+                outcomes=seen,
+                corrections=seen - judged,
+                orphan_outcomes=connection.scalar(orphans) or 0,
+                dead_letters=_count(connection, dead_letters, []),
+            )
+
+    def _add(self, connection: Connection, table: Any, rows: list[dict[str, Any]]) -> int:
+        """Insert the rows that are not there yet; returns how many were."""
+        if not rows:
+            return 0
+        return connection.execute(self._database.insert(table).on_conflict_do_nothing(), rows).rowcount
+
+    def _keep_latest(self, connection: Connection, observed: list[tuple[str, OutcomeObserved]]) -> None:
+        """The latest outcome wins; of two at the same moment the larger event id does, whatever order they come in."""
+        if not observed:
+            return
+        insert = self._database.insert(current_outcomes)
+        new, old = insert.excluded, current_outcomes.c
+        later = or_(
+            new.observed_at > old.observed_at,
+            and_(new.observed_at == old.observed_at, new.event_id > old.event_id),
+        )
+        latest = {"event_id": new.event_id, "value": new.value, "observed_at": new.observed_at}
+        upsert = insert.on_conflict_do_update(index_elements=[old.prediction_id], set_=latest, where=later)
+        connection.execute(upsert, [_outcome_row(*each) for each in observed])
+
+    def _move(self, connection: Connection, consumer: str, position: int) -> None:
+        insert = self._database.insert(positions)
+        moved = insert.on_conflict_do_update(
+            index_elements=[positions.c.consumer], set_={"position": insert.excluded.position}
+        )
+        connection.execute(moved, {"consumer": consumer, "position": position})
+
+    def _among(self, column: Any, ids: Sequence[str]) -> set[str]:
+        found: set[str] = set()
+        with self._database.transaction() as connection:
+            for start in range(0, len(ids), IDS_AT_ONCE):
+                portion = ids[start : start + IDS_AT_ONCE]
+                found.update(connection.scalars(select(column).where(column.in_(portion))))
+        return found
+
+
+def _judged_query(window: list[Any], stride: int) -> Select[Any]:
+    """Data and latest outcome of every `stride`-th prediction of the window, oldest first."""
+    order = (predictions.c.made_at, predictions.c.prediction_id)
+    joined = predictions.outerjoin(current_outcomes, _same_prediction())
+    columns = (predictions.c.data, current_outcomes.c.value, current_outcomes.c.observed_at)
+    if stride == 1:
+        return select(*columns).select_from(joined).where(*window).order_by(*order)
+    number = func.row_number().over(order_by=order).label("number")
+    numbered = select(*columns, number).select_from(joined).where(*window).subquery()
+    picked = select(numbered.c.data, numbered.c.value, numbered.c.observed_at)
+    return picked.where(numbered.c.number % stride == 0).order_by(numbered.c.number)
+
+
+def _stride(total: int | None, limit: int | None) -> int:
+    return 1 if not total or not limit else -(-total // limit)
+
+
+def _same_prediction() -> Any:
+    return current_outcomes.c.prediction_id == predictions.c.prediction_id
+
+
+def _judged(row: Any) -> Judged:
+    return Judged(_decode(row.data), row.value, row.observed_at)
+
+
+def _count(connection: Connection, table: Any, conditions: list[Any]) -> int:
+    return connection.scalar(select(func.count()).select_from(table).where(*conditions)) or 0
+
+
+def _prediction_row(made: PredictionMade) -> dict[str, Any]:
+    return {
+        "prediction_id": made.prediction_id,
+        "model": made.model,
+        "version": made.version,
+        "entity_id": made.entity_id,
+        "served_by": made.served_by.value,
+        "arm": made.arm.value,
+        "score": made.score,
+        "label": made.label,
+        "action": made.action,
+        "made_at": made.made_at,
+        "data": _encode(made),
+    }
+
+
+def _outcome_row(event_id: str, outcome: OutcomeObserved) -> dict[str, Any]:
+    return {
+        "event_id": event_id,
+        "prediction_id": outcome.prediction_id,
+        "model": outcome.model,
+        "value": outcome.value,
+        "observed_at": outcome.observed_at,
+    }

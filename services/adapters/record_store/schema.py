@@ -1,0 +1,176 @@
+"""The tables. Every change of them is a migration as well; a test compares both."""
+
+from datetime import datetime
+from typing import Any
+
+import msgspec
+from sqlalchemy import (
+    BigInteger,
+    Column,
+    Dialect,
+    Float,
+    Index,
+    Integer,
+    LargeBinary,
+    MetaData,
+    String,
+    Table,
+    Text,
+    TypeDecorator,
+    text,
+)
+
+from services.core.clock import from_microseconds, to_microseconds
+
+
+class Instant(TypeDecorator[datetime]):
+    """An aware datetime as microseconds since 1970: exact, ordered, and the same on every engine."""
+
+    impl = BigInteger
+    cache_ok = True
+
+    def process_bind_param(self, value: datetime | None, _dialect: Dialect) -> int | None:
+        return None if value is None else to_microseconds(value)
+
+    def process_result_value(self, value: int | None, _dialect: Dialect) -> datetime | None:
+        return None if value is None else from_microseconds(value)
+
+
+class Json(TypeDecorator[Any]):
+    """JSON as text. The engines' own JSON types differ in what they keep; nothing here queries inside."""
+
+    impl = Text
+    cache_ok = True
+
+    def process_bind_param(self, value: Any, _dialect: Dialect) -> str:
+        return msgspec.json.encode(value).decode()
+
+    def process_result_value(self, value: str | None, _dialect: Dialect) -> Any:
+        return None if value is None else msgspec.json.decode(value)
+
+
+metadata = MetaData()
+
+predictions = Table(
+    "predictions",
+    metadata,
+    Column("prediction_id", String, primary_key=True),
+    Column("model", String, nullable=False),
+    Column("version", String, nullable=False),
+    Column("entity_id", String, nullable=False),
+    Column("served_by", String, nullable=False),
+    Column("arm", String, nullable=False),
+    Column("score", Float),
+    Column("label", String, nullable=False),
+    Column("action", String, nullable=False),
+    Column("made_at", Instant, nullable=False),
+    # The fact as it was recorded, whole; the columns beside it are for queries.
+    Column("data", LargeBinary, nullable=False),
+    Index("predictions_by_time", "model", "made_at", "prediction_id"),
+)
+
+outcomes = Table(
+    "outcomes",
+    metadata,
+    Column("event_id", String, primary_key=True),
+    Column("prediction_id", String, nullable=False, index=True),
+    Column("model", String, nullable=False),
+    Column("value", String, nullable=False),
+    Column("observed_at", Instant, nullable=False),
+)
+
+current_outcomes = Table(
+    "current_outcomes",
+    metadata,
+    Column("prediction_id", String, primary_key=True),
+    Column("event_id", String, nullable=False),
+    Column("model", String, nullable=False),
+    Column("value", String, nullable=False),
+    Column("observed_at", Instant, nullable=False),
+)
+
+dead_letters = Table(
+    "dead_letters",
+    metadata,
+    Column("origin", String, primary_key=True),
+    Column("event_id", String, nullable=False, index=True),
+    Column("reason", String, nullable=False),
+    Column("detail", Text, nullable=False),
+    Column("type", String, nullable=False),
+    Column("key", String, nullable=False),
+    Column("data", LargeBinary, nullable=False),
+    Column("at", Instant, nullable=False),
+)
+
+positions = Table(
+    "positions",
+    metadata,
+    Column("consumer", String, primary_key=True),
+    Column("position", BigInteger, nullable=False),
+)
+
+results = Table(
+    "results",
+    metadata,
+    Column("id", Integer, primary_key=True, autoincrement=True),
+    Column("model", String, nullable=False),
+    Column("version", String, nullable=False),
+    Column("kind", String, nullable=False),
+    Column("window_start", Instant, nullable=False),
+    Column("window_end", Instant, nullable=False),
+    Column("n", Integer, nullable=False),
+    Column("status", String, nullable=False),
+    Column("body", Json, nullable=False),
+    Column("computed_at", Instant, nullable=False),
+    Index("results_by_time", "model", "kind", "window_end", "id"),
+)
+
+jobs = Table(
+    "jobs",
+    metadata,
+    Column("id", Integer, primary_key=True, autoincrement=True),
+    Column("model", String, nullable=False),
+    Column("trigger", String, nullable=False),
+    Column("dedupe_key", String, nullable=False),
+    Column("state", String, nullable=False),
+    Column("since", Instant, nullable=False),
+    Column("opened_at", Instant, nullable=False),
+    Column("note", Text, nullable=False),
+    Column("evidence", Json, nullable=False),
+    Column("closed_at", Instant),
+)
+OPEN = text("state IN ('waiting', 'running')")
+# The database itself keeps a model from having two open jobs, whoever opens them.
+Index("one_open_job", jobs.c.model, unique=True, sqlite_where=OPEN, postgresql_where=OPEN)
+
+versions = Table(
+    "versions",
+    metadata,
+    Column("model", String, primary_key=True),
+    Column("version", String, primary_key=True),
+    Column("registered_at", Instant, nullable=False),
+    Column("training_set", String, nullable=False),
+    Column("training_set_sha256", String, nullable=False),
+    Column("training_rows", Integer, nullable=False),
+    Column("evidence", Json, nullable=False),
+)
+
+aliases = Table(
+    "aliases",
+    metadata,
+    Column("model", String, primary_key=True),
+    Column("alias", String, primary_key=True),
+    Column("version", String, nullable=False),
+)
+
+alias_changes = Table(
+    "alias_changes",
+    metadata,
+    Column("id", Integer, primary_key=True, autoincrement=True),
+    Column("model", String, nullable=False, index=True),
+    Column("alias", String, nullable=False),
+    Column("version", String, nullable=False),
+    Column("previous", String, nullable=False),
+    Column("at", Instant, nullable=False),
+    Column("reason", Text, nullable=False),
+)

@@ -4,18 +4,30 @@ Adapters are imported where they are built, so that a serving worker never loads
 and the monitor never loads the server.
 """
 
+from __future__ import annotations
+
+from datetime import datetime
+from pathlib import Path
+from typing import TYPE_CHECKING
+
 from services.core.clock import Now, wall_clock
 from services.core.ports import EventLog, Fleet, ModelStore, OnlineFeatures, RecordStore
 from services.settings import Settings
 
+if TYPE_CHECKING:
+    from services.adapters.clock_file import ClockFile
+
 
 def clock(settings: Settings) -> Now:
     """The machine's clock, or the simulated one that a traffic driver advances."""
-    if not settings.clock_file:
-        return wall_clock
+    return world_clock(settings).now if settings.clock_file else wall_clock
+
+
+def world_clock(settings: Settings, *, start: datetime | None = None) -> ClockFile:
+    """The simulated clock in `settings.clock_file`, which a traffic driver moves; a new one begins at `start`."""
     from services.adapters.clock_file import ClockFile
 
-    return ClockFile(settings.clock_file).now
+    return ClockFile(Path(settings.clock_file), start=start)
 
 
 def event_log(settings: Settings) -> EventLog:

@@ -17,18 +17,18 @@ class ClockFile:
     """A clock that stands still until somebody sets it.
 
     The file holds seconds since 1970 as one float64. It is mapped into memory, so that reading it costs no system call;
-    an aligned write of eight bytes cannot be seen half done. A file that does not exist yet starts at the machine's
-    time.
+    an aligned write of eight bytes cannot be seen half done. A file that does not exist yet starts at `start`, or
+    at the machine's time.
 
     Raises:
         SettingsError: there is a file, and it is no clock.
     """
 
-    def __init__(self, path: Path | str) -> None:
+    def __init__(self, path: Path | str, *, start: datetime | None = None) -> None:
         path = Path(path)
         descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
         try:
-            _initialise(descriptor, path)
+            _initialise(descriptor, path, start or wall_clock())
             self._map = mmap.mmap(descriptor, _SECONDS.size)
         finally:
             os.close(descriptor)
@@ -50,9 +50,9 @@ class ClockFile:
         return seconds
 
 
-def _initialise(descriptor: int, path: Path) -> None:
+def _initialise(descriptor: int, path: Path, start: datetime) -> None:
     size = os.fstat(descriptor).st_size
     if size == 0:
-        os.pwrite(descriptor, _SECONDS.pack(wall_clock().timestamp()), 0)
+        os.pwrite(descriptor, _SECONDS.pack(require_aware(start, name="start").timestamp()), 0)
     elif size != _SECONDS.size:
         raise SettingsError(f"clock file {path} has {size} bytes, expected {_SECONDS.size}; remove it or name another")

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from services.core.errors import SpecError, UnknownModel
 from services.core.spec import ModelSpec
-from services.core.world import WorldFactory
+from services.core.world import WorldEvent, WorldFactory
 
 PACKAGE = "services.models"
 
@@ -35,6 +35,12 @@ def world_of(name: str) -> WorldFactory:
     """The factory of the model's simulated world."""
     factory: WorldFactory = importlib.import_module(f"{PACKAGE}.{spec_of(name).name}.world").build_world
     return factory
+
+
+def story_of(name: str) -> tuple[WorldEvent, ...]:
+    """What happens to the model's world in a demonstration: `STORY` in its `world.py`."""
+    story: tuple[WorldEvent, ...] = importlib.import_module(f"{PACKAGE}.{spec_of(name).name}.world").STORY
+    return story
 
 
 def _spec_in(folder: str) -> ModelSpec:

@@ -12,7 +12,9 @@ from services.core.spec import Good, ModelSpec
 from services.core.world import WorldEvent
 from services.traffic.simulate import DayReport
 
-HEADER: Final = "  day  req/s  model  rule   drift: worst feature (limit)          AUC [90 %]               money per answer"
+HEADER: Final = (
+    "  day  req/s  model  rule   drift: worst feature (limit)          AUC [90 %]               money per answer"
+)
 HEADER_EVERY: Final = 20
 
 
@@ -30,20 +32,20 @@ class Narrator:
     jobs: dict[int, str] = field(default_factory=dict)
     changes: int = 0
 
-    def tell(self, report: DayReport) -> None:
+    def tell(self, report: DayReport, *, requests: int) -> None:
         """The news first, then the day's line."""
-        self._world(report.number)
+        self._world(report.day)
         self._lifecycle()
         if self.lines % HEADER_EVERY == 0:
             self.say(HEADER)
         self.lines += 1
-        self.say(self._line(report))
+        self.say(self._line(report, requests))
 
-    def _line(self, report: DayReport) -> str:
+    def _line(self, report: DayReport, requests: int) -> str:
         answered = max(1, sum(report.served_by.values()))
         model = report.served_by.get(ServedBy.MODEL.value, 0) / answered
         return (
-            f"{report.number:5d}  {report.requests / max(report.seconds, 1e-6):5.0f}  {model:5.0%}  {1 - model:4.0%}"
+            f"{report.day:5d}  {requests / max(report.seconds, 1e-6):5.0f}  {model:5.0%}  {1 - model:4.0%}"
             f"   {self._drift():36s}  {self._performance():23s}  {self._money()}"
         )
 

@@ -54,9 +54,7 @@ def summarise(spec: ModelSpec, run: Run, store: RecordStore) -> dict[str, Any]:
     }
 
 
-def _phases(
-    spec: ModelSpec, run: Run, store: RecordStore, promoted: AliasChange | None
-) -> dict[str, list[Judged]]:
+def _phases(spec: ModelSpec, run: Run, store: RecordStore, promoted: AliasChange | None) -> dict[str, list[Judged]]:
     """Judged answers before the world changed, from then to the promotion, and by the promoted version."""
     turned = promoted.at if promoted else run.ended_at
     after = _judged(spec, store, turned, run.ended_at, promoted.version) if promoted else []

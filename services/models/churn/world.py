@@ -39,6 +39,11 @@ KNOWN_EVENTS: Final = {
     BROKEN_BILLING_FEED: "The billing feed writes negative charges or none at all",
     SLOW_BILLING_FEED: "The billing feed writes values that are four to nine days old",
 }
+STORY: Final = (
+    WorldEvent(name=SLOW_BILLING_FEED, starts=10, ends=11),
+    WorldEvent(name=PRICE_CHANGE, starts=21),
+)
+"""A demonstration: after a week of outcomes a feed is late for a day, and when that is past, prices change for good."""
 # Draws of a day are keyed by its number, which must not be negative; history lies before day 0.
 DAY_KEY: Final = 1_000_000
 HISTORY_CALLS_PER_DAY: Final = 40

@@ -1,0 +1,231 @@
+"""`bellwether up`: checks, first version, processes, traffic, and a clean end."""
+
+import asyncio
+import json
+import signal
+import sys
+import time
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Final
+
+from monitoring.entrypoints.lifecycle import first_version_now
+from monitoring.entrypoints.up.catching_up import CatchingUp
+from monitoring.entrypoints.up.children import Children, await_answer
+from monitoring.entrypoints.up.home import move_earlier_run_aside, only_instance, require_free_ports
+from monitoring.entrypoints.up.narrator import Narrator
+from monitoring.entrypoints.up.summary import Run, summarise
+from services import bootstrap
+from services.core.errors import SettingsError
+from services.core.ports import EventLog, RecordStore
+from services.core.records import CHAMPION, AliasChange
+from services.core.spec import ModelSpec
+from services.core.world import World, WorldEvent
+from services.ingest.audit import Account, audit
+from services.models.discovery import spec_of, story_of, world_of
+from services.settings import Settings
+from services.traffic.client import PredictionClient
+from services.traffic.simulate import DayReport, Simulation
+
+ORIGIN: Final = datetime(2026, 1, 5, tzinfo=UTC)
+"""Day 0 of the simulated world: a Monday, fixed, so that the same seed tells the same story in every year."""
+
+HISTORY_ROWS: Final = 4000
+PROOF: Final = timedelta(days=7)
+"""A week of judged answers of the new version: enough for an AUC whose interval is a few hundredths wide."""
+
+LONGEST_STORY_DAYS: Final = 250
+START_SECONDS: Final = 90.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Plan:
+    """What `up` was asked to do beyond the settings; the flags of the command say what each means."""
+
+    model: str
+    until: str | None
+    summary: Path | None
+    days: int | None
+    calls_per_day: int
+    days_per_second: float
+    seed: int
+
+
+def run_up(settings: Settings, plan: Plan) -> int:
+    """Run until stopped, or until the plan is fulfilled. Returns the exit code: 1 when the plan was not."""
+    spec = spec_of(plan.model)
+    if plan.summary is not None and not plan.summary.absolute().parent.is_dir():
+        raise SettingsError(f"--summary {plan.summary}: its directory does not exist; create it or choose another")
+    with only_instance(settings.home):
+        require_free_ports(settings)
+        aside = move_earlier_run_aside(settings.home, at=datetime.now(UTC))
+        if aside:
+            say(f"The earlier run in {settings.home} is kept in {aside}")
+        home = settings.home.absolute()
+        return Stack(replace(settings, home=home, clock_file=str(home / "clock")), plan, spec).run()
+
+
+def say(line: str) -> None:
+    print(line, flush=True)
+
+
+class Stack:
+    """One run. Its steps stand in `run`, in their order."""
+
+    def __init__(self, settings: Settings, plan: Plan, spec: ModelSpec) -> None:
+        self.settings, self.plan, self.spec = settings, plan, spec
+        self.began = time.monotonic()
+        self.clock = bootstrap.world_clock(settings, start=ORIGIN)
+        self.events: tuple[WorldEvent, ...] = story_of(spec.name)
+        self.world: World = world_of(spec.name)(seed=plan.seed, origin=ORIGIN, events=self.events)
+        self.children = Children(settings, lambda line: say(f"  !! {line}"))
+        self.log: EventLog = bootstrap.event_log(settings)
+        self.store: RecordStore = bootstrap.record_store(settings)
+
+    def run(self) -> int:
+        try:
+            self._announce()
+            self._train_first_version()
+            self._start()
+            client = asyncio.run(self._play())
+            account = self._settle()
+            return self._conclude(client, account)
+        finally:
+            self.children.stop()
+            self.log.close()
+            self.store.close()
+            say("Stopped.")
+
+    def _announce(self) -> None:
+        monitor = f"http://{self.settings.monitor_host}:{self.settings.monitor_port}"
+        say(f"Bellwether: {self.spec.name} on a simulated world (seed {self.plan.seed}). Ctrl-C stops everything.")
+        say(f"  predictions  {self._service}")
+        say(f"  overview     {monitor}/   also /status, /metrics, /reports/{self.spec.name}")
+        say(f"  home         {self.settings.home}   (logs in logs/)")
+
+    def _train_first_version(self) -> None:
+        cases = self.world.history(rows=HISTORY_ROWS)
+        first = first_version_now(self.settings, self.spec.name, cases)
+        trained = f"trained {self.spec.name} {first['version']} on {len(cases)} past cases"
+        say(f"{self._elapsed()}  {trained}. {first['note']}")
+
+    def _start(self) -> None:
+        for name, module in (
+            ("serving", "services.entrypoints.serve"),
+            ("consumer", "services.entrypoints.consumer"),
+            ("evaluator", "monitoring.entrypoints.evaluator"),
+            ("lifecycle", "monitoring.entrypoints.lifecycle"),
+        ):
+            self.children.start(name, module)
+        await_answer(f"{self._service}/readyz", seconds=START_SECONDS, alive=self.children.revive)
+        monitor = f"http://{self.settings.monitor_host}:{self.settings.monitor_port}/livez"
+        await_answer(monitor, seconds=START_SECONDS, alive=self.children.revive)
+        pids = ", ".join(f"{child.name} {child.pid}" for child in self.children.children)
+        say(f"{self._elapsed()}  running: {pids} ({self.settings.workers} serving workers)")
+
+    async def _play(self) -> PredictionClient:
+        stop = asyncio.Event()
+        for number in (signal.SIGINT, signal.SIGTERM):
+            asyncio.get_running_loop().add_signal_handler(number, stop.set)
+        client = PredictionClient(self._service, model=self.spec.name)
+        days = _Days(self, client, stop)
+        async with client:
+            await Simulation(
+                world=self.world,
+                client=client,
+                clock=self.clock,
+                origin=ORIGIN,
+                calls_per_day=self.plan.calls_per_day,
+                days_per_second=self.plan.days_per_second,
+                on_day=days.lived_through,
+                between_days=days.between,
+                stop=stop,
+            ).run(days=self._last_day)
+        return client
+
+    def _settle(self) -> Account:
+        """Let the consumer finish, then account for every event."""
+        CatchingUp(self.log, self.store).wait()
+        return audit(self.log, self.store)
+
+    def _conclude(self, client: PredictionClient, account: Account) -> int:
+        summary = summarise(self.spec, self._facts(client, account), self.store)
+        fulfilled = self.plan.until is None or self.promotion_proved()
+        if self.plan.summary is not None:
+            self.plan.summary.write_text(json.dumps(summary, indent=2) + "\n")
+            say(f"{self._elapsed()}  summary written to {self.plan.summary}")
+        if self.plan.until is not None:
+            say(json.dumps(summary, indent=2))
+        if not fulfilled:
+            print("bellwether: stopped before a retrained version had proved itself", file=sys.stderr)
+        return 0 if fulfilled and not account.unaccounted else 1
+
+    def _facts(self, client: PredictionClient, account: Account) -> Run:
+        return Run(
+            seconds=time.monotonic() - self.began,
+            began_at=ORIGIN,
+            ended_at=self.clock.now(),
+            changed_at=self.changed_at,
+            failed_requests=client.counts.failed + client.counts.refused,
+            retried_requests=client.counts.retried,
+            unaccounted_events=account.unaccounted,
+        )
+
+    @property
+    def changed_at(self) -> datetime:
+        """When the story changes the world for good."""
+        starts = min((event.starts for event in self.events if event.ends is None), default=0.0)
+        return ORIGIN + timedelta(days=starts)
+
+    def promotion(self) -> AliasChange | None:
+        """The first promotion after the world changed."""
+        changes = self.store.alias_changes(self.spec.name)
+        return next((each for each in changes if each.alias == CHAMPION and each.at >= self.changed_at), None)
+
+    def promotion_proved(self) -> bool:
+        """Whether the promoted version's answers of `PROOF` have matured."""
+        promotion = self.promotion()
+        return promotion is not None and self.clock.now() >= promotion.at + self.spec.task.outcome_delay + PROOF
+
+    @property
+    def _last_day(self) -> int | None:
+        return self.plan.days or (LONGEST_STORY_DAYS if self.plan.until else None)
+
+    @property
+    def _service(self) -> str:
+        return f"http://{self.settings.host}:{self.settings.port}"
+
+    def _elapsed(self) -> str:
+        return f"{time.monotonic() - self.began:6.1f} s"
+
+
+class _Days:
+    """What happens between two world days: the processes are looked after, the news told, the end noticed."""
+
+    def __init__(self, stack: Stack, client: PredictionClient, stop: asyncio.Event) -> None:
+        self._stack, self._client, self._stop = stack, client, stop
+        self._catching_up = CatchingUp(stack.log, stack.store)
+        self._narrator = Narrator(
+            spec=stack.spec,
+            store=stack.store,
+            origin=ORIGIN,
+            events=stack.events,
+            meanings=stack.world.known_events,
+            say=say,
+        )
+        self._report: DayReport | None = None
+        self._sent = 0
+
+    def lived_through(self, report: DayReport) -> None:
+        self._report = report
+
+    async def between(self, _day: int) -> None:
+        self._stack.children.revive()
+        # The world waits for its monitor, so that a slow machine tells the same story as a fast one.
+        await asyncio.to_thread(self._catching_up.wait, self._stack.spec, day_of=self._stack.clock.now())
+        if self._report is not None:
+            self._narrator.tell(self._report, requests=self._client.counts.sent - self._sent)
+        self._sent = self._client.counts.sent
+        if self._stack.plan.until and self._stack.promotion_proved():
+            self._stop.set()

@@ -1,0 +1,122 @@
+"""What every event log promises. A further adapter joins by a line in `open_log`."""
+
+import threading
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from services.adapters.event_log_sqlite import EventLogSqlite
+from services.core.errors import EventLogUnavailable
+from services.core.events import Event, prediction_event
+from services.core.ports import EventLog
+from tests.toy import prediction
+
+ADAPTERS: dict[str, Callable[[Path], EventLog]] = {
+    "sqlite": lambda directory: EventLogSqlite(directory / "events.sqlite"),
+}
+
+
+@pytest.fixture(params=ADAPTERS)
+def open_log(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Callable[[], EventLog]]:
+    """Opens the same log as often as a test asks, as several processes would."""
+    opened: list[EventLog] = []
+
+    def open_again() -> EventLog:
+        opened.append(ADAPTERS[request.param](tmp_path))
+        return opened[-1]
+
+    yield open_again
+    for log in opened:
+        log.close()
+
+
+@pytest.fixture
+def log(open_log: Callable[[], EventLog]) -> EventLog:
+    return open_log()
+
+
+def event(number: int) -> Event:
+    return prediction_event(prediction(number))
+
+
+def append(log: EventLog, *numbers: int) -> list[int]:
+    return [future.result(10).position for future in [log.append(event(number)) for number in numbers]]
+
+
+def test_what_was_appended_is_read_in_the_order_of_its_positions(log: EventLog) -> None:
+    positions = append(log, 3, 1, 2)
+
+    assert positions == sorted(set(positions))
+    assert [each.event for each in log.read(after=0, limit=10)] == [event(3), event(1), event(2)]
+    assert [each.position for each in log.read(after=0, limit=10)] == positions
+
+
+def test_an_id_that_is_there_already_is_answered_with_the_event_that_has_it(log: EventLog) -> None:
+    (position,) = append(log, 1)
+    again = prediction_event(prediction(1, label="another"))
+
+    appended = log.append(again).result(10)
+
+    assert appended.position == position
+    assert appended.existing == event(1)
+    assert len(log.read(after=0, limit=10)) == 1
+
+
+def test_reading_after_a_position_leaves_out_what_came_before(log: EventLog) -> None:
+    _, second, third = append(log, 1, 2, 3)
+
+    assert [each.position for each in log.read(after=second, limit=10)] == [third]
+    assert log.read(after=third, limit=10) == []
+    assert log.ids(after=second, limit=10) == [(third, event(3).id)]
+
+
+def test_the_limit_bounds_what_is_read(log: EventLog) -> None:
+    append(log, *range(1, 6))
+
+    assert len(log.read(after=0, limit=2)) == 2
+
+
+def test_an_event_is_found_by_its_id_and_nothing_by_another(log: EventLog) -> None:
+    append(log, 1)
+
+    assert log.find(event(1).id) == event(1)
+    assert log.find("nobody") is None
+
+
+def test_the_end_is_the_newest_position_and_0_before_the_first(log: EventLog) -> None:
+    assert log.end() == 0
+    assert append(log, 1, 2)[-1] == log.end()
+
+
+def test_two_writers_share_one_order_without_a_gap_for_a_reader(open_log: Callable[[], EventLog]) -> None:
+    writers = [open_log(), open_log()]
+    threads = [
+        threading.Thread(target=append, args=(log, *range(1000 * place, 1000 * place + 200)))
+        for place, log in enumerate(writers)
+    ]
+    for thread in threads:
+        thread.start()
+    seen: list[int] = []
+    reader = open_log()
+    while any(thread.is_alive() for thread in threads) or len(seen) < reader.end():
+        seen += [each.position for each in reader.read(after=seen[-1] if seen else 0, limit=50)]
+
+    assert len(seen) == 400
+    assert seen == sorted(set(seen))
+
+
+def test_what_was_appended_is_there_after_the_log_was_closed_and_opened(open_log: Callable[[], EventLog]) -> None:
+    first = open_log()
+    future = first.append(event(1))
+    first.close()
+
+    assert future.done()
+    assert [each.event for each in open_log().read(after=0, limit=10)] == [event(1)]
+
+
+def test_an_append_to_a_closed_log_is_refused(log: EventLog) -> None:
+    log.close()
+
+    with pytest.raises(EventLogUnavailable, match="closed"):
+        log.append(event(1)).result(10)

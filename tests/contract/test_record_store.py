@@ -1,0 +1,267 @@
+"""What every record store promises. A further adapter joins by a line in `ADAPTERS`."""
+
+import itertools
+import random
+from collections.abc import Callable, Iterator
+from datetime import datetime, timedelta
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from services.adapters.record_store import RecordStoreSql
+from services.core.events import outcome_event
+from services.core.outcomes import OutcomeObserved
+from services.core.ports import RecordStore
+from services.core.predictions import ServedBy
+from services.core.records import (
+    AliasChange,
+    Batch,
+    DeadLetter,
+    EvaluationResult,
+    JobState,
+    Judged,
+    ResultKind,
+    ResultStatus,
+    VersionRecord,
+)
+from tests.toy import NOON, prediction
+
+ADAPTERS: dict[str, Callable[[Path], RecordStore]] = {
+    "sqlite": lambda directory: RecordStoreSql(f"sqlite:///{directory / 'records.sqlite'}"),
+}
+
+
+@pytest.fixture(params=ADAPTERS)
+def store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[RecordStore]:
+    opened = ADAPTERS[request.param](tmp_path)
+    opened.migrate()
+    yield opened
+    opened.close()
+
+
+def outcome(number: int = 1, value: str = "left", hours: float = 1.0) -> tuple[str, OutcomeObserved]:
+    fact = OutcomeObserved(
+        prediction_id=prediction(number).prediction_id,
+        model="toy",
+        value=value,
+        observed_at=NOON + timedelta(hours=hours),
+    )
+    return outcome_event(fact).id, fact
+
+
+def dead_letter(position: int = 1) -> DeadLetter:
+    return DeadLetter(
+        event_id=f"event-{position}",
+        reason="undecodable",
+        detail="no JSON",
+        origin=f"event-log@{position}",
+        type="bellwether.prediction.made.v1",
+        key="key",
+        data=b"\xff{",
+        at=NOON,
+    )
+
+
+def judged(store: RecordStore, **narrowed: object) -> list[Judged]:
+    window = {"made_from": NOON - timedelta(days=1), "made_until": NOON + timedelta(days=1)} | narrowed
+    return store.judged("toy", **window)  # type: ignore[arg-type]  # a test's own narrowing
+
+
+class TestRecords:
+    def test_rows_and_position_are_there_together(self, store: RecordStore) -> None:
+        stored = store.commit(Batch([prediction(1)], [outcome()], [dead_letter()]), consumer="c", position=3)
+
+        assert (stored.stored, stored.duplicates, stored.dead_lettered) == (2, 0, 1)
+        assert store.position("c") == 3
+        assert store.position("another") == 0
+
+    def test_a_batch_that_cannot_be_stored_leaves_neither_rows_nor_position(self, store: RecordStore) -> None:
+        naive = prediction(2, made_at=datetime(2026, 3, 1))  # noqa: DTZ001 - what must not be stored
+
+        with pytest.raises(Exception, match="without a time zone"):
+            store.commit(Batch([prediction(1), naive], [], []), consumer="c", position=2)
+
+        assert judged(store) == []
+        assert store.position("c") == 0
+
+    def test_the_same_batch_again_changes_nothing_and_is_counted(self, store: RecordStore) -> None:
+        batch = Batch([prediction(1), prediction(2)], [outcome(1)], [dead_letter()])
+        store.commit(batch, consumer="c", position=4)
+
+        again = store.commit(batch, consumer="c", position=4)
+
+        assert (again.stored, again.duplicates, again.dead_lettered) == (0, 3, 0)
+        assert store.stored_twice() == 0
+        assert store.counts("toy").predictions == 2
+
+    def test_a_prediction_comes_back_as_it_was_recorded_with_its_outcome(self, store: RecordStore) -> None:
+        store.commit(Batch([prediction(1), prediction(2)], [outcome(1)], []), consumer="c", position=3)
+
+        assert judged(store) == [
+            Judged(prediction(1), "left", NOON + timedelta(hours=1)),
+            Judged(prediction(2), None, None),
+        ]
+
+    def test_an_outcome_that_came_before_its_prediction_is_kept_and_joined(self, store: RecordStore) -> None:
+        store.commit(Batch([], [outcome(1)], []), consumer="c", position=1)
+        assert store.counts("toy").orphan_outcomes == 1
+
+        store.commit(Batch([prediction(1)], [], []), consumer="c", position=2)
+
+        assert store.counts("toy").orphan_outcomes == 0
+        assert [each.outcome for each in judged(store)] == ["left"]
+
+    def test_a_later_observation_corrects_an_earlier_one_and_both_are_kept(self, store: RecordStore) -> None:
+        corrected = [outcome(1, "stayed", hours=2), outcome(1, "left", hours=1)]
+        store.commit(Batch([prediction(1)], corrected, []), consumer="c", position=3)
+
+        assert [each.outcome for each in judged(store)] == ["stayed"]
+        assert (store.counts("toy").outcomes, store.counts("toy").corrections) == (2, 1)
+
+    def test_the_window_includes_its_beginning_and_not_its_end(self, store: RecordStore) -> None:
+        made = [prediction(n, made_at=NOON + timedelta(hours=n)) for n in range(4)]
+        store.commit(Batch(made, [], []), consumer="c", position=4)
+
+        found = judged(store, made_from=NOON + timedelta(hours=1), made_until=NOON + timedelta(hours=3))
+
+        assert [each.prediction for each in found] == made[1:3]
+        assert store.first_made_at("toy") == NOON
+        assert store.first_made_at("another") is None
+
+    def test_a_limit_takes_an_even_sample_of_the_window(self, store: RecordStore) -> None:
+        made = [prediction(n, made_at=NOON + timedelta(minutes=n)) for n in range(100)]
+        store.commit(Batch(made, [], []), consumer="c", position=100)
+
+        minutes = [(each.prediction.made_at - NOON) / timedelta(minutes=1) for each in judged(store, limit=10)]
+
+        assert len(minutes) == 10
+        assert {b - a for a, b in itertools.pairwise(minutes)} == {10.0}
+
+    def test_a_version_and_who_answered_can_be_told_apart(self, store: RecordStore) -> None:
+        made = [prediction(1), prediction(2, version="v2"), prediction(3, served_by=ServedBy.RULE)]
+        store.commit(Batch(made, [], []), consumer="c", position=3)
+
+        assert [each.prediction for each in judged(store, version="v2")] == [made[1]]
+        assert store.counts("toy").predictions_by == {"model": 2, "rule": 1}
+
+    def test_ids_are_found_where_they_lie(self, store: RecordStore) -> None:
+        store.commit(Batch([prediction(1)], [outcome(2)], [dead_letter()]), consumer="c", position=3)
+        ids = [prediction(1).prediction_id, outcome(2)[0], "event-1", "nowhere"]
+
+        assert store.stored_event_ids(ids) == set(ids[:2])
+        assert store.dead_event_ids(ids) == {"event-1"}
+        assert store.dead_letters(limit=5) == [dead_letter()]
+
+    def test_two_stores_on_one_database_see_each_other_and_migrate_once(
+        self, store: RecordStore, tmp_path: Path
+    ) -> None:
+        other = ADAPTERS["sqlite"](tmp_path)
+        other.migrate()
+        store.commit(Batch([prediction(1)], [], []), consumer="c", position=1)
+
+        assert len(judged(other)) == 1
+        other.close()
+
+
+@given(seed=st.integers(0, 2**32), values=st.lists(st.sampled_from(["left", "stayed"]), min_size=1, max_size=5))
+def test_shuffled_repeated_and_corrected_events_always_end_in_the_same_rows(
+    seed: int, values: list[str], tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    order = random.Random(seed)  # noqa: S311 - a shuffle
+    facts = [outcome(1, value, hours=order.randint(0, 3)) for value in values]
+    expected = max(facts, key=lambda each: (each[1].observed_at, each[0]))
+    deliveries = [Batch([], [fact], []) for fact in facts] * 2 + [Batch([prediction(1)], [], [])] * 2
+    order.shuffle(deliveries)
+    store = RecordStoreSql(f"sqlite:///{tmp_path_factory.mktemp('store') / 'records.sqlite'}")
+    store.migrate()
+
+    for position, batch in enumerate(deliveries):
+        store.commit(batch, consumer="c", position=position)
+
+    assert [(each.prediction, each.outcome) for each in judged(store)] == [(prediction(1), expected[1].value)]
+    assert store.counts().outcomes == len({event_id for event_id, _ in facts})
+    assert store.stored_twice() == 0
+    store.close()
+
+
+class TestResults:
+    def result(self, hours: int, kind: ResultKind = ResultKind.DRIFT) -> EvaluationResult:
+        return EvaluationResult(
+            model="toy",
+            version="v1",
+            kind=kind,
+            window_start=NOON,
+            window_end=NOON + timedelta(hours=hours),
+            n=7,
+            status=ResultStatus.NOT_ENOUGH_DATA,
+            body={"needed": 300, "features": {"amount": {"score": None}}},
+            computed_at=NOON,
+        )
+
+    def test_the_newest_results_come_back_oldest_first(self, store: RecordStore) -> None:
+        store.save_results([self.result(3), self.result(1), self.result(2), self.result(9, ResultKind.BUSINESS)])
+
+        assert store.results("toy", ResultKind.DRIFT, limit=2) == [self.result(2), self.result(3)]
+        assert store.results("another", ResultKind.DRIFT, limit=2) == []
+
+
+class TestJobs:
+    def open(self, store: RecordStore, model: str = "toy") -> int | None:
+        job = store.open_job(
+            model=model, trigger="drift", dedupe_key="k", since=NOON, opened_at=NOON, note="drift in amount"
+        )
+        return None if job is None else job.id
+
+    def test_a_model_has_one_open_job_at_most(self, store: RecordStore) -> None:
+        assert self.open(store)
+        assert self.open(store) is None
+        assert self.open(store, "another")
+
+    def test_a_closed_job_makes_room_for_the_next_and_keeps_its_evidence(self, store: RecordStore) -> None:
+        first = self.open(store) or 0
+        closed = store.update_job(
+            first, state=JobState.REFUSED, note="no better", evidence={"auc": 0.7}, closed_at=NOON
+        )
+        second = self.open(store) or 0
+
+        assert (closed.state, closed.evidence, closed.closed_at) == (JobState.REFUSED, {"auc": 0.7}, NOON)
+        assert [job.id for job in store.jobs("toy", limit=5)] == [second, first]
+        assert store.jobs("toy", limit=5)[1] == closed
+
+    def test_a_change_without_evidence_leaves_the_evidence(self, store: RecordStore) -> None:
+        job = self.open(store) or 0
+        store.update_job(job, state=JobState.RUNNING, note="trains", evidence={"rows": 7})
+
+        assert store.update_job(job, state=JobState.WAITING, note="again").evidence == {"rows": 7}
+
+
+class TestVersions:
+    def change(self, version: str, previous: str) -> AliasChange:
+        return AliasChange(
+            model="toy", alias="champion", version=version, previous=previous, at=NOON, reason="passed the gate"
+        )
+
+    def test_an_alias_means_its_last_version_and_its_history_is_kept(self, store: RecordStore) -> None:
+        changes = [self.change("v1", ""), self.change("v2", "v1")]
+        for change in changes:
+            store.move_alias(change)
+
+        assert store.aliases("toy") == {"champion": "v2"}
+        assert store.alias_changes("toy") == changes
+        assert store.aliases("another") == {}
+
+    def test_a_registered_version_comes_back_with_its_evidence(self, store: RecordStore) -> None:
+        version = VersionRecord(
+            model="toy",
+            version="v1",
+            registered_at=NOON,
+            training_set="toy.parquet",
+            training_set_sha256="00",
+            training_rows=3,
+            evidence={"reasons": ["better"]},
+        )
+        store.add_version(version)
+
+        assert store.versions("toy") == [version]

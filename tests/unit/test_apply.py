@@ -1,0 +1,66 @@
+from datetime import timedelta
+
+import msgspec
+import pytest
+
+from services.core.events import Event, LoggedEvent, outcome_event, prediction_event
+from services.core.outcomes import OutcomeObserved
+from services.ingest.apply import apply
+from tests.toy import NOON, prediction
+
+OUTCOME = OutcomeObserved(prediction_id="p", model="toy", value="left", observed_at=NOON)
+
+
+def logged(*events: Event) -> list[LoggedEvent]:
+    return [LoggedEvent(position, event) for position, event in enumerate(events, start=1)]
+
+
+def changed(event: Event, **changes: object) -> Event:
+    return msgspec.structs.replace(event, **changes)
+
+
+def test_facts_become_rows_in_the_order_of_the_log() -> None:
+    events = logged(prediction_event(prediction(2)), outcome_event(OUTCOME), prediction_event(prediction(1)))
+
+    batch = apply(events, origin="log", now=NOON)
+
+    assert batch.predictions == [prediction(2), prediction(1)]
+    assert batch.outcomes == [(outcome_event(OUTCOME).id, OUTCOME)]
+    assert batch.dead_letters == []
+
+
+@pytest.mark.parametrize(
+    ("changes", "reason"),
+    [
+        ({"data": b"\xff{"}, "undecodable"),
+        ({"data": b"{}"}, "undecodable"),
+        ({"data": b""}, "undecodable"),
+        ({"type": "bellwether.prediction.made.v2"}, "unknown_type"),
+        ({"id": "another"}, "contradiction"),
+    ],
+)
+def test_what_cannot_become_a_row_is_kept_whole_with_its_reason(changes: dict[str, object], reason: str) -> None:
+    poison = changed(prediction_event(prediction(1)), **changes)
+
+    (letter,) = apply(logged(poison), origin="log", now=NOON + timedelta(hours=1)).dead_letters
+
+    assert (letter.reason, letter.origin, letter.event_id) == (reason, "log@1", poison.id)
+    assert (letter.data, letter.type, letter.key) == (poison.data, poison.type, poison.key)
+
+
+def test_poison_does_not_keep_its_neighbours_from_the_store() -> None:
+    poison = changed(prediction_event(prediction(9)), data=b"?")
+    events = logged(prediction_event(prediction(1)), poison, prediction_event(prediction(2)))
+
+    batch = apply(events, origin="log", now=NOON)
+
+    assert batch.predictions == [prediction(1), prediction(2)]
+    assert len(batch.dead_letters) == 1
+
+
+def test_an_outcome_whose_envelope_speaks_of_another_prediction_is_a_dead_letter() -> None:
+    event = changed(outcome_event(OUTCOME), key="another")
+
+    (letter,) = apply(logged(event), origin="log", now=NOON).dead_letters
+
+    assert letter.reason == "contradiction"

@@ -1,0 +1,100 @@
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from services.adapters.event_log_sqlite import EventLogSqlite
+from services.adapters.record_store import RecordStoreSql
+from services.core.errors import StoreUnavailable
+from services.core.events import prediction_event
+from services.core.records import Batch, Stored
+from services.ingest.audit import audit
+from services.ingest.consume import CONSUMER, consume, consume_once
+from tests.toy import NOON, prediction
+
+
+@pytest.fixture
+def log(tmp_path: Path) -> Iterator[EventLogSqlite]:
+    log = EventLogSqlite(tmp_path / "events.sqlite")
+    yield log
+    log.close()
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Iterator[RecordStoreSql]:
+    store = RecordStoreSql(f"sqlite:///{tmp_path / 'records.sqlite'}")
+    store.migrate()
+    yield store
+    store.close()
+
+
+class StoreThatFails(RecordStoreSql):
+    """Fails the first commits, as one whose database is away for a while."""
+
+    def __init__(self, url: str, *, failures: int) -> None:
+        super().__init__(url)
+        self.failures = failures
+
+    def commit(self, batch: Batch, *, consumer: str, position: int) -> Stored:
+        if self.failures:
+            self.failures -= 1
+            raise StoreUnavailable("record store: away")
+        return super().commit(batch, consumer=consumer, position=position)
+
+
+def append(log: EventLogSqlite, *numbers: int) -> None:
+    for future in [log.append(prediction_event(prediction(number))) for number in numbers]:
+        future.result(10)
+
+
+def test_a_round_carries_at_most_the_limit_and_the_next_one_goes_on(log: EventLogSqlite, store: RecordStoreSql) -> None:
+    append(log, 1, 2, 3)
+
+    carried = [consume_once(log, store, limit=2, now=lambda: NOON) for _ in range(3)]
+
+    assert [each and each[0].stored for each in carried] == [2, 1, None]
+    assert store.position(CONSUMER) == log.end()
+
+
+def test_an_outage_of_the_store_is_waited_out_and_nothing_is_skipped(log: EventLogSqlite, tmp_path: Path) -> None:
+    store = StoreThatFails(f"sqlite:///{tmp_path / 'records.sqlite'}", failures=3)
+    store.migrate()
+    append(log, 1, 2, 3)
+    stop, seen = threading.Event(), []
+
+    def observe(stored: Stored, _: Batch) -> None:
+        seen.append(stored.stored)
+        if sum(seen) == 3:
+            stop.set()
+
+    consume(log, store, limit=2, now=lambda: NOON, stop=stop, idle_seconds=0.001, observe=observe)
+
+    assert seen == [2, 1]
+    assert audit(log, store).stored == 3
+    store.close()
+
+
+def test_the_account_tells_stored_dead_and_in_flight_apart(log: EventLogSqlite, store: RecordStoreSql) -> None:
+    append(log, 1)
+    poison = prediction_event(prediction(2))
+    log.append(type(poison)(**{**{f: getattr(poison, f) for f in poison.__struct_fields__}, "data": b"?"})).result(10)
+    consume_once(log, store, limit=10, now=lambda: NOON)
+    append(log, 3)
+
+    account = audit(log, store)
+
+    assert (account.appended, account.stored, account.dead_lettered, account.in_flight) == (3, 1, 1, 1)
+    assert (account.unaccounted, account.duplicates_stored, account.examples) == (0, 0, [])
+
+
+def test_an_event_that_the_consumer_passed_and_nobody_has_is_unaccounted_for_and_named(
+    log: EventLogSqlite, store: RecordStoreSql
+) -> None:
+    append(log, 1, 2)
+    store.commit(Batch([prediction(1)], [], []), consumer=CONSUMER, position=log.end())
+
+    account = audit(log, store)
+
+    assert account.unaccounted == 1
+    assert account.examples == [prediction(2).prediction_id]

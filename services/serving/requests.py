@@ -75,8 +75,6 @@ def feature_readings(spec: ModelSpec, body: object, *, now: datetime) -> dict[st
         feature.name: _reading(feature, value, faults, now)
         for feature, value in _features(spec, written, Source.ONLINE, faults)
     }
-    if isinstance(written, dict) and not written:
-        faults.add("features", "found none, expected at least one")
     faults.refuse()
     return readings
 

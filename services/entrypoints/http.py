@@ -1,0 +1,173 @@
+"""The routes of the prediction service. Each decodes, calls one use case, and encodes; `http_problems` maps errors."""
+
+import asyncio
+from collections.abc import Callable
+from typing import Any, Final
+
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from services.core.errors import BellwetherError, Fault, InvalidRequest
+from services.core.predictions import Answer, answer_of
+from services.entrypoints.http_json import SECURITY_HEADERS, answer, body_of, decoded
+from services.entrypoints.http_problems import exception_handlers, problem_of
+from services.entrypoints.http_views import index_page, model_card, model_line
+from services.entrypoints.worker import HostedModel, Worker
+from services.metrics import CONTENT_TYPE, exposition
+from services.serving.availability import blocking
+from services.serving.requests import entity_id, feature_readings, prediction_request
+
+ROWS_AT_MOST: Final = 1000
+"""Rows of one call. A thousand predictions take under a second; the server gives up on a request after a few."""
+ROWS_AT_ONCE: Final = 32
+"""Rows of one call that are worked on together: enough to share the log's commits, few enough to let others in."""
+
+_COUNTERS: Final = {"accepted": "accepted", "duplicate": "duplicates", "refused": "refused"}
+
+
+def build_app(worker: Callable[[], Worker], *, body_limit: int) -> ASGIApp:
+    """The application; `worker` is asked at each request, since it opens after the application was built."""
+    routes = Routes(worker, body_limit)
+    model = "/v1/models/{model}"
+    app = Starlette(
+        routes=[
+            Route(f"{model}/predict", routes.predict, methods=["POST"]),
+            Route(f"{model}/predict:batch", routes.predict_batch, methods=["POST"]),
+            Route(f"{model}/outcomes", routes.outcomes, methods=["POST"]),
+            Route(f"{model}/entities/{{entity_id}}/features", routes.write_features, methods=["PUT"]),
+            Route(f"{model}/entities/{{entity_id}}/availability", routes.availability, methods=["GET"]),
+            Route("/v1/models", routes.models, methods=["GET"]),
+            Route(model, routes.model, methods=["GET"]),
+            Route("/metrics", routes.metrics, methods=["GET"]),
+            Route("/", routes.index, methods=["GET"]),
+        ],
+        exception_handlers=exception_handlers(routes.count_refused),
+    )
+    # A redirect would be built from the Host header, which the caller chooses.
+    app.router.redirect_slashes = False
+    return Whole(app)
+
+
+class Whole:
+    """Hides from the server around it that this is Starlette: it would take over the paths that no route has."""
+
+    def __init__(self, app: Starlette) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        await self._app(scope, receive, send)
+
+
+class Routes:
+    def __init__(self, worker: Callable[[], Worker], body_limit: int) -> None:
+        self._worker = worker
+        self._limit = body_limit
+
+    async def predict(self, request: Request) -> Response:
+        hosted = self._hosted(request)
+        return answer(await predicted(hosted, await self._body(request)))
+
+    async def predict_batch(self, request: Request) -> Response:
+        """`[{"answer": …} or {"problem": …}, …]`, one per row in order."""
+        hosted = self._hosted(request)
+        rows = _rows(await self._body(request))
+        results: list[dict[str, Any]] = []
+        for start in range(0, len(rows), ROWS_AT_ONCE):
+            some = rows[start : start + ROWS_AT_ONCE]
+            results += await asyncio.gather(*(self._row(hosted, row) for row in some))
+        return answer(results)
+
+    async def outcomes(self, request: Request) -> Response:
+        """One object: its receipt, or the problem. A list: `{"accepted", "duplicates", "refused", "rows": […]}`."""
+        recorder = self._hosted(request).outcomes
+        body = await self._body(request)
+        if not isinstance(body, list):
+            return answer(await recorder.observe(body))
+        receipts = await recorder.observe_many(_rows(body))
+        counts = {name: sum(each.result == result for each in receipts) for result, name in _COUNTERS.items()}
+        return answer({**counts, "rows": receipts})
+
+    async def write_features(self, request: Request) -> Response:
+        hosted, worker = self._hosted(request), self._worker()
+        entity = entity_id(request.path_params["entity_id"])
+        readings = feature_readings(hosted.spec, await self._body(request), now=worker.now())
+        await worker.features.write(hosted.spec.name, entity, readings)
+        return answer({"model": hosted.spec.name, "entity_id": entity, "written": list(readings)})
+
+    async def availability(self, request: Request) -> Response:
+        """`?features={…}&started_at=…` stand in for a request's own; without them its features are missing."""
+        hosted = self._hosted(request)
+        asked = prediction_request(hosted.spec, _asked(request))
+        verdicts, at = await hosted.predictor.verdicts(asked)
+        reasons = blocking(hosted.spec, verdicts)
+        return answer(
+            {
+                "model": hosted.spec.name,
+                "version": hosted.version,
+                "entity_id": asked.entity_id,
+                "model_may_answer": not reasons,
+                "reasons": reasons,
+                "features": verdicts,
+                "at": at,
+            }
+        )
+
+    async def models(self, _request: Request) -> Response:
+        return answer({"models": [model_line(hosted) for hosted in self._worker().models.values()]})
+
+    async def model(self, request: Request) -> Response:
+        hosted = self._hosted(request)
+        versions = await asyncio.to_thread(self._worker().store.versions, hosted.spec.name)
+        return answer(model_card(hosted, versions=versions))
+
+    async def metrics(self, _request: Request) -> Response:
+        # Reads every worker's files, which takes longer than a prediction may wait.
+        text = await asyncio.to_thread(exposition, self._worker().metrics.registry)
+        return Response(text, headers={**SECURITY_HEADERS, "Content-Type": CONTENT_TYPE})
+
+    async def index(self, _request: Request) -> Response:
+        page = index_page(list(self._worker().models.values()))
+        return Response(page, headers=SECURITY_HEADERS, media_type="text/html")
+
+    def count_refused(self, code: str) -> None:
+        self._worker().metrics.refused(code)
+
+    def _hosted(self, request: Request) -> HostedModel:
+        return self._worker().model(request.path_params["model"])
+
+    async def _body(self, request: Request) -> Any:
+        return await body_of(request, limit=self._limit)
+
+    async def _row(self, hosted: HostedModel, row: object) -> dict[str, Any]:
+        try:
+            return {"answer": await predicted(hosted, row)}
+        except BellwetherError as error:
+            self.count_refused(error.code)
+            return {"problem": problem_of(error)}
+
+
+async def predicted(hosted: HostedModel, body: object) -> Answer:
+    """From a decoded body to the caller's answer; every transport ends here."""
+    return answer_of(await hosted.predictor.predict(prediction_request(hosted.spec, body)))
+
+
+def _rows(body: object) -> list[object]:
+    if not isinstance(body, list):
+        raise InvalidRequest((Fault("body", "expected an array of rows"),))
+    if len(body) > ROWS_AT_MOST:
+        raise InvalidRequest((Fault("body", f"found {len(body)} rows, expected at most {ROWS_AT_MOST}"),))
+    return body
+
+
+def _asked(request: Request) -> dict[str, object]:
+    given = request.query_params.get("features", "{}")
+    asked: dict[str, object] = {
+        "entity_id": request.path_params["entity_id"],
+        "features": decoded(given.encode(errors="replace")),
+    }
+    if "started_at" in request.query_params:
+        asked["started_at"] = request.query_params["started_at"]
+    return asked

@@ -1,0 +1,86 @@
+"""JSON in: strict, bounded, and of the right content type. JSON out: bytes with the headers that every answer has."""
+
+import json
+from typing import Any, ClassVar, Final
+
+import msgspec
+from starlette.requests import Request
+from starlette.responses import Response
+
+from services.core.errors import BellwetherError
+
+JSON: Final = "application/json"
+
+SECURITY_HEADERS: Final = {
+    "Cache-Control": "no-store",
+    "Content-Security-Policy": "default-src 'none'; frame-ancestors 'none'; base-uri 'none'; form-action 'none'",
+    "Referrer-Policy": "no-referrer",
+    "X-Content-Type-Options": "nosniff",
+    "X-Frame-Options": "DENY",
+}
+"""Nothing that this service answers is to be cached, framed, sniffed for another type, or to load anything."""
+
+_encode = msgspec.json.Encoder().encode
+
+
+class MalformedJson(BellwetherError):
+    code: ClassVar[str] = "malformed_json"
+
+
+class UnsupportedMediaType(BellwetherError):
+    code: ClassVar[str] = "unsupported_media_type"
+
+
+class BodyTooLarge(BellwetherError):
+    code: ClassVar[str] = "body_too_large"
+
+
+def answer(content: object, *, status: int = 200, media_type: str = JSON) -> Response:
+    return Response(_encode(content), status_code=status, headers=SECURITY_HEADERS, media_type=media_type)
+
+
+async def body_of(request: Request, *, limit: int) -> Any:
+    """The decoded body.
+
+    Only `application/json` is read, which a page of another origin cannot send without asking first (CORS).
+
+    Raises:
+        UnsupportedMediaType, BodyTooLarge, MalformedJson
+    """
+    media_type = request.headers.get("content-type", "")
+    if media_type != JSON and media_type.partition(";")[0].strip().lower() != JSON:
+        raise UnsupportedMediaType(f"found Content-Type {media_type[:100]!r}, expected {JSON}")
+    return decoded(await _bounded(request, limit))
+
+
+def decoded(body: bytes) -> Any:
+    """Decode JSON as RFC 8259 has it: UTF-8, finite numbers, and no member twice. Raises `MalformedJson`."""
+    try:
+        content = msgspec.json.decode(body)
+        # Of a member that stands twice, parsers keep the first or the last; whoever checked it may have seen the other.
+        _duplicates.decode(body.decode())
+    except (msgspec.DecodeError, ValueError, RecursionError) as error:
+        raise MalformedJson(f"the body is no JSON: {error}") from error
+    return content
+
+
+async def _bounded(request: Request, limit: int) -> bytes:
+    declared = request.headers.get("content-length", "0")
+    if declared.isdigit() and int(declared) > limit:
+        raise BodyTooLarge(f"the body has {int(declared)} bytes, expected at most {limit}; send less at once")
+    body = bytearray()
+    async for chunk in request.stream():
+        body += chunk
+        if len(body) > limit:
+            raise BodyTooLarge(f"the body has more than {limit} bytes; send less at once")
+    return bytes(body)
+
+
+def _refuse_twice(members: list[tuple[str, Any]]) -> None:
+    names = [name for name, _ in members]
+    if len(set(names)) != len(names):
+        twice = next(name for name in names if names.count(name) > 1)
+        raise ValueError(f"member {twice[:64]!r} stands twice in one object")
+
+
+_duplicates: Final = json.JSONDecoder(object_pairs_hook=_refuse_twice)

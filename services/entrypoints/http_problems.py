@@ -1,0 +1,102 @@
+"""The one table from errors to HTTP, as problem details (RFC 9457)."""
+
+import logging
+from collections.abc import Callable
+from http import HTTPStatus
+from typing import Any, Final
+
+from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect, Request
+from starlette.responses import Response
+
+from services.core.errors import (
+    BellwetherError,
+    EventLogUnavailable,
+    FeatureSourceDown,
+    InvalidRequest,
+    StoreUnavailable,
+    UnknownModel,
+    UnknownVersion,
+)
+from services.entrypoints.http_json import BodyTooLarge, MalformedJson, UnsupportedMediaType, answer
+
+PROBLEM_JSON: Final = "application/problem+json"
+
+STATUS: Final[dict[type[BellwetherError], HTTPStatus]] = {
+    MalformedJson: HTTPStatus.BAD_REQUEST,
+    UnknownModel: HTTPStatus.NOT_FOUND,
+    UnknownVersion: HTTPStatus.NOT_FOUND,
+    BodyTooLarge: HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
+    UnsupportedMediaType: HTTPStatus.UNSUPPORTED_MEDIA_TYPE,
+    InvalidRequest: HTTPStatus.UNPROCESSABLE_ENTITY,
+    EventLogUnavailable: HTTPStatus.SERVICE_UNAVAILABLE,
+    FeatureSourceDown: HTTPStatus.SERVICE_UNAVAILABLE,
+    StoreUnavailable: HTTPStatus.SERVICE_UNAVAILABLE,
+}
+"""An error that is not here is this program's fault: 500."""
+
+RETRY_AFTER_SECONDS: Final = "1"
+
+_ROUTING_CODES: Final = {404: "unknown_path", 405: "method_not_allowed"}
+
+Refused = Callable[[str], None]
+"""Told the code of every request that got an error."""
+
+logger = logging.getLogger(__name__)
+
+
+def status_of(error: BellwetherError) -> HTTPStatus:
+    return STATUS.get(type(error), HTTPStatus.INTERNAL_SERVER_ERROR)
+
+
+def problem_of(error: BellwetherError) -> dict[str, Any]:
+    """The members of the problem; `faults` names every bad field of a request."""
+    members = _problem(status_of(error), error.code, str(error))
+    if isinstance(error, InvalidRequest):
+        members["faults"] = [{"field": fault.field, "problem": fault.problem} for fault in error.faults]
+    return members
+
+
+def exception_handlers(refused: Refused) -> dict[Any, Callable[[Request, Any], Any]]:
+    """Starlette's handlers: for our own errors, its routing's, callers that went away, and what nobody expected."""
+
+    async def known(_request: Request, error: BellwetherError) -> Response:
+        refused(error.code)
+        return _response(problem_of(error), retriable=error.retriable)
+
+    async def unrouted(request: Request, error: HTTPException) -> Response:
+        code = _ROUTING_CODES.get(error.status_code, "http")
+        refused(code)
+        detail = f"{request.method} {request.url.path[:200]}: {error.detail}; GET /v1/models lists what there is"
+        response = _response(_problem(HTTPStatus(error.status_code), code, detail))
+        response.headers.update(error.headers or {})
+        return response
+
+    async def gone(_request: Request, _error: ClientDisconnect) -> Response:
+        refused("client_gone")
+        return _response(_problem(HTTPStatus.BAD_REQUEST, "client_gone", "the body ended early"))
+
+    async def unexpected(_request: Request, _error: Exception) -> Response:
+        refused(BellwetherError.code)
+        # Starlette raises it again behind this answer, and the server logs it with its traceback.
+        detail = "the service failed; its log says why"
+        return _response(_problem(HTTPStatus.INTERNAL_SERVER_ERROR, BellwetherError.code, detail))
+
+    return {BellwetherError: known, HTTPException: unrouted, ClientDisconnect: gone, Exception: unexpected}
+
+
+def _problem(status: HTTPStatus, code: str, detail: str) -> dict[str, Any]:
+    return {
+        "type": f"urn:bellwether:problem:{code}",
+        "title": status.phrase,
+        "status": status.value,
+        "detail": detail,
+        "error": code,
+    }
+
+
+def _response(members: dict[str, Any], *, retriable: bool = False) -> Response:
+    response = answer(members, status=members["status"], media_type=PROBLEM_JSON)
+    if retriable:
+        response.headers["Retry-After"] = RETRY_AFTER_SECONDS
+    return response

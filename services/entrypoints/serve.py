@@ -1,0 +1,94 @@
+"""`bellwether serve`: becomes BentoML's server, in an environment in which it keeps to itself."""
+
+import ipaddress
+import os
+import socket
+import sys
+import time
+from collections.abc import Mapping
+from typing import Final, NoReturn
+
+from services.core.errors import BellwetherError, PortTaken, SettingsError
+from services.settings import Settings
+
+SERVICE: Final = "services.entrypoints.bento:service"
+STOP_SECONDS: Final = 10
+"""How long requests that are under way may take after a stop was asked for. BentoML's own default is a day."""
+PORT_PATIENCE_SECONDS: Final = 3.0
+"""Workers of a server that was killed notice within half a second and finish what they do before they free the port."""
+
+
+def run_serving(settings: Settings) -> NoReturn:
+    """Serve until stopped. This process becomes BentoML's supervisor of the workers, so its id stays the same.
+
+    Raises:
+        PortTaken: somebody else listens there.
+        SettingsError: the host is no address.
+    """
+    _require_port(settings.host, settings.port)
+    settings.bentoml_home.mkdir(parents=True, exist_ok=True)
+    os.execve(sys.executable, command(settings), environment(settings, os.environ))  # noqa: S606 - our own interpreter
+
+
+def command(settings: Settings) -> list[str]:
+    return [
+        sys.executable,
+        *("-m", "bentoml", "serve", SERVICE),
+        *("--host", settings.host),
+        *("--port", str(settings.port)),
+        *("--timeout-graceful-shutdown", str(STOP_SECONDS)),
+    ]
+
+
+def environment(settings: Settings, inherited: Mapping[str, str]) -> dict[str, str]:
+    """The settings, and what BentoML reads from nowhere else."""
+    return {
+        **inherited,
+        **settings.as_environment(),
+        # A home of one service alone: BentoML empties the directory of shared metrics in it when it starts.
+        "BENTOML_HOME": str(settings.bentoml_home),
+        # The word matters: "1" would not stop it.
+        "BENTOML_DO_NOT_TRACK": "True",
+        # Nobody reads the traces, and every request would pay for them.
+        "OTEL_SDK_DISABLED": "true",
+    }
+
+
+def main() -> int:
+    try:
+        run_serving(Settings.from_environment())
+    except BellwetherError as error:
+        sys.stderr.write(f"{error}\n")
+        return 1
+
+
+def _require_port(host: str, port: int) -> None:
+    family = _family(host)
+    deadline = time.monotonic() + PORT_PATIENCE_SECONDS
+    while not _is_free(family, host, port):
+        if time.monotonic() > deadline:
+            raise PortTaken(f"{host}:{port} is taken by another program; stop it or choose another port")
+        time.sleep(0.1)
+
+
+def _family(host: str) -> socket.AddressFamily:
+    try:
+        version = ipaddress.ip_address(host).version
+    except ValueError as error:
+        raise SettingsError(f"host is {host!r}; expected an IP address such as 127.0.0.1 or ::1") from error
+    return socket.AF_INET if version == 4 else socket.AF_INET6
+
+
+def _is_free(family: socket.AddressFamily, host: str, port: int) -> bool:
+    with socket.socket(family, socket.SOCK_STREAM) as probe:
+        # A port that only waits out the end of old connections is free for a server.
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((host, port))
+        except OSError:
+            return False
+        return True
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,134 @@
+"""One serving worker's process: its adapters, use cases and metrics, built after it began and closed before it ends."""
+
+import asyncio
+import gc
+import logging
+import os
+import signal
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
+from datetime import timedelta
+from typing import Final
+
+from prometheus_client import CollectorRegistry
+
+from services import bootstrap
+from services.core.clock import Now
+from services.core.errors import UnknownModel
+from services.core.ports import EventLog, Fleet, ModelStore, OnlineFeatures
+from services.core.spec import ModelSpec
+from services.metrics import ServingMetrics
+from services.serving.champion import ChampionWatch
+from services.serving.outcomes import OutcomeRecorder
+from services.serving.predict import Predictor
+from services.settings import Settings
+
+logger = logging.getLogger(__name__)
+
+PARENT_SECONDS: Final = 0.5
+"""Between two looks at whether the server that started this worker is still there."""
+
+YOUNG_OBJECTS: Final = 50_000
+"""Garbage collections start after so many new objects instead of 700. Each request leaves its time-out behind for a few
+seconds, so frequent collections find much that is alive and little to free, and callers see that as a slow tail."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class HostedModel:
+    """One model as this worker serves it."""
+
+    spec: ModelSpec
+    predictor: Predictor
+    outcomes: OutcomeRecorder
+    watch: ChampionWatch
+
+    @property
+    def version(self) -> str:
+        """What answers now; "" while that is the rule."""
+        serving = self.watch.champion()
+        return "" if serving is None else serving.version
+
+    @property
+    def problem(self) -> str:
+        return self.watch.problem
+
+
+@dataclass(kw_only=True)
+class Worker:
+    """Holds the models and what they share."""
+
+    models: Mapping[str, HostedModel]
+    log: EventLog
+    features: OnlineFeatures
+    store: ModelStore
+    now: Now
+    metrics: ServingMetrics
+    _tasks: list[asyncio.Task[None]] = field(default_factory=list, init=False)
+
+    async def start(self) -> None:
+        """Return when every model has its champion or its reason to have none, and go on following."""
+        for hosted in self.models.values():
+            await hosted.watch.look()
+            self._tasks.append(asyncio.create_task(hosted.watch.follow()))
+        self._tasks.append(asyncio.create_task(_leave_with_parent(os.getppid())))
+        _calm_collector()
+
+    async def close(self) -> None:
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        # Waits for the appends that were accepted; off the loop, on which their answers are still being sent.
+        await asyncio.to_thread(self.log.close)
+        self.features.close()
+
+    def model(self, name: str) -> HostedModel:
+        hosted = self.models.get(name)
+        if hosted is None:
+            raise UnknownModel(f"found model {name[:64]!r}, expected one of {', '.join(self.models)}")
+        return hosted
+
+
+def build_worker(specs: Iterable[ModelSpec], settings: Settings) -> Worker:
+    worker = Worker(
+        models={},
+        log=bootstrap.event_log(settings),
+        features=bootstrap.online_features(settings),
+        store=bootstrap.model_store(settings),
+        now=bootstrap.clock(settings),
+        metrics=ServingMetrics(CollectorRegistry()),
+    )
+    fleet = bootstrap.fleet(settings)
+    return replace(worker, models={spec.name: _hosted(spec, worker, fleet, settings) for spec in specs})
+
+
+def _hosted(spec: ModelSpec, worker: Worker, fleet: Fleet, settings: Settings) -> HostedModel:
+    watch = ChampionWatch(
+        spec=spec, store=worker.store, fleet=fleet, metrics=worker.metrics, pause=settings.alias_poll_seconds
+    )
+    predictor = Predictor(
+        spec=spec,
+        champion=watch.champion,
+        features=worker.features,
+        log=worker.log,
+        now=worker.now,
+        control_share=settings.control_share if settings.control_share >= 0 else spec.experiment.control,
+        feature_budget=timedelta(milliseconds=settings.feature_budget_ms),
+        metrics=worker.metrics,
+    )
+    outcomes = OutcomeRecorder(spec=spec, log=worker.log, now=worker.now, metrics=worker.metrics)
+    return HostedModel(spec=spec, predictor=predictor, outcomes=outcomes, watch=watch)
+
+
+async def _leave_with_parent(parent: int) -> None:
+    """End this worker when its server was killed: nobody would restart it, and it would hold the port."""
+    while os.getppid() == parent:  # noqa: ASYNC110 - the kernel tells a process nothing that an event could wait for
+        await asyncio.sleep(PARENT_SECONDS)
+    logger.warning("the server that started this worker is gone; ending")
+    signal.raise_signal(signal.SIGTERM)
+
+
+def _calm_collector() -> None:
+    """What was built so far lives as long as the process, so collections need not look at it again."""
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(YOUNG_OBJECTS, 10, 10)

@@ -74,6 +74,8 @@ def _trained(seed: int) -> tuple[bytes, tuple[CanaryCase, ...]]:
     spec = toy_spec()
     estimator = spec.train(training)
     scores = estimator.predict_proba(training.features)[:, 1]
-    rows = training.features.head(5).to_dict("records")
+    rows = [
+        dict(zip(spec.feature_names, row, strict=True)) for row in training.features.head(5).itertuples(index=False)
+    ]
     canary = tuple(CanaryCase(row, float(score)) for row, score in zip(rows, scores, strict=False))
     return to_onnx(estimator, spec), canary

@@ -57,7 +57,7 @@ class FleetFiles:
         return self._workers / f"{report.model}-{report.pid}.json"
 
     def _is_alive(self, report: WorkerReport) -> bool:
-        return self._now() - report.at < REPORT_LIFE and psutil.pid_exists(report.pid)
+        return self._now() - report.at < REPORT_LIFE and _runs(report.pid)
 
 
 def _read_report(path: Path) -> WorkerReport | None:
@@ -66,3 +66,11 @@ def _read_report(path: Path) -> WorkerReport | None:
     except (FileNotFoundError, msgspec.DecodeError):
         # Removed between listing and reading, or no report of ours.
         return None
+
+
+def _runs(pid: int) -> bool:
+    try:
+        # A killed process keeps its id as a zombie until its parent has looked.
+        return psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False

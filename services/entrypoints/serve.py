@@ -30,10 +30,11 @@ def run_serving(settings: Settings) -> NoReturn:
     os.execve(sys.executable, command(settings), environment(settings, os.environ))  # noqa: S606 - our own interpreter
 
 
-def command(settings: Settings) -> list[str]:
+def command(settings: Settings, *, service: str = SERVICE) -> list[str]:
+    """BentoML's server for `service`, a module and its attribute."""
     return [
         sys.executable,
-        *("-m", "bentoml", "serve", SERVICE),
+        *("-m", "bentoml", "serve", service),
         *("--host", settings.host),
         *("--port", str(settings.port)),
         *("--timeout-graceful-shutdown", str(STOP_SECONDS)),

@@ -16,7 +16,7 @@ from services.core.errors import BellwetherError
 from services.settings import Settings, variable_of
 
 Command = Callable[..., Any]
-CLICK_TYPES: dict[type, Any] = {Path: click.Path(path_type=Path), int: int, float: float, str: str}
+CLICK_TYPES: dict[Any, Any] = {Path: click.Path(path_type=Path), int: int, float: float, str: str}
 
 
 class Commands(click.Group):
@@ -40,7 +40,7 @@ def settings_flags(*names: str) -> Callable[[Command], Command]:
             option = click.option(
                 "--" + name.replace("_", "-"),
                 name,
-                type=CLICK_TYPES[each.type],  # type: ignore[index] - the settings' types are classes, not strings
+                type=CLICK_TYPES[each.type],
                 envvar=variable_of(name),
                 show_envvar=True,
                 help=f"{each.metadata['meaning']}  [default: {each.default}]",

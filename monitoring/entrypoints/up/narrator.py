@@ -62,7 +62,7 @@ class Narrator:
         )
         if worst.get("score") is None:
             return "not enough data"
-        return f"{name} {worst['score']:.2f} ({worst['threshold']:.2f})"
+        return f"{name} {worst['distance']:.2f} ({worst['threshold']:.2f})"
 
     def _performance(self) -> str:
         result = self._newest(ResultKind.PERFORMANCE)

@@ -1,0 +1,198 @@
+"""`bellwether replay`: a CSV of real history becomes live traffic, and its true outcomes judge the answers."""
+
+import asyncio
+import socket
+import sys
+import tempfile
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+import pandas as pd
+
+from monitoring.entrypoints.lifecycle import first_version_now
+from monitoring.entrypoints.up.catching_up import CatchingUp
+from monitoring.entrypoints.up.children import Children, await_answer
+from monitoring.entrypoints.up.home import only_instance
+from monitoring.evaluation.auc import auc_interval
+from monitoring.evaluation.drift import drift, reference_of
+from monitoring.evaluation.windows import SAMPLE_LIMIT
+from services import bootstrap
+from services.core.artifacts import REFERENCE_FILE
+from services.core.errors import MappingError
+from services.core.ports import RecordStore
+from services.core.predictions import ServedBy
+from services.core.records import Judged
+from services.core.spec import ModelSpec
+from services.ingest.audit import audit
+from services.models.discovery import folder_of, spec_of
+from services.settings import Settings
+from services.traffic.client import PredictionClient, TrafficCounts
+from services.traffic.mapping import CsvRow, load_mapping, read_history
+from services.traffic.replay import ReplayCounts, replay_rows, training_cases
+
+ORIGIN: Final = datetime(2026, 1, 5, tzinfo=UTC)
+ROWS_PER_DAY: Final = 200
+"""A file without dates gets some: so many rows a day, which only has to be the same for training and replay."""
+
+EVERYBODY: Final = 1.0
+"""Nobody can act on history, so everybody is in the control arm and no outcome is weighted."""
+
+
+def replay_now(
+    settings: Settings, flags: dict[str, Any], model: str, *, csv: Path, mapping: Path | None, train_share: float
+) -> dict[str, Any]:
+    """Train on the first part of the file, send the rest through HTTP, then its outcomes; report what happened.
+
+    Raises:
+        MappingError: the file or its mapping does not fit the model.
+    """
+    spec = spec_of(model)
+    rows = _read(spec, csv, mapping)
+    cut = round(len(rows) * train_share)
+    with _home(flags.pop("home", None)) as home:
+        own = replace(
+            settings.with_flags(**flags),
+            home=home,
+            port=flags.get("port") or _free_port(),
+            consumer_port=_free_port(),
+            clock_file=str(home / "clock"),
+            control_share=EVERYBODY,
+        )
+        cases = training_cases(rows[:cut], spec=spec, origin=ORIGIN, rows_per_day=ROWS_PER_DAY)
+        _say(f"training {model} on {len(cases)} complete rows of the first {cut}")
+        clock = bootstrap.world_clock(own, start=ORIGIN)
+        version = first_version_now(own, model, cases)["version"]
+        sent, traffic = _send(own, spec, rows[cut:])
+        return _report(own, spec, version, sent, traffic) | {"replayed_until": clock.now().isoformat()}
+
+
+def _read(spec: ModelSpec, csv: Path, mapping: Path | None) -> list[CsvRow]:
+    return read_history(csv, load_mapping(mapping or _shipped_mapping(spec), spec), spec)
+
+
+def _shipped_mapping(spec: ModelSpec) -> Path:
+    found = sorted(folder_of(spec.name).glob("*.toml"))
+    if len(found) != 1:
+        raise MappingError(f"model {spec.name!r} ships {len(found)} mapping files, expected one; name yours: --mapping")
+    return found[0]
+
+
+def _send(settings: Settings, spec: ModelSpec, rows: Sequence[CsvRow]) -> tuple[ReplayCounts, TrafficCounts]:
+    """Serve and consume for as long as the rows take; every event is in the store when this returns."""
+    children = Children(settings, _say)
+    try:
+        children.start("serving", "services.entrypoints.serve")
+        children.start("consumer", "services.entrypoints.consumer")
+        url = f"http://{settings.host}:{settings.port}"
+        await_answer(f"{url}/readyz", seconds=90, alive=children.revive)
+        counts = asyncio.run(_replay(settings, spec, rows, url))
+        log, store = bootstrap.event_log(settings), bootstrap.record_store(settings)
+        CatchingUp(log, store).wait()
+        log.close()
+        store.close()
+    finally:
+        children.stop()
+    return counts
+
+
+async def _replay(
+    settings: Settings, spec: ModelSpec, rows: Sequence[CsvRow], url: str
+) -> tuple[ReplayCounts, TrafficCounts]:
+    clock = bootstrap.world_clock(settings)
+    async with PredictionClient(url, model=spec.name) as client:
+        counts = await replay_rows(
+            rows,
+            client=client,
+            clock=clock,
+            origin=ORIGIN,
+            rows_per_day=ROWS_PER_DAY,
+            outcome_delay=spec.task.outcome_delay,
+            on_progress=_progress,
+        )
+    return counts, client.counts
+
+
+def _report(
+    settings: Settings, spec: ModelSpec, version: str, sent: ReplayCounts, traffic: TrafficCounts
+) -> dict[str, Any]:
+    log, store = bootstrap.event_log(settings), bootstrap.record_store(settings)
+    rows = _all_judged(spec, store)
+    account = audit(log, store)
+    directory = bootstrap.model_store(settings).directory(spec.name, version)
+    reference = reference_of(spec, version, pd.read_parquet(directory / REFERENCE_FILE))
+    columns = drift(spec, reference=reference, rows=rows[:SAMPLE_LIMIT])
+    counts = store.counts(spec.name)
+    log.close()
+    store.close()
+    return {
+        "rows_sent": sent.rows_sent,
+        "predictions": counts.predictions_by | {"total": counts.predictions},
+        "unavailable": _unavailable(rows),
+        "outcomes": counts.outcomes,
+        "auc": _auc(spec, rows),
+        "drift": {name: column.as_body() for name, column in columns.items()},
+        "unmapped": sent.unmapped,
+        "failed_requests": traffic.failed + traffic.refused,
+        "unaccounted_events": account.unaccounted,
+        "p50_ms": _milliseconds(traffic.latencies.quantile(0.5)),
+        "p99_ms": _milliseconds(traffic.latencies.quantile(0.99)),
+    }
+
+
+def _all_judged(spec: ModelSpec, store: RecordStore) -> list[Judged]:
+    return store.judged(spec.name, made_from=ORIGIN, made_until=ORIGIN + timedelta(days=36500))
+
+
+def _auc(spec: ModelSpec, rows: Sequence[Judged]) -> dict[str, float | int]:
+    """Of the model's own answers, with the interval within which it lies in nine of ten cases."""
+    known = [row for row in rows if row.outcome is not None and row.prediction.served_by is ServedBy.MODEL]
+    target = np.array([row.outcome == spec.task.positive for row in known], dtype=int)
+    found = auc_interval(target, np.array([row.prediction.score for row in known], dtype=float))
+    return {"value": round(found.value, 4), "low": round(found.low, 4), "high": round(found.high, 4), "n": len(known)}
+
+
+def _unavailable(rows: Sequence[Judged]) -> dict[str, dict[str, int]]:
+    """How often each feature was not ok, by status; features that always were are left out."""
+    counts: dict[str, dict[str, int]] = {}
+    for row in rows:
+        for name, verdict in row.prediction.features.items():
+            if verdict.status != "ok":
+                by_status = counts.setdefault(name, {})
+                by_status[verdict.status.value] = by_status.get(verdict.status.value, 0) + 1
+    return counts
+
+
+@contextmanager
+def _home(chosen: Path | None) -> Iterator[Path]:
+    """The chosen home, or one that is gone afterwards."""
+    if chosen is not None:
+        with only_instance(chosen):
+            yield chosen.absolute()
+        return
+    with tempfile.TemporaryDirectory(prefix="bellwether-replay-") as directory:
+        yield Path(directory)
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+def _milliseconds(seconds: float | None) -> float | None:
+    return None if seconds is None else round(seconds * 1000, 2)
+
+
+def _progress(done: int, total: int) -> None:
+    if done == total or done % 400 < 16:
+        _say(f"replayed {done} of {total} rows")
+
+
+def _say(line: str) -> None:
+    print(line, file=sys.stderr, flush=True)

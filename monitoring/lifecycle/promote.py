@@ -1,0 +1,88 @@
+"""Which version an alias means: first in the store, with its history, then for the workers."""
+
+import time
+from collections.abc import Callable, Sequence
+from datetime import datetime
+from typing import Final
+
+from services.core.errors import BellwetherError, UnknownVersion
+from services.core.ports import Fleet, ModelStore, Versions
+from services.core.records import CHAMPION, AliasChange
+from services.core.spec import ModelSpec
+
+FOLLOW_SECONDS: Final = 10.0
+"""Workers look twice a second and load within one; more means that something is wrong with them."""
+
+
+class NothingToDo(BellwetherError):
+    code = "nothing_to_do"
+
+
+def promote(
+    spec: ModelSpec, version: str, *, store: Versions, models: ModelStore, fleet: Fleet, now: datetime, reason: str
+) -> AliasChange:
+    """Make `version` the champion.
+
+    Raises:
+        UnknownVersion: there is none of that name.
+        NothingToDo: it is the champion already.
+    """
+    models.directory(spec.name, version)
+    previous = store.aliases(spec.name).get(CHAMPION, "")
+    if previous == version:
+        raise NothingToDo(f"{spec.name} {version} is the champion already")
+    change = AliasChange(model=spec.name, alias=CHAMPION, version=version, previous=previous, at=now, reason=reason)
+    store.move_alias(change)
+    publish(spec, store=store, fleet=fleet)
+    return change
+
+
+def rollback(
+    spec: ModelSpec, *, store: Versions, models: ModelStore, fleet: Fleet, now: datetime, reason: str
+) -> AliasChange:
+    """Make the champion before the present one the champion again.
+
+    Raises:
+        UnknownVersion: there was none before it.
+    """
+    reign = _reign(store.alias_changes(spec.name))
+    if len(reign) < 2:
+        raise UnknownVersion(f"{spec.name} has no champion before the present one; promote a version by name instead")
+    return promote(spec, reign[-2], store=store, models=models, fleet=fleet, now=now, reason=reason)
+
+
+def _reign(changes: Sequence[AliasChange]) -> list[str]:
+    """The champions up to the present one, without those that were rolled back: going back twice goes back two."""
+    reign: list[str] = []
+    for change in changes:
+        if change.alias != CHAMPION:
+            continue
+        if change.version in reign:
+            del reign[reign.index(change.version) + 1 :]
+        else:
+            reign.append(change.version)
+    return reign
+
+
+def publish(spec: ModelSpec, *, store: Versions, fleet: Fleet) -> bool:
+    """Bring the workers' file to what the store says; heals a crash between the two. Says whether it had to."""
+    aliases = store.aliases(spec.name)
+    if not aliases or fleet.published(spec.name) == aliases:
+        return False
+    fleet.publish(spec.name, aliases)
+    return True
+
+
+def await_fleet(fleet: Fleet, model: str, version: str, *, pause: Callable[[float], object] = time.sleep) -> list[str]:
+    """Wait until every live worker answers with `version`; returns what is wrong with those that do not, empty if none.
+
+    Without any worker there is nobody to wait for.
+    """
+    deadline = time.monotonic() + FOLLOW_SECONDS
+    while True:
+        behind = [each for each in fleet.workers(model) if each.version != version]
+        if not behind or any(each.problem for each in behind) or time.monotonic() > deadline:
+            return [
+                f"worker {each.pid} serves {each.version or 'no version'}: {each.problem or 'late'}" for each in behind
+            ]
+        pause(0.1)

@@ -1,0 +1,95 @@
+"""One step of the lifecycle: what the open job of a model needs next."""
+
+import logging
+from datetime import datetime
+from typing import Any
+
+from monitoring.lifecycle.causes import broken_sources
+from monitoring.lifecycle.promote import await_fleet, publish
+from monitoring.lifecycle.retrain import Retrained, Workshop, retrain
+from monitoring.lifecycle.training_set import served_rows
+from services.core.records import Job, JobState
+from services.core.spec import ModelSpec
+
+CAUSE_ROWS = 10_000
+
+logger = logging.getLogger(__name__)
+
+
+def step(spec: ModelSpec, workshop: Workshop) -> Job | None:
+    """Bring the workers' file up to date, then work on the open job; returns it as it is then, None without one."""
+    if publish(spec, store=workshop.store, fleet=workshop.fleet):
+        workshop.say(f"{spec.name}: the workers' alias file was behind the store and has been written again")
+    job = open_job(spec, workshop)
+    if job is None:
+        return None
+    return _attended(spec, workshop, job)
+
+
+def open_job(spec: ModelSpec, workshop: Workshop) -> Job | None:
+    return next((job for job in workshop.store.jobs(spec.name, limit=1) if job.state.open), None)
+
+
+def resume(spec: ModelSpec, workshop: Workshop) -> None:
+    """At start: a job that ran when its process died waits again. What it left behind is unregistered and harmless."""
+    job = open_job(spec, workshop)
+    if job is not None and job.state is JobState.RUNNING:
+        workshop.store.update_job(job.id, state=JobState.WAITING, note="starts again: its process ended in the middle")
+
+
+def _attended(spec: ModelSpec, workshop: Workshop, job: Job) -> Job:
+    now = workshop.now()
+    if reasons := _broken(spec, workshop, job):
+        return _close(workshop, job, JobState.REFUSED, "; ".join(reasons), {})
+    ready = len(served_rows(spec, workshop.store, made_from=_training_start(spec, job, now), now=now))
+    if ready >= spec.retraining.minimum_outcomes:
+        return _run(spec, workshop, job)
+    if now - job.opened_at > spec.retraining.patience:
+        return _close(workshop, job, JobState.REFUSED, f"gave up: {_shortage(spec, ready)}", {})
+    return _wait(spec, workshop, job, ready)
+
+
+def _broken(spec: ModelSpec, workshop: Workshop, job: Job) -> tuple[str, ...]:
+    begin = job.opened_at - spec.drift.window
+    rows = workshop.store.judged(spec.name, made_from=begin, made_until=job.opened_at, limit=CAUSE_ROWS)
+    return broken_sources(spec, job.evidence.get("features", []), rows)
+
+
+def _training_start(spec: ModelSpec, job: Job, now: datetime) -> datetime:
+    return max(job.since, now - spec.retraining.history - spec.task.outcome_delay)
+
+
+def _wait(spec: ModelSpec, workshop: Workshop, job: Job, ready: int) -> Job:
+    note = f"waits for outcomes: {_shortage(spec, ready)}"
+    return job if note == job.note else workshop.store.update_job(job.id, state=JobState.WAITING, note=note)
+
+
+def _shortage(spec: ModelSpec, ready: int) -> str:
+    return f"{ready} of {spec.retraining.minimum_outcomes} usable outcomes have matured since the change"
+
+
+def _run(spec: ModelSpec, workshop: Workshop, job: Job) -> Job:
+    job = workshop.store.update_job(job.id, state=JobState.RUNNING, note="trains and is judged")
+    try:
+        since = _training_start(spec, job, workshop.now())
+        retrained = retrain(spec, workshop, since=since, trigger=job.trigger)
+    except Exception as error:
+        # The edge of a job: it is parked as failed with its reason, and the next alert may open another.
+        logger.exception("job %d of %s failed", job.id, spec.name)
+        return _close(workshop, job, JobState.FAILED, f"{type(error).__name__}: {error}", {})
+    return _finish(spec, workshop, job, retrained)
+
+
+def _finish(spec: ModelSpec, workshop: Workshop, job: Job, retrained: Retrained) -> Job:
+    if not retrained.promoted:
+        return _close(workshop, job, JobState.REFUSED, retrained.note, retrained.evidence)
+    behind = await_fleet(workshop.fleet, spec.name, retrained.version)
+    note = "; ".join([f"{retrained.version} serves: {retrained.note}", *behind])
+    return _close(workshop, job, JobState.PROMOTED, note, retrained.evidence | {"version": retrained.version})
+
+
+def _close(workshop: Workshop, job: Job, state: JobState, note: str, evidence: dict[str, Any]) -> Job:
+    workshop.say(f"{job.model}: job {job.id} is {state.value}: {note}")
+    return workshop.store.update_job(
+        job.id, state=state, note=note, evidence=job.evidence | evidence, closed_at=workshop.now()
+    )

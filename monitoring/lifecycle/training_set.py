@@ -1,0 +1,128 @@
+"""Training sets: the vectors that were served, as they were logged at the decision, with what turned out.
+
+What the model is trained on is what serving could have seen, by construction. Each set is kept as a Parquet file whose
+name says what it is, and whose hash stands in the version's manifest.
+"""
+
+import hashlib
+import io
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+import pandas as pd
+
+from services.core.clock import require_aware
+from services.core.errors import BellwetherError
+from services.core.features import Value
+from services.core.ports import Records
+from services.core.records import Judged
+from services.core.spec import ModelSpec, Numeric
+from services.core.training import TrainingSet
+from services.core.world import PastCase
+
+MADE_AT: Final = "made_at"
+TARGET: Final = "target"
+WEIGHT: Final = "weight"
+ROWS_AT_MOST: Final = 200_000
+"""Rows read for one training set, spread evenly over its time: the cost of a retraining must not grow with history."""
+
+
+class TooFewRows(BellwetherError):
+    code = "too_few_rows"
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """A training set as it lies on disk, oldest row first. `frame` has the features, made_at, target and weight."""
+
+    path: Path
+    sha256: str
+    frame: pd.DataFrame
+
+    def split(self, spec: ModelSpec) -> tuple[TrainingSet, TrainingSet]:
+        """(what is trained on, what the gate judges by): the newest `gate.holdout` share of the rows is the latter."""
+        cut = len(self.frame) - math.ceil(len(self.frame) * spec.gate.holdout)
+        return _training_set(spec, self.frame.iloc[:cut]), _training_set(spec, self.frame.iloc[cut:])
+
+
+def served_rows(spec: ModelSpec, store: Records, *, made_from: datetime, now: datetime) -> pd.DataFrame:
+    """The matured, unacted-on, completely known answers made since `made_from`, as a training frame."""
+    judged = store.judged(spec.name, made_from=made_from, made_until=now - spec.task.outcome_delay, limit=ROWS_AT_MOST)
+    return _frame(spec, [row for each in judged if (row := _served_row(spec, each)) is not None])
+
+
+def past_rows(spec: ModelSpec, cases: Sequence[PastCase]) -> pd.DataFrame:
+    """Settled cases from before the service existed, as a training frame."""
+    return _frame(
+        spec,
+        [
+            {name: case.features[name] for name in spec.feature_names}
+            | {MADE_AT: case.asked_at, TARGET: int(case.value == spec.task.positive), WEIGHT: 1.0}
+            for case in sorted(cases, key=lambda case: case.asked_at)
+        ],
+    )
+
+
+def keep(spec: ModelSpec, frame: pd.DataFrame, *, directory: Path, at: datetime) -> Snapshot:
+    """Write the frame as `MODEL_DATE_fFEATURES_rROWS_HASH.parquet`, whole or not at all.
+
+    Raises:
+        TooFewRows: there is no row of one of the classes, so there is nothing to learn.
+    """
+    found = {name: int((frame[TARGET] == target).sum()) for target, name in enumerate(spec.task.classes)}
+    if not all(found.values()):
+        raise TooFewRows(f"a training set of {spec.name} needs rows of both classes; found {found}")
+    content = _parquet(frame)
+    sha256 = hashlib.sha256(content).hexdigest()
+    day = require_aware(at, name="at").date().isoformat()
+    name = f"{spec.name}_{day}_f{len(spec.features)}_r{len(frame)}_{sha256[:12]}.parquet"
+    directory.mkdir(parents=True, exist_ok=True)
+    aside = directory / f".{name}"
+    aside.write_bytes(content)
+    aside.replace(directory / name)
+    return Snapshot(directory / name, sha256, frame)
+
+
+def _served_row(spec: ModelSpec, judged: Judged) -> dict[str, Any] | None:
+    made = judged.prediction
+    values = {name: _usable(judged, name) for name in spec.feature_names}
+    if judged.outcome is None or made.weight == 0.0 or any(value is None for value in values.values()):
+        return None
+    return values | {MADE_AT: made.made_at, TARGET: int(judged.outcome == spec.task.positive), WEIGHT: made.weight}
+
+
+def _usable(judged: Judged, name: str) -> Value | None:
+    verdict = judged.prediction.features.get(name)
+    return None if verdict is None else verdict.usable
+
+
+def _frame(spec: ModelSpec, rows: Sequence[dict[str, Any]]) -> pd.DataFrame:
+    columns: dict[str, Any] = {
+        feature.name: np.array(
+            [row[feature.name] for row in rows], dtype=float if isinstance(feature.kind, Numeric) else object
+        )
+        for feature in spec.features
+    }
+    columns[MADE_AT] = pd.to_datetime([row[MADE_AT] for row in rows], utc=True)
+    columns[TARGET] = np.array([row[TARGET] for row in rows], dtype=int)
+    columns[WEIGHT] = np.array([row[WEIGHT] for row in rows], dtype=float)
+    return pd.DataFrame(columns)
+
+
+def _training_set(spec: ModelSpec, frame: pd.DataFrame) -> TrainingSet:
+    return TrainingSet(
+        features=frame[list(spec.feature_names)].reset_index(drop=True),
+        target=frame[TARGET].to_numpy(),
+        weights=frame[WEIGHT].to_numpy(),
+    )
+
+
+def _parquet(frame: pd.DataFrame) -> bytes:
+    buffer = io.BytesIO()
+    frame.to_parquet(buffer, index=False)
+    return buffer.getvalue()

@@ -27,7 +27,11 @@ def train(training: TrainingSet) -> Any:
     columns = ColumnTransformer(
         [
             ("numbers", StandardScaler(), NUMBERS),
-            ("stages", KBinsDiscretizer(8, encode="onehot-dense", quantile_method="averaged_inverted_cdf"), ["tenure_months"]),
+            (
+                "stages",
+                KBinsDiscretizer(8, encode="onehot-dense", quantile_method="averaged_inverted_cdf"),
+                ["tenure_months"],
+            ),
             ("categories", OneHotEncoder(categories=list(CATEGORIES.values())), list(CATEGORIES)),
         ]
     )

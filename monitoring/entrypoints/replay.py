@@ -134,7 +134,7 @@ def _report(
         "predictions": counts.predictions_by | {"total": counts.predictions},
         "unavailable": _unavailable(rows),
         "outcomes": counts.outcomes,
-        "auc": _auc(spec, rows),
+        **_auc(spec, rows),
         "drift": {name: column.as_body() for name, column in columns.items()},
         "unmapped": sent.unmapped,
         "failed_requests": traffic.failed + traffic.refused,
@@ -148,12 +148,16 @@ def _all_judged(spec: ModelSpec, store: RecordStore) -> list[Judged]:
     return store.judged(spec.name, made_from=ORIGIN, made_until=ORIGIN + timedelta(days=36500))
 
 
-def _auc(spec: ModelSpec, rows: Sequence[Judged]) -> dict[str, float | int]:
+def _auc(spec: ModelSpec, rows: Sequence[Judged]) -> dict[str, Any]:
     """Of the model's own answers, with the interval within which it lies in nine of ten cases."""
     known = [row for row in rows if row.outcome is not None and row.prediction.served_by is ServedBy.MODEL]
     target = np.array([row.outcome == spec.task.positive for row in known], dtype=int)
     found = auc_interval(target, np.array([row.prediction.score for row in known], dtype=float))
-    return {"value": round(found.value, 4), "low": round(found.low, 4), "high": round(found.high, 4), "n": len(known)}
+    return {
+        "auc": round(found.value, 4),
+        "auc_interval": [round(found.low, 4), round(found.high, 4)],
+        "auc_rows": len(known),
+    }
 
 
 def _unavailable(rows: Sequence[Judged]) -> dict[str, dict[str, int]]:

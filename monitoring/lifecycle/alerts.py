@@ -12,7 +12,7 @@ import msgspec
 from services.core.clock import require_aware
 from services.core.errors import BellwetherError
 from services.core.ports import Jobs
-from services.core.records import Job
+from services.core.records import Job, JobState
 from services.core.spec import ModelSpec
 
 RETRAINING_ALERTS: Final = frozenset({"ModelInputDrift"})
@@ -101,10 +101,13 @@ def _receipt(alert: Alert, *, store: Jobs, specs: Mapping[str, ModelSpec], now: 
 
 
 def _too_soon(spec: ModelSpec, alert: Alert, past: list[Job], now: datetime) -> str | None:
-    """Why this alert starts nothing now, or None."""
+    """Why this alert starts nothing now, or None.
+
+    A refused or failed job may be tried again while its alert lasts, once the cool-down is over: outcomes have come.
+    """
     for job in past:
-        if job.dedupe_key == _key(alert):
-            return f"job {job.id} is of this alert already"
+        if job.dedupe_key == _key(alert) and job.state is JobState.PROMOTED:
+            return f"job {job.id} has answered this alert with a new version"
         if job.state.open:
             return f"job {job.id} is open; a model has one at a time"
     ended = max((job.closed_at for job in past if job.closed_at is not None), default=None)

@@ -3,17 +3,17 @@
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from typing import Final
+from typing import Any, Final
 
 from services.core.ports import RecordStore
-from services.core.predictions import ServedBy
+from services.core.predictions import Arm, ServedBy
 from services.core.records import CHAMPION, EvaluationResult, Job, ResultKind, ResultStatus
 from services.core.spec import Good, ModelSpec
 from services.core.world import WorldEvent
 from services.traffic.simulate import DayReport
 
 HEADER: Final = (
-    "  day  req/s  model  rule   drift: worst feature (limit)          AUC [90 %]               money per answer"
+    "  day  req/s  model  rule   drift: worst feature (limit)          AUC [90 %]               earned per answer"
 )
 HEADER_EVERY: Final = 20
 
@@ -75,13 +75,15 @@ class Narrator:
         result = self._newest(ResultKind.BUSINESS)
         if result is None or result.status is not ResultStatus.OK:
             return "waits for outcomes"
-        parts = []
-        for measure in self.spec.measures:
-            arms = result.body["measures"][measure.name]["arms"]
-            treated = arms.get("treatment", {}).get("mean")
-            if treated is not None:
-                parts.append(f"{'+' if measure.good is Good.UP else '-'}{treated:.0f} {measure.unit}")
-        return " ".join(parts)
+        earned = {arm: self._net(result.body["measures"], arm.value) for arm in Arm}
+        return ", ".join(f"{arm.value} {net:.0f}" for arm, net in earned.items() if net is not None)
+
+    def _net(self, measures: dict[str, Any], arm: str) -> float | None:
+        """What should rise less what should fall, per answer of the arm."""
+        means = {measure: measures[measure.name]["arms"].get(arm, {}).get("mean") for measure in self.spec.measures}
+        if any(mean is None for mean in means.values()):
+            return None
+        return sum(mean if measure.good is Good.UP else -mean for measure, mean in means.items())
 
     def _world(self, day: int) -> None:
         for event in self.events:

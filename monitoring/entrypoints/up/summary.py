@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 
@@ -11,6 +11,9 @@ from services.core.ports import RecordStore
 from services.core.predictions import Arm, ServedBy
 from services.core.records import CHAMPION, AliasChange, Judged, ResultKind
 from services.core.spec import Measure, ModelSpec
+
+
+RESULTS_READ: Final = 10_000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -96,12 +99,10 @@ def _mean(measure: Measure, rows: list[Judged], arm: Arm) -> float | None:
 
 def _first_drift(spec: ModelSpec, store: RecordStore, *, since: datetime) -> tuple[datetime, list[str]] | None:
     """When drift was first confirmed since the change, and in which features."""
-    job = next((job for job in reversed(store.jobs(spec.name, limit=1000)) if job.opened_at >= since), None)
-    if job is None:
-        return None
-    results = store.results(spec.name, ResultKind.DRIFT, limit=1000)
-    found = next((each for each in results if each.window_end >= job.opened_at), None)
-    return job.opened_at, sorted(found.body.get("drifted", [])) if found else []
+    for result in store.results(spec.name, ResultKind.DRIFT, limit=RESULTS_READ):
+        if result.window_end >= since and result.body.get("confirmed"):
+            return result.window_end, sorted(result.body["confirmed_features"])
+    return None
 
 
 def _coverage(spec: ModelSpec, store: RecordStore, begin: datetime, matured_until: datetime) -> float | None:

@@ -58,7 +58,9 @@ class ChampionWatch:
     async def look(self) -> None:
         """Read what is published, load it when it is new, swap, report."""
         wanted = await asyncio.to_thread(self._published)
-        if wanted is not None and wanted != self._version() and not self._gave_up_on(wanted):
+        if wanted == self._version():
+            self.problem = ""
+        elif wanted is not None and not self._gave_up_on(wanted):
             await self._load(wanted)
         await asyncio.to_thread(self._report)
 

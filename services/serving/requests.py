@@ -151,9 +151,8 @@ class Faults:
 
         The latest time wins over earlier ones, so one value from the future would hide every true one after it.
         """
-        known = len(self.found)
         moment = self.moment(where, value)
-        if len(self.found) == known and moment > now + CLOCK_SKEW:
+        if moment is not _NO_TIME and moment > now + CLOCK_SKEW:
             self.add(where, f"lies {_ahead(moment - now)} in the future; it is {now.isoformat()} here")
         return moment
 

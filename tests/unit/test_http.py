@@ -1,0 +1,268 @@
+"""The routes, on real adapters and without a server."""
+
+import struct
+from collections.abc import AsyncIterator
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+from services.core.artifacts import Manifest
+from services.core.errors import EventLogUnavailable
+from services.core.events import fact_of
+from services.core.outcomes import OutcomeObserved
+from services.core.records import CHAMPION
+from services.entrypoints.http import ROWS_AT_MOST, build_app
+from services.entrypoints.worker import Worker, build_worker
+from services.settings import Settings
+from tests.artifacts import add_toy_version
+from tests.toy import NOON, toy_spec
+
+ASKED: dict[str, Any] = {"entity_id": "u", "features": {"amount": 90, "plan": "monthly"}}
+TOY = "/v1/models/toy"
+LIMIT = 100_000
+
+
+@pytest.fixture
+async def worker(tmp_path: Path) -> AsyncIterator[Worker]:
+    (tmp_path / "clock").write_bytes(struct.pack("<d", NOON.timestamp()))
+    worker = build_worker([toy_spec()], Settings(home=tmp_path, clock_file=str(tmp_path / "clock"), control_share=0.0))
+    add_toy_version(worker.store, "v1")
+    watch = worker.model("toy").watch
+    watch.fleet.publish("toy", {CHAMPION: "v1"})
+    await watch.look()
+    yield worker
+    await worker.close()
+
+
+@pytest.fixture
+async def http(worker: Worker) -> AsyncIterator[httpx.AsyncClient]:
+    app = build_app(lambda: worker, body_limit=LIMIT)
+    transport = httpx.ASGITransport(app, raise_app_exceptions=False)
+    async with httpx.AsyncClient(transport=transport, base_url="http://test") as client:
+        yield client
+
+
+def recorded(worker: Worker) -> int:
+    return len(worker.log.read(after=0, limit=100))
+
+
+async def write_features(http: httpx.AsyncClient, *, hours_ago: float = 0) -> httpx.Response:
+    at = (NOON - timedelta(hours=hours_ago)).isoformat()
+    features = {name: {"value": 1, "observed_at": at} for name in ("visits", "mood")}
+    return await http.put(f"{TOY}/entities/u/features", json={"features": features})
+
+
+async def test_a_prediction_over_http(http: httpx.AsyncClient) -> None:
+    assert (await write_features(http, hours_ago=2)).json()["written"] == ["visits", "mood"]
+    answer = (await http.post(f"{TOY}/predict", json=ASKED)).json()
+    assert (answer["model"], answer["version"], answer["served_by"], answer["arm"]) == (
+        "toy",
+        "v1",
+        "model",
+        "treatment",
+    )
+    assert answer["features"]["visits"] == {"status": "ok", "age_seconds": 7200.0}
+    assert answer["made_at"] == "2026-03-01T12:00:00Z"
+    assert set(answer) == {
+        "prediction_id",
+        "model",
+        "version",
+        "served_by",
+        "arm",
+        "score",
+        "label",
+        "action",
+        "features",
+        "reasons",
+        "made_at",
+    }
+
+
+async def test_a_refused_request_names_every_fault_as_a_problem(http: httpx.AsyncClient) -> None:
+    body = {"entity_id": "", "features": {"amount": True}}
+    response = await http.post(f"{TOY}/predict", json=body)
+    assert (response.status_code, response.headers["content-type"]) == (422, "application/problem+json")
+    problem = response.json()
+    assert problem["error"] == "invalid_request"
+    assert [fault["field"] for fault in problem["faults"]] == ["entity_id", "features.amount"]
+    assert {"type", "title", "status", "detail"} < set(problem)
+
+
+@pytest.mark.parametrize(
+    ("content", "status", "error"),
+    [
+        (b"{", 400, "malformed_json"),
+        (b'{"entity_id":"u","features":{"amount":NaN}}', 400, "malformed_json"),
+        (b'{"entity_id":"u","features":{"amount":1e999}}', 400, "malformed_json"),
+        (b'{"entity_id":"u","entity_id":"v","features":{}}', 400, "malformed_json"),
+        (b'{"entity_id":"\\ud800","features":{}}', 400, "malformed_json"),
+        (b"\xff", 400, "malformed_json"),
+        (b"[" * 50_000, 400, "malformed_json"),
+        (b'{"entity_id":"u","features":{"amount":' + b"9" * 5000 + b"}}", 400, "malformed_json"),
+        (b" " * (LIMIT + 1), 413, "body_too_large"),
+    ],
+)
+async def test_what_is_no_strict_bounded_json_is_refused(
+    http: httpx.AsyncClient, content: bytes, status: int, error: str
+) -> None:
+    response = await http.post(f"{TOY}/predict", content=content, headers={"content-type": "application/json"})
+    assert (response.status_code, response.json()["error"]) == (status, error)
+
+
+async def test_a_body_that_grows_beyond_the_limit_without_saying_so_is_refused(http: httpx.AsyncClient) -> None:
+    async def endless() -> AsyncIterator[bytes]:
+        while True:
+            yield b" " * 10_000
+
+    response = await http.post(f"{TOY}/predict", content=endless(), headers={"content-type": "application/json"})
+    assert response.status_code == 413
+
+
+@pytest.mark.parametrize("media_type", ["text/plain", "application/x-www-form-urlencoded", "application/jsonp", ""])
+async def test_only_json_is_read_so_that_no_page_elsewhere_can_post_here(
+    http: httpx.AsyncClient, media_type: str
+) -> None:
+    response = await http.post(f"{TOY}/predict", content=b"{}", headers={"content-type": media_type})
+    assert (response.status_code, response.json()["error"]) == (415, "unsupported_media_type")
+
+
+async def test_a_charset_beside_the_content_type_is_fine(http: httpx.AsyncClient) -> None:
+    headers = {"content-type": "Application/JSON; charset=utf-8"}
+    response = await http.post(f"{TOY}/predict", content=b'{"entity_id":"u","features":{}}', headers=headers)
+    assert response.status_code == 200
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "status", "error"),
+    [
+        ("POST", "/v1/models/nope/predict", 404, "unknown_model"),
+        ("GET", "/v1/models/nope", 404, "unknown_model"),
+        ("GET", "/nope", 404, "unknown_path"),
+        ("GET", "/v1/models/", 404, "unknown_path"),
+        ("GET", f"{TOY}/predict", 405, "method_not_allowed"),
+    ],
+)
+async def test_what_is_not_there_is_a_problem_too(
+    http: httpx.AsyncClient, method: str, path: str, status: int, error: str
+) -> None:
+    response = await http.request(method, path, json=ASKED)
+    assert (response.status_code, response.json()["error"]) == (status, error)
+    assert response.headers["content-type"] == "application/problem+json"
+
+
+async def test_every_answer_has_the_security_headers(http: httpx.AsyncClient) -> None:
+    for path in ("/", "/metrics", "/v1/models", "/nope"):
+        headers = (await http.get(path)).headers
+        assert headers["x-content-type-options"] == "nosniff"
+        assert headers["content-security-policy"].startswith("default-src 'none'")
+
+
+async def test_each_row_of_a_batch_is_answered_or_refused_on_its_own(http: httpx.AsyncClient, worker: Worker) -> None:
+    rows = [ASKED, {"entity_id": "u"}, ASKED | {"request_id": "r"}, ASKED | {"request_id": "r"}, 7]
+    results = (await http.post(f"{TOY}/predict:batch", json=rows)).json()
+    assert [next(iter(each)) for each in results] == ["answer", "problem", "answer", "answer", "problem"]
+    assert results[2] == results[3]
+    assert results[1]["problem"]["faults"] == [{"field": "features", "problem": "is missing"}]
+    assert recorded(worker) == 2
+
+
+@pytest.mark.parametrize("body", [{}, [0] * (ROWS_AT_MOST + 1)])
+async def test_a_batch_is_a_list_of_bounded_length(http: httpx.AsyncClient, body: Any) -> None:
+    assert (await http.post(f"{TOY}/predict:batch", json=body)).status_code == 422
+
+
+def told(**changes: Any) -> dict[str, Any]:
+    return {"prediction_id": "p", "value": "left", "observed_at": "2026-03-01T11:00:00Z"} | changes
+
+
+async def test_an_outcome_is_recorded_once_and_may_come_before_its_prediction(
+    http: httpx.AsyncClient, worker: Worker
+) -> None:
+    first, second = [(await http.post(f"{TOY}/outcomes", json=told())).json() for _ in range(2)]
+    assert (first, second["result"]) == ({"result": "accepted", "prediction_id": "p"}, "duplicate")
+    recorded = fact_of(worker.log.read(after=0, limit=10)[0].event)
+    assert recorded == OutcomeObserved(
+        prediction_id="p", model="toy", value="left", observed_at=NOON - timedelta(hours=1)
+    )
+
+
+async def test_many_outcomes_each_get_their_receipt(http: httpx.AsyncClient, worker: Worker) -> None:
+    rows = [told(), told(), told(value="stayed"), told(value="gone", prediction_id="q"), 7]
+    answer = (await http.post(f"{TOY}/outcomes", json=rows)).json()
+    assert (answer["accepted"], answer["duplicates"], answer["refused"]) == (2, 1, 2)
+    assert answer["rows"][3]["prediction_id"] == "q"
+    assert answer["rows"][3]["faults"] == ["value: found 'gone', expected one of stayed, left"]
+    assert recorded(worker) == 2
+
+
+async def test_a_single_outcome_that_is_wrong_is_a_problem(http: httpx.AsyncClient) -> None:
+    response = await http.post(f"{TOY}/outcomes", json=told(observed_at="2026-03-01T11:00:00"))
+    assert (response.status_code, response.json()["faults"][0]["field"]) == (422, "observed_at")
+
+
+async def test_availability_is_told_without_being_recorded(http: httpx.AsyncClient, worker: Worker) -> None:
+    await write_features(http, hours_ago=50)
+    url = f"{TOY}/entities/u/availability"
+    bare = (await http.get(url)).json()
+    assert {name: each["status"] for name, each in bare["features"].items()} == {
+        "amount": "missing",
+        "plan": "missing",
+        "visits": "stale",
+        "mood": "stale",
+    }
+    given = (await http.get(url, params={"features": '{"amount": 1, "plan": "yearly"}'})).json()
+    assert (given["model_may_answer"], given["reasons"]) == (False, ["visits is stale: 50 h old, limit 6 h"])
+    assert recorded(worker) == 0
+
+
+async def test_a_model_tells_its_spec_its_versions_and_what_its_features_mean(http: httpx.AsyncClient) -> None:
+    assert (await http.get("/v1/models")).json()["models"] == [
+        {"name": "toy", "meaning": "Whether a user leaves.", "owner": "tests", "version": "v1"}
+    ]
+    card = (await http.get(TOY)).json()
+    assert (card["version"], card["versions"], card["problem"]) == ("v1", ["v1"], "")
+    features = {each["name"]: each for each in card["features"]}
+    assert features["visits"]["max_age_seconds"] == 21_600
+    assert features["mood"]["imputed"] == 0.0
+    assert features["plan"]["categories"] == ["monthly", "yearly"]
+
+
+async def test_a_log_that_cannot_be_written_is_503_and_worth_another_try(
+    http: httpx.AsyncClient, worker: Worker
+) -> None:
+    worker.log.close()
+    response = await http.post(f"{TOY}/predict", json=ASKED)
+    assert (response.status_code, response.json()["error"]) == (503, EventLogUnavailable.code)
+    assert response.headers["retry-after"] == "1"
+
+
+async def test_errors_are_counted_by_their_code(http: httpx.AsyncClient) -> None:
+    await http.post(f"{TOY}/predict", json={})
+    await http.get("/nope")
+    text = (await http.get("/metrics")).text
+    assert 'bellwether_requests_refused_total{code="invalid_request"} 1.0' in text
+    assert 'bellwether_requests_refused_total{code="unknown_path"} 1.0' in text
+
+
+async def test_the_index_names_the_models_and_loads_nothing(http: httpx.AsyncClient) -> None:
+    page = (await http.get("/")).text
+    assert "/v1/models/toy" in page
+    assert "src=" not in page
+
+
+class ForgetfulStore:
+    def versions(self, model: str) -> list[str]:
+        raise RuntimeError("secret path /etc/x")
+
+    def add(self, manifest: Manifest, files: object) -> Path:
+        raise NotImplementedError
+
+
+async def test_what_nobody_expected_is_500_and_tells_no_secrets(http: httpx.AsyncClient, worker: Worker) -> None:
+    worker.store = ForgetfulStore()  # type: ignore[assignment]  # what it lacks, the route does not use
+    response = await http.get(TOY)
+    assert (response.status_code, response.json()["error"]) == (500, "internal")
+    assert "secret" not in response.text

@@ -1,0 +1,62 @@
+"""What is counted, and how the workers of one server add up."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+from prometheus_client import CollectorRegistry
+
+from services.core.records import Batch, DeadLetter, Stored
+from services.metrics import ConsumerMetrics, ServingMetrics, exposition
+from tests.toy import NOON, prediction
+
+# Metrics keep their values where the process's environment said when prometheus_client was imported.
+COUNTING_WORKER = """
+import sys
+from prometheus_client import CollectorRegistry
+from services.metrics import ServingMetrics, exposition
+from tests.toy import prediction
+metrics = ServingMetrics(CollectorRegistry())
+metrics.answered(prediction(), seconds=0.001)
+metrics.serves("toy", version="v1", instead_of="")
+if sys.argv[1] == "show":
+    print(exposition(metrics.registry).decode())
+"""
+
+
+def test_the_counts_of_ended_workers_stay_and_their_versions_do_not(tmp_path: Path) -> None:
+    def worker(do: str) -> str:
+        return subprocess.run(
+            [sys.executable, "-c", COUNTING_WORKER, do],
+            env=os.environ | {"PROMETHEUS_MULTIPROC_DIR": str(tmp_path)},
+            cwd=Path(__file__).parents[2],
+            capture_output=True,
+            text=True,
+            check=True,
+        ).stdout
+
+    worker("count")
+    assert list(tmp_path.glob("gauge_live*"))
+    text = worker("show")
+    assert 'bellwether_predictions_total{arm="control",model="toy",served_by="model",version="v1"} 2.0' in text
+    assert 'bellwether_model_info{alias="champion",model="toy",version="v1"} 1.0' in text
+    assert len(list(tmp_path.glob("gauge_live*"))) == 1
+
+
+def test_without_a_shared_directory_the_registry_itself_is_shown() -> None:
+    metrics = ServingMetrics(CollectorRegistry())
+    metrics.answered(prediction(), seconds=0.001)
+    assert b'bellwether_prediction_seconds_count{model="toy",served_by="model"} 1.0' in exposition(metrics.registry)
+
+
+def test_a_committed_batch_is_counted_by_what_became_of_its_events() -> None:
+    registry = CollectorRegistry()
+    letter = DeadLetter(
+        event_id="e", reason="undecodable", detail="", origin="log:1", type="t", key="k", data=b"", at=NOON
+    )
+    batch = Batch([prediction()], [], [letter])
+    ConsumerMetrics(registry).observe_consumed(Stored(stored=1, duplicates=2, dead_lettered=1), batch)
+    assert registry.get_sample_value("bellwether_events_stored_total") == 1
+    assert registry.get_sample_value("bellwether_events_duplicate_total") == 2
+    assert registry.get_sample_value("bellwether_events_dead_lettered_total", {"reason": "undecodable"}) == 1

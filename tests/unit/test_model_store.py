@@ -1,0 +1,74 @@
+"""A version is complete or absent, and never changes."""
+
+from pathlib import Path
+
+import msgspec
+import pytest
+
+from services.adapters.model_store import BentoModelStore
+from services.core.errors import CorruptArtifact, UnknownVersion
+from services.serving.runtime import read_manifest
+from tests.artifacts import add_toy_version, toy_version
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> BentoModelStore:
+    return BentoModelStore(tmp_path)
+
+
+def test_versions_are_counted_and_sorted_as_numbers(store: BentoModelStore) -> None:
+    assert (store.next_version("toy"), store.versions("toy")) == ("v1", [])
+    for version in ("v1", "v10", "v9"):
+        add_toy_version(store, version)
+    assert store.versions("toy") == ["v1", "v9", "v10"]
+    assert store.next_version("toy") == "v11"
+
+
+def test_a_kept_version_has_its_manifest_and_files(store: BentoModelStore) -> None:
+    manifest, files = toy_version("v1")
+    directory = store.add(manifest, files)
+    assert store.directory("toy", "v1") == directory
+    assert read_manifest(directory) == manifest
+    assert {name: (directory / name).read_bytes() for name in files} == files
+
+
+def test_bentoml_lists_what_was_kept(store: BentoModelStore, tmp_path: Path) -> None:
+    from bentoml._internal.models import ModelStore
+
+    add_toy_version(store, "v1")
+    add_toy_version(store, "v2")
+    bentos = ModelStore(tmp_path / "models")
+    assert [str(each.tag) for each in bentos.list()] == ["toy:v1", "toy:v2"]
+    assert str(bentos.get("toy:latest").tag) == "toy:v2"
+
+
+def test_files_that_are_not_those_of_the_manifest_are_refused_and_leave_nothing(store: BentoModelStore) -> None:
+    manifest, files = toy_version("v1")
+    with pytest.raises(CorruptArtifact, match=r"model\.onnx differ"):
+        store.add(manifest, {name: content + b"!" for name, content in files.items()})
+    assert store.versions("toy") == []
+
+
+def test_a_version_never_changes(store: BentoModelStore) -> None:
+    add_toy_version(store, "v1")
+    with pytest.raises(CorruptArtifact, match="exists already"):
+        add_toy_version(store, "v1", seed=2)
+
+
+@pytest.mark.parametrize("version", ["1", "v0", "v01", "../v1", "latest", ""])
+def test_a_version_is_called_v_and_a_number(store: BentoModelStore, version: str) -> None:
+    manifest, files = toy_version("v1")
+    with pytest.raises(CorruptArtifact, match="expected a version such as v1"):
+        store.add(msgspec.structs.replace(manifest, version=version), files)
+    with pytest.raises(UnknownVersion, match="it has none"):
+        store.directory("toy", version)
+
+
+def test_what_a_crash_left_half_written_is_no_version_and_does_not_stop_the_next(
+    store: BentoModelStore, tmp_path: Path
+) -> None:
+    half = tmp_path / "incoming" / "toy-v1"
+    half.mkdir(parents=True)
+    (half / "model.onnx").write_bytes(b"half")
+    assert store.versions("toy") == []
+    assert (add_toy_version(store, "v1") / "model.yaml").exists()

@@ -1,0 +1,226 @@
+"""One request becomes one recorded answer, whatever fails on the way."""
+
+import asyncio
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import Future
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+from prometheus_client import CollectorRegistry
+
+from services.adapters.event_log_sqlite import EventLogSqlite
+from services.adapters.features_sqlite import FeaturesSqlite
+from services.adapters.model_store import BentoModelStore
+from services.core.errors import EventLogUnavailable, FeatureSourceDown, InvalidRequest
+from services.core.events import Event, fact_of
+from services.core.features import Reading, Readings, Status, Value
+from services.core.ports import Appended, EventLog, OnlineFeatures
+from services.core.predictions import Arm, PredictionRequest, ServedBy
+from services.core.spec import Decision
+from services.metrics import ServingMetrics
+from services.serving.predict import Predictor
+from services.serving.runtime import ServingModel, load
+from tests.artifacts import add_toy_version
+from tests.toy import NOON, toy_spec
+
+GIVEN: dict[str, Value] = {"amount": 90.0, "plan": "monthly"}
+WRITTEN: dict[str, Value] = {"visits": 4.0, "mood": 0.5}
+
+
+class Bench:
+    """A predictor on a real log, a real store of features and a real version, at noon."""
+
+    def __init__(self, home: Path) -> None:
+        self.log: EventLog = EventLogSqlite(home / "events.sqlite")
+        self.features: OnlineFeatures = FeaturesSqlite(home / "features.sqlite")
+        self.model: ServingModel | None = load(add_toy_version(BentoModelStore(home), "v1"), toy_spec())
+        self.registry = CollectorRegistry()
+        self.metrics = ServingMetrics(self.registry)
+
+    def predictor(self, **changes: Any) -> Predictor:
+        sound: dict[str, Any] = {
+            "spec": toy_spec(),
+            "champion": lambda: self.model,
+            "features": self.features,
+            "log": self.log,
+            "now": lambda: NOON,
+            "control_share": 0.0,
+            "feature_budget": timedelta(milliseconds=20),
+            "metrics": self.metrics,
+        }
+        return Predictor(**(sound | changes))
+
+    async def write(self, values: Mapping[str, Value], *, at: datetime = NOON) -> None:
+        await self.features.write("toy", "u", {name: Reading(value, at) for name, value in values.items()})
+
+    @property
+    def recorded(self) -> int:
+        return len(self.log.read(after=0, limit=100))
+
+    def count(self, name: str, **labels: str) -> float:
+        return self.registry.get_sample_value(name, {"model": "toy"} | labels) or 0.0
+
+
+@pytest.fixture
+def bench(tmp_path: Path) -> Iterator[Bench]:
+    bench = Bench(tmp_path)
+    yield bench
+    bench.log.close()
+
+
+def request(**changes: Any) -> PredictionRequest:
+    return PredictionRequest(**({"entity_id": "u", "features": GIVEN} | changes))
+
+
+async def test_a_complete_request_is_answered_by_the_model_and_recorded_as_answered(bench: Bench) -> None:
+    await bench.write(WRITTEN)
+    made = await bench.predictor().predict(request())
+    assert bench.model is not None
+    assert (made.served_by, made.version, made.made_at) == (ServedBy.MODEL, "v1", NOON)
+    assert made.score == bench.model.score(GIVEN | WRITTEN)
+    assert fact_of(bench.log.read(after=0, limit=10)[0].event) == made
+
+
+async def test_a_stale_feature_is_answered_by_the_rule_and_says_so(bench: Bench) -> None:
+    await bench.write(WRITTEN, at=NOON - timedelta(hours=50))
+    made = await bench.predictor().predict(request())
+    assert (made.served_by, made.version, made.score) == (ServedBy.RULE, "v1", 0.6)
+    assert made.reasons == ["visits is stale: 50 h old, limit 6 h", "plan is monthly"]
+
+
+async def test_without_a_version_the_rule_answers(bench: Bench) -> None:
+    bench.model = None
+    made = await bench.predictor().predict(request())
+    assert (made.served_by, made.version) == (ServedBy.RULE, "")
+    assert made.reasons[0] == "no model version is loaded"
+
+
+async def test_a_rule_without_its_inputs_leaves_the_last_resort(bench: Bench) -> None:
+    made = await bench.predictor().predict(request(features={}))
+    assert made.served_by is ServedBy.LAST_RESORT
+    assert (made.label, made.score) == ("stayer", None)
+    assert made.reasons[-2:] == ["the rule lacks its inputs", "neither model nor rule could answer"]
+
+
+async def test_a_model_that_raises_is_answered_by_the_rule_and_counted(bench: Bench) -> None:
+    await bench.write(WRITTEN)
+
+    def broken(score: float) -> Decision:
+        raise RuntimeError
+
+    made = await bench.predictor(spec=toy_spec(decide=broken)).predict(request())
+    assert (made.served_by, made.reasons[0]) == (ServedBy.RULE, "version v1 failed to score")
+    assert bench.count("bellwether_answer_failures_total", served_by="model") == 1
+
+
+async def test_a_rule_that_raises_is_answered_by_the_last_resort_and_counted(bench: Bench) -> None:
+    def broken(features: Mapping[str, Value]) -> Decision | None:
+        raise RuntimeError
+
+    made = await bench.predictor(spec=toy_spec(rule=broken)).predict(request())
+    assert (made.served_by, made.reasons[-2]) == (ServedBy.LAST_RESORT, "the rule failed")
+    assert bench.count("bellwether_answer_failures_total", served_by="rule") == 1
+
+
+class SlowFeatures(FeaturesSqlite):
+    async def read(self, model: str, entity_id: str, names: Sequence[str]) -> dict[str, Reading]:
+        await asyncio.Event().wait()
+        return {}
+
+
+class DownFeatures(FeaturesSqlite):
+    async def read(self, model: str, entity_id: str, names: Sequence[str]) -> dict[str, Reading]:
+        raise FeatureSourceDown("connection refused")
+
+
+@pytest.mark.parametrize(("kind", "words"), [(SlowFeatures, "no answer within 5 ms"), (DownFeatures, "refused")])
+async def test_a_source_that_is_slow_or_down_costs_the_model_and_not_the_request(
+    bench: Bench, tmp_path: Path, kind: type[FeaturesSqlite], words: str
+) -> None:
+    features = kind(tmp_path / "features.sqlite")
+    predictor = bench.predictor(features=features, feature_budget=timedelta(milliseconds=5))
+    made = await predictor.predict(request())
+    assert made.served_by is ServedBy.RULE
+    assert made.features["visits"].status is Status.SOURCE_DOWN
+    assert words in made.reasons[0]
+
+
+class TimeTravellingFeatures(FeaturesSqlite):
+    """A value is written while the look-up runs."""
+
+    now = NOON
+
+    async def read(self, model: str, entity_id: str, names: Sequence[str]) -> Readings:  # type: ignore[override]
+        self.now += timedelta(hours=1)
+        return {name: Reading(1.0, self.now) for name in names}
+
+
+async def test_a_value_written_during_the_look_up_does_not_come_from_the_future(bench: Bench, tmp_path: Path) -> None:
+    features = TimeTravellingFeatures(tmp_path / "features.sqlite")
+    made = await bench.predictor(features=features, now=lambda: features.now).predict(request())
+    assert {verdict.status for verdict in made.features.values()} == {Status.OK}
+
+
+async def test_the_same_request_id_gives_the_same_answer_and_one_event(bench: Bench) -> None:
+    first = await bench.predictor().predict(request(request_id="r"))
+    await bench.write(WRITTEN)
+    later = bench.predictor(now=lambda: NOON + timedelta(days=1))
+    assert await later.predict(request(request_id="r")) == first
+    assert bench.recorded == 1
+    assert bench.count("bellwether_predictions_repeated_total") == 1
+
+
+async def test_racing_requests_with_one_id_get_one_answer(bench: Bench) -> None:
+    hours = iter(range(20))
+    predictor = bench.predictor(now=lambda: NOON + timedelta(hours=next(hours)))
+    made = await asyncio.gather(*(predictor.predict(request(request_id="r")) for _ in range(10)))
+    assert len({each.made_at for each in made}) == 1
+    assert bench.recorded == 1
+    assert bench.count("bellwether_events_appended_total", type="prediction") == 1
+
+
+async def test_a_request_id_of_another_entity_is_refused_and_tells_nothing_of_it(bench: Bench) -> None:
+    await bench.predictor().predict(request(request_id="r", entity_id="somebody"))
+    with pytest.raises(InvalidRequest, match="another entity_id") as refused:
+        await bench.predictor().predict(request(request_id="r"))
+    assert "somebody" not in str(refused.value)
+
+
+async def test_requests_without_an_id_are_events_of_their_own(bench: Bench) -> None:
+    await asyncio.gather(*(bench.predictor().predict(request()) for _ in range(5)))
+    assert bench.recorded == 5
+
+
+async def test_nobody_acts_on_the_control_arm_and_the_intention_is_kept(bench: Bench) -> None:
+    control = await bench.predictor(control_share=1.0).predict(request())
+    treatment = await bench.predictor(control_share=0.0).predict(request())
+    assert (control.arm, control.action, control.intended_action) == (Arm.CONTROL, "none", "call")
+    assert (treatment.arm, treatment.action, treatment.intended_action) == (Arm.TREATMENT, "call", "call")
+    assert control.control_share == 1.0
+
+
+class FullLog(EventLogSqlite):
+    def append(self, event: Event) -> Future[Appended]:
+        future: Future[Appended] = Future()
+        future.set_exception(EventLogUnavailable("database or disk is full"))
+        return future
+
+
+async def test_an_answer_that_cannot_be_recorded_does_not_leave(bench: Bench, tmp_path: Path) -> None:
+    log = FullLog(tmp_path / "full.sqlite")
+    with pytest.raises(EventLogUnavailable, match="full"):
+        await bench.predictor(log=log).predict(request())
+    log.close()
+    assert bench.count("bellwether_events_appended_total", type="prediction") == 0
+
+
+async def test_each_recorded_answer_is_counted_with_the_status_of_each_feature(bench: Bench) -> None:
+    ticks = iter([0.0, 0.004])
+    await bench.predictor(timer=lambda: next(ticks)).predict(request())
+    by = {"version": "v1", "served_by": "rule", "arm": "treatment"}
+    assert bench.count("bellwether_predictions_total", **by) == 1
+    assert bench.count("bellwether_prediction_seconds_sum", served_by="rule") == pytest.approx(0.004)
+    assert bench.count("bellwether_feature_status_total", feature="visits", status="missing") == 1
+    assert bench.count("bellwether_feature_status_total", feature="plan", status="ok") == 1

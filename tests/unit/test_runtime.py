@@ -1,0 +1,116 @@
+"""A version serves only when it is exactly what its manifest says."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import msgspec
+import pytest
+
+from services.adapters.model_store import BentoModelStore
+from services.core.artifacts import MANIFEST_FILE, ONNX_FILE, CanaryCase
+from services.core.errors import CorruptArtifact
+from services.core.spec import Numeric, Source
+from services.serving.runtime import load, read_manifest
+from tests.artifacts import add_toy_version, training_set
+from tests.toy import _feature, toy_spec
+
+SPEC = toy_spec()
+
+
+@pytest.fixture
+def directory(tmp_path: Path) -> Path:
+    return add_toy_version(BentoModelStore(tmp_path), "v1")
+
+
+def test_the_served_form_scores_like_the_estimator_one_row_and_many(directory: Path) -> None:
+    training = training_set(1)
+    expected = SPEC.train(training).predict_proba(training.features)[:20, 1]
+    rows = [dict(zip(SPEC.feature_names, row, strict=True)) for row in training.features[:20].itertuples(index=False)]
+    model = load(directory, SPEC)
+    assert model.score_many(rows) == pytest.approx(list(expected), abs=1e-5)
+    assert [model.score(row) for row in rows] == pytest.approx(list(expected), abs=1e-5)
+    assert model.score_many([]) == []
+
+
+def test_a_row_does_not_see_the_values_of_the_row_before(directory: Path) -> None:
+    model = load(directory, SPEC)
+    row = {"amount": 100.0, "plan": "yearly", "visits": 5.0, "mood": 0.0}
+    before = model.score(row)
+    model.score({"amount": 1.0, "plan": "monthly", "visits": 9.0, "mood": 3.0})
+    assert model.score(row) == before
+
+
+def test_a_score_that_is_no_probability_is_an_error_and_no_answer(directory: Path) -> None:
+    with pytest.raises(ArithmeticError, match="expected a probability"):
+        load(directory, SPEC).score({"plan": "yearly", "visits": 5.0, "mood": 0.0})
+
+
+def flip_a_bit(directory: Path) -> None:
+    content = bytearray((directory / ONNX_FILE).read_bytes())
+    content[len(content) // 2] ^= 1
+    (directory / ONNX_FILE).write_bytes(content)
+
+
+def add_a_file(directory: Path) -> None:
+    (directory / "surprise.pkl").write_bytes(b"")
+
+
+def add_a_directory(directory: Path) -> None:
+    (directory / "more").mkdir()
+
+
+def remove_the_model(directory: Path) -> None:
+    (directory / ONNX_FILE).unlink()
+
+
+def cut_the_manifest(directory: Path) -> None:
+    path = directory / MANIFEST_FILE
+    path.write_bytes(path.read_bytes()[:-20])
+
+
+def rewrite(**changes: object) -> Callable[[Path], None]:
+    def change(directory: Path) -> None:
+        manifest = msgspec.structs.replace(read_manifest(directory), **changes)
+        (directory / MANIFEST_FILE).write_bytes(msgspec.json.encode(manifest))
+
+    return change
+
+
+CANARY = CanaryCase({"amount": 100.0, "plan": "yearly", "visits": 5.0, "mood": 0.0}, 0.999)
+
+
+@pytest.mark.parametrize(
+    ("harm", "words"),
+    [
+        (flip_a_bit, "has SHA-256"),
+        (add_a_file, "surprise.pkl"),
+        (add_a_directory, "more"),
+        (remove_the_model, "found files"),
+        (cut_the_manifest, "cannot be read"),
+        (rewrite(format=2), "format 2, expected 1"),
+        (rewrite(model="other"), "found model 'other', expected 'toy'"),
+        (rewrite(features=["plan", "amount", "visits", "mood"]), "found features plan, amount"),
+        (rewrite(canary=[]), "no canary rows"),
+        (rewrite(canary=[CANARY]), "canary row 0 scores"),
+        (rewrite(canary=[CanaryCase({"plan": "yearly"}, 0.5)]), "canary row 0 cannot be scored"),
+        (rewrite(files={}), f"lists no {ONNX_FILE}"),
+    ],
+)
+def test_a_harmed_version_is_refused_and_the_error_says_what_to_do(
+    directory: Path, harm: Callable[[Path], None], words: str
+) -> None:
+    harm(directory)
+    with pytest.raises(CorruptArtifact, match=words) as refused:
+        load(directory, SPEC)
+    assert "register it again or promote another version" in str(refused.value)
+
+
+def test_a_version_of_another_spec_is_refused(directory: Path) -> None:
+    more = (*SPEC.features, _feature("extra", Numeric(), Source.REQUEST))
+    with pytest.raises(CorruptArtifact, match="expected amount, plan, visits, mood, extra"):
+        load(directory, toy_spec(features=more))
+
+
+def test_a_directory_without_a_version_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(CorruptArtifact, match=MANIFEST_FILE):
+        load(tmp_path, SPEC)

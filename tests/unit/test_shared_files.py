@@ -1,0 +1,82 @@
+"""What processes of one machine tell each other through files."""
+
+import os
+import subprocess
+import sys
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+
+from services.adapters.clock_file import ClockFile
+from services.adapters.fleet_files import FleetFiles
+from services.core.artifacts import WorkerReport
+from services.core.errors import CorruptArtifact, SettingsError
+from tests.toy import NOON
+
+
+@pytest.fixture
+def fleet(tmp_path: Path) -> FleetFiles:
+    return FleetFiles(tmp_path / "aliases", tmp_path / "workers", now=lambda: NOON)
+
+
+def report(**changes: Any) -> WorkerReport:
+    sound = WorkerReport(pid=os.getpid(), model="toy", version="v1", at=NOON)
+    return msgspec.structs.replace(sound, **changes)
+
+
+def test_aliases_are_empty_before_the_first_time_and_then_the_last_published(fleet: FleetFiles) -> None:
+    assert fleet.published("toy") == {}
+    fleet.publish("toy", {"champion": "v1"})
+    fleet.publish("toy", {"champion": "v2"})
+    assert fleet.published("toy") == {"champion": "v2"}
+    assert fleet.published("churn") == {}
+
+
+def test_an_alias_file_that_somebody_spoilt_by_hand_names_itself(fleet: FleetFiles, tmp_path: Path) -> None:
+    fleet.publish("toy", {"champion": "v1"})
+    (tmp_path / "aliases" / "toy.json").write_text("v2")
+    with pytest.raises(CorruptArtifact, match=r"toy\.json.*promote a version"):
+        fleet.published("toy")
+
+
+def test_the_newest_report_of_each_worker_counts(fleet: FleetFiles) -> None:
+    fleet.report(report())
+    fleet.report(report(version="v2"))
+    fleet.report(report(model="toy_two"))
+    assert fleet.workers("toy") == [report(version="v2")]
+
+
+def test_workers_that_ended_are_forgotten(fleet: FleetFiles, tmp_path: Path) -> None:
+    ended = subprocess.Popen([sys.executable, "-c", ""])
+    ended.wait()
+    fleet.report(report(pid=ended.pid))
+    assert fleet.workers("toy") == []
+    assert list((tmp_path / "workers").iterdir()) == []
+
+
+def test_an_old_report_is_not_of_the_process_that_has_its_id_now(fleet: FleetFiles) -> None:
+    fleet.report(report(at=NOON - timedelta(minutes=1)))
+    assert fleet.workers("toy") == []
+
+
+def test_a_clock_is_seen_by_whoever_opens_its_file(tmp_path: Path) -> None:
+    driver = ClockFile(tmp_path / "clock", start=NOON)
+    reader = ClockFile(tmp_path / "clock")
+    assert reader.now() == NOON
+    driver.set(NOON + timedelta(hours=1))
+    assert reader.now() == NOON + timedelta(hours=1)
+
+
+def test_time_does_not_go_backwards(tmp_path: Path) -> None:
+    clock = ClockFile(tmp_path / "clock", start=NOON)
+    clock.set(NOON - timedelta(seconds=1))
+    assert clock.now() == NOON
+
+
+def test_a_file_that_is_no_clock_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "clock").write_text("noon")
+    with pytest.raises(SettingsError, match="4 bytes, expected 8"):
+        ClockFile(tmp_path / "clock")

@@ -62,10 +62,11 @@ class RecordingService:
 
     async def _take_outcomes(self, request: web.Request) -> web.StreamResponse:
         body = await request.json()
-        instead = self._instead("outcomes")
-        if instead is None:
-            self.outcomes += body
-        return instead or web.json_response({})
+        return self._instead("outcomes") or web.json_response({"rows": [self._receipt(row) for row in body]})
+
+    def _receipt(self, row: dict[str, Any]) -> dict[str, Any]:
+        self.outcomes.append(row)
+        return {"result": "accepted", "prediction_id": row["prediction_id"]}
 
     async def _write(self, request: web.Request) -> web.StreamResponse:
         self.written[request.match_info["entity"]] = (await request.json())["features"]

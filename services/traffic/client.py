@@ -26,6 +26,7 @@ LONGEST_PAUSE: Final = 1.0
 ATTEMPT_SECONDS: Final = 20.0
 OUTCOMES_PER_REQUEST: Final = 500
 PROBLEM_LENGTH: Final = 500
+REFUSED: Final = "refused"
 WORTH_ANOTHER_ATTEMPT: Final = frozenset(
     {HTTPStatus.BAD_GATEWAY, HTTPStatus.SERVICE_UNAVAILABLE, HTTPStatus.GATEWAY_TIMEOUT}
 )
@@ -60,6 +61,35 @@ class _Question(msgspec.Struct, frozen=True):
 
 class _Written(msgspec.Struct, frozen=True):
     features: dict[str, dict[str, object]]
+
+
+class _Receipt(msgspec.Struct, frozen=True):
+    """What became of one outcome of a list."""
+
+    result: str
+    retriable: bool = False
+    faults: list[str] = []
+
+
+class _Receipts(msgspec.Struct, frozen=True):
+    rows: list[_Receipt]
+
+
+class _Patience:
+    """When to try again, and when to give up. Begins with the first attempt."""
+
+    def __init__(self, seconds: float) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._give_up = self._loop.time() + seconds
+        self._pause = FIRST_PAUSE
+
+    async def allows_another(self) -> bool:
+        """Pause before the next attempt; False, at once, when patience would end before it."""
+        if self._loop.time() + self._pause > self._give_up:
+            return False
+        await asyncio.sleep(self._pause)
+        self._pause = min(2 * self._pause, LONGEST_PAUSE)
+        return True
 
 
 @dataclass(slots=True)
@@ -99,6 +129,7 @@ class PredictionClient:
         self._patience = patience_seconds
         self._encode = msgspec.json.Encoder().encode
         self._answer = msgspec.json.Decoder(Answer)
+        self._receipt = msgspec.json.Decoder(_Receipts)
         self._session: aiohttp.ClientSession | None = None
 
     async def __aenter__(self) -> Self:
@@ -131,10 +162,46 @@ class PredictionClient:
         except msgspec.DecodeError as error:
             raise self._refused(f"the answer to {request_id} cannot be read: {error}") from error
 
-    async def send_outcomes(self, outcomes: Sequence[Outcome]) -> None:
-        """Send outcomes in bounded batches; sending one again is harmless. Raises `Refused`, `Unanswered`."""
+    async def send_outcomes(self, outcomes: Sequence[Outcome]) -> int:
+        """Send outcomes in bounded batches; returns how many are recorded now. Sending one again is harmless.
+
+        The service judges each on its own: those that it could not record for the moment are sent again, those that
+        are wrong count as refused.
+
+        Raises:
+            Refused: the service does not take outcomes like these at all.
+            Unanswered: some may not be recorded; send them all again later.
+        """
+        recorded = 0
         for start in range(0, len(outcomes), OUTCOMES_PER_REQUEST):
-            await self._send("POST", "/outcomes", outcomes[start : start + OUTCOMES_PER_REQUEST])
+            recorded += await self._record(outcomes[start : start + OUTCOMES_PER_REQUEST])
+        return recorded
+
+    async def _record(self, batch: Sequence[Outcome]) -> int:
+        recorded, patience = 0, _Patience(self._patience)
+        while True:
+            receipts = await self._receipts(batch)
+            recorded += sum(receipt.result != REFUSED for receipt in receipts)
+            for receipt in receipts:
+                if receipt.result == REFUSED and not receipt.retriable:
+                    self._refused("; ".join(receipt.faults))
+            again = [outcome for outcome, receipt in zip(batch, receipts, strict=True) if receipt.retriable]
+            if not again:
+                return recorded
+            if not await patience.allows_another():
+                raise self._unanswered(f"{len(again)} outcomes could not be recorded: {receipts[-1].faults}")
+            self.counts.retried += 1
+            batch = again
+
+    async def _receipts(self, batch: Sequence[Outcome]) -> list[_Receipt]:
+        body = await self._send("POST", "/outcomes", batch)
+        try:
+            receipts = self._receipt.decode(body).rows
+        except msgspec.DecodeError as error:
+            raise self._refused(f"the answer to {len(batch)} outcomes cannot be read: {error}") from error
+        if len(receipts) != len(batch):
+            raise self._refused(f"{len(batch)} outcomes got {len(receipts)} receipts")
+        return receipts
 
     async def _send(self, method: str, path: str, content: object) -> bytes:
         self.counts.sent += 1
@@ -148,17 +215,14 @@ class PredictionClient:
         return body
 
     async def _answered(self, method: str, url: URL, data: bytes) -> tuple[int, bytes]:
-        loop = asyncio.get_running_loop()
-        give_up, pause = loop.time() + self._patience, FIRST_PAUSE
+        patience = _Patience(self._patience)
         while True:
             status, body = await self._attempt(method, url, data)
             if status < HTTPStatus.INTERNAL_SERVER_ERROR:
                 return status, body
-            if status not in WORTH_ANOTHER_ATTEMPT or loop.time() + pause > give_up:
+            if status not in WORTH_ANOTHER_ATTEMPT or not await patience.allows_another():
                 raise self._unanswered(f"{method} {url.path}: {body[:PROBLEM_LENGTH].decode(errors='replace')}")
             self.counts.retried += 1
-            await asyncio.sleep(pause)
-            pause = min(2 * pause, LONGEST_PAUSE)
 
     async def _attempt(self, method: str, url: URL, data: bytes) -> tuple[int, bytes]:
         """One attempt; a broken connection reads like the 503 that a proxy would have made of it."""

@@ -49,6 +49,9 @@ async def replay_rows(
     """Write each row's feed, ask for its prediction, and after the outcome delay send what is known to be true.
 
     The rows are spread evenly over world time from `origin` on. The file has no dates: its order stands for time.
+
+    Raises:
+        Refused, Unanswered: the service did not take the outcomes, without which a replay says nothing.
     """
     run_id = uuid.uuid4().hex[:12]
     answers: list[Answer | None] = []
@@ -59,13 +62,12 @@ async def replay_rows(
         answers += await asyncio.gather(*asked)
         on_progress(len(answers), len(rows))
     clock.set(clock.now() + outcome_delay)
-    outcomes = _outcomes(rows, answers, outcome_delay)
-    await client.send_outcomes(outcomes)
+    recorded = await client.send_outcomes(_outcomes(rows, answers, outcome_delay))
     return ReplayCounts(
         rows_sent=len(rows),
         unanswered=answers.count(None),
         served_by=dict(Counter(answer.served_by.value for answer in answers if answer is not None)),
-        outcomes_sent=len(outcomes),
+        outcomes_sent=recorded,
         unmapped=dict(Counter(column for row in rows for column in row.unmapped)),
     )
 

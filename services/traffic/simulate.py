@@ -132,14 +132,13 @@ class Simulation:
         if not due:
             return 0
         try:
-            await self.client.send_outcomes(due)
+            return await self.client.send_outcomes(due)
         except Unanswered:
             self.pending.put_back(due)
             return 0
         except Refused:
             # The same outcomes would be refused again; the client has counted it and kept the reason.
             return 0
-        return len(due)
 
     async def _keep_pace(self, begun: float) -> None:
         """Sleep until the day has had its time, or until told to stop."""

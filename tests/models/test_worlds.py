@@ -11,6 +11,7 @@ from services.core.features import Value
 from services.core.predictions import NO_ACTION
 from services.core.spec import ModelSpec, Source
 from services.core.world import Caller, PastCase, World, WorldEvent, WorldFactory
+from services.models.discovery import story_of, world_of
 from tests.models.conftest import ORIGIN, SEED
 
 CALLS = 60
@@ -146,6 +147,13 @@ def test_an_event_without_an_end_stays(factory: WorldFactory, world: World) -> N
     for name in world.known_events:
         eventful = factory(seed=SEED, origin=ORIGIN, events=[WorldEvent(name=name, starts=5.0)])
         assert seen(eventful, 60) != seen(world, 60), name
+
+
+def test_the_story_changes_the_world_for_good_after_the_first_outcomes_and_only_once(spec: ModelSpec) -> None:
+    story = story_of(spec.name)
+    world_of(spec.name)(seed=SEED, origin=ORIGIN, events=story)
+    (change,) = [event for event in story if event.ends is None]
+    assert change.starts * timedelta(days=1) >= spec.task.outcome_delay + spec.drift.window
 
 
 def seen(world: World, day: int) -> list[tuple[Caller, str]]:

@@ -1,6 +1,7 @@
 import asyncio
 from collections import Counter
 from datetime import timedelta
+from typing import Any
 
 import pytest
 from aiohttp import web
@@ -123,9 +124,47 @@ async def test_many_outcomes_go_in_bounded_batches() -> None:
     recorded = service()
     outcomes = [Outcome(f"p-{n}", "left", NOON + timedelta(seconds=n)) for n in range(1100)]
     async with running(recorded) as url, PredictionClient(url, model="toy") as client:
-        await client.send_outcomes(outcomes)
+        assert await client.send_outcomes(outcomes) == 1100
     assert recorded.attempts == Counter(outcomes=3)
     assert [each["prediction_id"] for each in recorded.outcomes] == [each.prediction_id for each in outcomes]
+
+
+class BusyLog(RecordingService):
+    """Cannot record the outcome of p-1 before the third attempt, and finds that of p-2 wrong."""
+
+    def _receipt(self, row: dict[str, Any]) -> dict[str, Any]:
+        if row["prediction_id"] == "p-1" and self.attempts["outcomes"] < 3:
+            return {"result": "refused", "faults": ["the log is busy"], "retriable": True}
+        if row["prediction_id"] == "p-2":
+            return {"result": "refused", "faults": ["value: found 'gone'"]}
+        return super()._receipt(row)
+
+
+OUTCOMES = [Outcome(f"p-{n}", "left", NOON) for n in range(4)]
+
+
+async def test_an_outcome_that_could_not_be_recorded_is_sent_again_by_itself_and_a_wrong_one_is_not() -> None:
+    busy = BusyLog(now=lambda: NOON)
+    async with running(busy) as url, PredictionClient(url, model="toy") as client:
+        assert await client.send_outcomes(OUTCOMES) == 3
+    assert [each["prediction_id"] for each in busy.outcomes] == ["p-0", "p-3", "p-1"]
+    assert (client.counts.refused, client.counts.retried, client.counts.failed) == (1, 2, 0)
+    assert client.counts.last_problem == "value: found 'gone'"
+
+
+async def test_outcomes_that_cannot_be_recorded_in_time_are_not_passed_over() -> None:
+    busy = BusyLog(now=lambda: NOON)
+    async with running(busy) as url, PredictionClient(url, model="toy", patience_seconds=0.01) as client:
+        with pytest.raises(Unanswered, match=r"1 outcomes could not be recorded.*the log is busy"):
+            await client.send_outcomes([OUTCOMES[0], OUTCOMES[1]])
+
+
+@pytest.mark.parametrize("answer", [{"rows": []}, {"accepted": 4}, []])
+async def test_receipts_that_do_not_fit_the_outcomes_are_a_refusal(answer: object) -> None:
+    recorded = service(behaviour=lambda _: web.json_response(answer))
+    async with running(recorded) as url, PredictionClient(url, model="toy") as client:
+        with pytest.raises(Refused):
+            await client.send_outcomes(OUTCOMES)
 
 
 async def test_no_more_requests_are_in_flight_than_allowed() -> None:

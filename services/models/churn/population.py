@@ -129,17 +129,17 @@ def customer(seed: int, number: int) -> Customer:
     )
 
 
-def numbers_asked_about(chance: np.random.Generator, *, day: int, calls: int) -> list[int]:
+def numbers_asked_about(chance: np.random.Generator, *, day: int, weekend: bool, calls: int) -> list[int]:
     """The customers about whom an application asks on a day: one number per call, some perhaps twice."""
-    return [_signed_at(day - months * DAYS_PER_MONTH) for months in _tenures(chance, day=day, calls=calls)]
+    return [_signed_at(day - months * DAYS_PER_MONTH) for months in _tenures(chance, weekend=weekend, calls=calls)]
 
 
-def _tenures(chance: np.random.Generator, *, day: int, calls: int) -> list[float]:
+def _tenures(chance: np.random.Generator, *, weekend: bool, calls: int) -> list[float]:
     """Months since signing: one part newcomers, one part veterans, the rest spread evenly.
 
     Weekends bring a few more newcomers; they have no office hours to call in.
     """
-    newcomers = 0.23 if day % 7 >= 5 else 0.19
+    newcomers = 0.23 if weekend else 0.19
     part = chance.random(calls)
     evenly = chance.uniform(0.6, LONGEST_TENURE, calls)
     new = 1.0 + chance.exponential(2.5, calls)

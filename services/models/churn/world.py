@@ -85,7 +85,7 @@ class ChurnWorld:
         chance = draws(self.seed, Stream.CALLS, number + DAY_KEY, calls)
         # Seven in the morning to ten at night, most around the afternoon.
         hours = sorted(7.0 + 15.0 * chance.beta(2.0, 2.0, calls))
-        numbers = numbers_asked_about(chance, day=number, calls=calls)
+        numbers = numbers_asked_about(chance, day=number, weekend=self._date(number).weekday() >= 5, calls=calls)
         return [self._caller(each, number + hour / 24.0) for each, hour in zip(numbers, hours, strict=True)]
 
     def truth(self, caller: Caller, *, action: str) -> Truth:
@@ -96,6 +96,9 @@ class ChurnWorld:
         if throw < self._chance(number, day, action):
             return Truth(value=SPEC.task.positive, known_at=caller.asked_at + moment * SPEC.task.outcome_delay)
         return Truth(value=SPEC.task.negative, known_at=caller.asked_at + SPEC.task.outcome_delay)
+
+    def _date(self, day: float) -> datetime:
+        return self.origin + timedelta(days=day)
 
     def _happens(self, name: str, day: float) -> bool:
         return self._since(name, day) is not None
@@ -109,7 +112,7 @@ class ChurnWorld:
 
     def _caller(self, number: int, day: float) -> Caller:
         person = customer(self.seed, number)
-        asked_at = self.origin + timedelta(days=day)
+        asked_at = self._date(day)
         return Caller(
             entity_id=person.entity_id,
             asked_at=asked_at,
@@ -148,7 +151,7 @@ class ChurnWorld:
             self._features(person, day),
             repriced=self._happens(PRICE_CHANGE, day),
             booked_options=person.booked_options,
-            year_share=(self.origin + timedelta(days=day)).timetuple().tm_yday / DAYS_PER_YEAR,
+            year_share=self._date(day).timetuple().tm_yday / DAYS_PER_YEAR,
             action=action,
         )
 

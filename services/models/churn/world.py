@@ -84,7 +84,7 @@ class ChurnWorld:
     def day(self, number: int, *, calls: int) -> list[Caller]:
         chance = draws(self.seed, Stream.CALLS, number + DAY_KEY, calls)
         # Seven in the morning to ten at night, most around the afternoon.
-        hours = sorted(7.0 + 15.0 * chance.beta(2.0, 2.0, calls))
+        hours = sorted((7.0 + 15.0 * chance.beta(2.0, 2.0, calls)).tolist())
         numbers = numbers_asked_about(chance, day=number, weekend=self._date(number).weekday() >= 5, calls=calls)
         return [self._caller(each, number + hour / 24.0) for each, hour in zip(numbers, hours, strict=True)]
 

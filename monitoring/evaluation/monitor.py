@@ -1,0 +1,153 @@
+"""The monitor's round: judge every model whose event time has moved, keep what lasts, tell the lifecycle.
+
+Results that last go into the store. In between the newest ones are refreshed in memory, for the gauges.
+"""
+
+import logging
+from collections.abc import Callable, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, field
+from datetime import datetime
+from pathlib import Path
+from threading import Lock
+from typing import Any
+
+import pandas as pd
+
+from monitoring.evaluation.alert import drift_alert
+from monitoring.evaluation.drift import Reference, reference_of
+from monitoring.evaluation.evaluate import evaluate
+from monitoring.evaluation.report import drift_report
+from monitoring.evaluation.report_files import ReportFiles
+from monitoring.evaluation.unknown import NotEnoughData
+from monitoring.evaluation.windows import SAMPLE_LIMIT, is_due, is_kept, newest_window
+from services.core.artifacts import REFERENCE_FILE
+from services.core.clock import Now
+from services.core.errors import BellwetherError
+from services.core.ports import ModelStore, RecordStore
+from services.core.records import CHAMPION, EvaluationResult, ResultKind, ResultStatus
+from services.core.spec import ModelSpec
+
+logger = logging.getLogger("bellwether.monitor")
+
+Observe = Callable[[ModelSpec, list[EvaluationResult]], None]
+
+
+@dataclass
+class Monitor:
+    """Judges and hands over. `round` belongs to one thread; `newest` and `report_soon` may be called from any.
+
+    Args:
+        hand_over: takes an Alertmanager payload to the lifecycle, with the event time.
+        observe: told every evaluation's results, for the gauges.
+    """
+
+    specs: Mapping[str, ModelSpec]
+    store: RecordStore
+    models: ModelStore
+    files: ReportFiles
+    now: Now
+    wall_now: Now
+    hand_over: Callable[[dict[str, Any], datetime], object]
+    observe: Observe
+    _newest: dict[str, list[EvaluationResult]] = field(default_factory=dict)
+    _kept_until: dict[str, datetime] = field(default_factory=dict)
+    _references: dict[str, Reference] = field(default_factory=dict)
+    _reports: dict[str, Future[Path | NotEnoughData]] = field(default_factory=dict)
+    _lock: Lock = field(default_factory=Lock)
+    # One at a time: a report takes seconds of one processor, and the evaluation must not wait for it.
+    _reporter: ThreadPoolExecutor = field(default_factory=lambda: ThreadPoolExecutor(1, "report"))
+
+    def newest(self, model: str) -> list[EvaluationResult]:
+        """The results of the last evaluation, of every kind; empty before the first."""
+        return self._newest.get(model, [])
+
+    def round(self) -> None:
+        """Judge each model that is due. One model's trouble with the store does not stop the others."""
+        for spec in self.specs.values():
+            now = self.now()
+            if not is_due(spec, judged_until=self._judged_until(spec.name), now=now):
+                continue
+            try:
+                self.judge(spec, now)
+            except BellwetherError as error:
+                logger.warning("%s could not be judged: %s", spec.name, error)
+
+    def judge(self, spec: ModelSpec, now: datetime) -> None:
+        """1. Evaluate. 2. Keep. 3. Hand a confirmed drift over. 4. Draw it, once per onset. 5. Show."""
+        results = evaluate(
+            spec,
+            store=self.store,
+            champion=self.store.aliases(spec.name).get(CHAMPION),
+            reference=lambda version: self.reference(spec, version),
+            now=now,
+            wall_now=self.wall_now(),
+        )
+        (drift,) = (result for result in results if result.kind is ResultKind.DRIFT)
+        begins = _confirmed(drift) and not self._was_confirmed(spec, drift.version)
+        self._keep(spec, results, drift, now)
+        if payload := drift_alert(spec, drift):
+            self.hand_over(payload, now)
+        if begins:
+            self.report_soon(spec)
+        self._newest[spec.name] = results
+        self.observe(spec, results)
+
+    def reference(self, spec: ModelSpec, version: str) -> Reference:
+        """The version's training reference; one is kept per model, with its calibrated thresholds.
+
+        Raises:
+            UnknownVersion, OSError, pyarrow's errors: the version or its reference file cannot be read.
+        """
+        with self._lock:
+            kept = self._references.get(spec.name)
+            if kept is None or kept.version != version:
+                path = self.models.directory(spec.name, version) / REFERENCE_FILE
+                kept = self._references[spec.name] = reference_of(spec, version, pd.read_parquet(path))
+            return kept
+
+    def report_soon(self, spec: ModelSpec) -> "Future[Path | NotEnoughData]":
+        """Draw the newest window against the champion's reference; those who ask meanwhile get the same report."""
+        with self._lock:
+            under_way = self._reports.get(spec.name)
+            if under_way is None or under_way.done():
+                under_way = self._reports[spec.name] = self._reporter.submit(self._report, spec)
+                under_way.add_done_callback(_log_failure)
+            return under_way
+
+    def close(self) -> None:
+        """End once the report under way is written; those that wait are dropped."""
+        self._reporter.shutdown(wait=True, cancel_futures=True)
+
+    def _report(self, spec: ModelSpec) -> Path | NotEnoughData:
+        champion = self.store.aliases(spec.name).get(CHAMPION)
+        if champion is None:
+            return NotEnoughData(0, 1, "promoted versions")
+        now = self.now()
+        window = newest_window(spec, now)
+        rows = self.store.judged(spec.name, made_from=window.start, made_until=window.end, limit=SAMPLE_LIMIT)
+        html = drift_report(spec, reference=self.reference(spec, champion), rows=rows)
+        return html if isinstance(html, NotEnoughData) else self.files.add(spec.name, at=now, html=html)
+
+    def _keep(self, spec: ModelSpec, results: list[EvaluationResult], drift: EvaluationResult, now: datetime) -> None:
+        """Save what is due, and every window that counts towards a confirmation: the store remembers the streak."""
+        if drift.body.get("is_new_window") or is_kept(spec, kept_until=self._kept_until.get(spec.name), now=now):
+            self.store.save_results(results)
+            self._kept_until[spec.name] = now
+
+    def _judged_until(self, model: str) -> datetime | None:
+        newest = [result for result in self.newest(model) if result.kind is ResultKind.AVAILABILITY]
+        return newest[0].window_end if newest else None
+
+    def _was_confirmed(self, spec: ModelSpec, version: str) -> bool:
+        earlier = self.store.results(spec.name, ResultKind.DRIFT, limit=1)
+        return bool(earlier) and earlier[-1].version == version and _confirmed(earlier[-1])
+
+
+def _confirmed(drift: EvaluationResult) -> bool:
+    return drift.status is ResultStatus.OK and bool(drift.body["confirmed"])
+
+
+def _log_failure(future: "Future[Path | NotEnoughData]") -> None:
+    if not future.cancelled() and (error := future.exception()) is not None:
+        logger.warning("a report could not be drawn: %s: %s", type(error).__name__, error)

@@ -1,0 +1,40 @@
+"""Where reports lie: one directory per model, one file per report, the oldest beyond a number deleted."""
+
+import os
+import re
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Final
+
+NAME: Final = re.compile(r"\d{8}T\d{6}Z\.html")
+
+
+@dataclass(frozen=True, slots=True)
+class ReportFiles:
+    """`kept` reports per model. Names are the event time of the report, so they sort by age."""
+
+    directory: Path
+    kept: int
+
+    def add(self, model: str, *, at: datetime, html: str) -> Path:
+        """Write a report, complete or not at all, and delete the oldest beyond `kept`."""
+        folder = self.directory / model
+        folder.mkdir(parents=True, exist_ok=True)
+        path = folder / f"{at.astimezone(UTC):%Y%m%dT%H%M%SZ}.html"
+        aside = path.with_suffix(".part")
+        aside.write_text(html, encoding="utf-8")
+        os.replace(aside, path)  # noqa: PTH105 - named for what it promises: atomic
+        for name in self.names(model)[self.kept :]:
+            (folder / name).unlink(missing_ok=True)
+        return path
+
+    def names(self, model: str) -> list[str]:
+        """Newest first."""
+        folder = self.directory / model
+        found = [path.name for path in folder.glob("*.html")] if folder.is_dir() else []
+        return sorted((name for name in found if NAME.fullmatch(name)), reverse=True)
+
+    def path(self, model: str, name: str) -> Path | None:
+        """The file of a report, or None when there is no such report; `name` may come from anybody."""
+        return self.directory / model / name if name in self.names(model) else None

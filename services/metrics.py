@@ -14,7 +14,7 @@ import psutil
 from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 from prometheus_client.multiprocess import MultiProcessCollector, mark_process_dead
 
-from services.core.features import FeatureVerdict
+from services.core.features import FeatureVerdict, Status
 from services.core.predictions import PredictionMade
 from services.core.records import CHAMPION, Batch, Stored
 
@@ -94,6 +94,9 @@ class ServingMetrics:
             registry=registry,
         )
 
+        # One look-up per feature and request: finding a counter by its labels costs more than counting.
+        self._status_counters: dict[tuple[str, str, Status], Counter] = {}
+
     def answered(self, made: PredictionMade, *, seconds: float) -> None:
         """An answer that is recorded. Repeats of it are `repeated`, so that this counts events."""
         self._predictions.labels(made.model, made.version, made.served_by.value, made.arm.value).inc()
@@ -127,7 +130,11 @@ class ServingMetrics:
 
     def _count_statuses(self, model: str, verdicts: Mapping[str, FeatureVerdict]) -> None:
         for name, verdict in verdicts.items():
-            self._statuses.labels(model, name, verdict.status.value).inc()
+            labels = (model, name, verdict.status)
+            counter = self._status_counters.get(labels)
+            if counter is None:
+                counter = self._status_counters[labels] = self._statuses.labels(*labels)
+            counter.inc()
 
 
 class ConsumerMetrics:

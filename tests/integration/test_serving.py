@@ -3,6 +3,7 @@
 import asyncio
 import os
 import signal
+import socket
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
@@ -137,6 +138,16 @@ async def test_an_unknown_path_is_a_problem_and_not_bentomls_page(
             assert (response.status, response.content_type) == (404, "application/problem+json")
     async with http.get(serving.url) as page:
         assert "://" not in await page.text()
+
+
+async def test_workers_leave_with_a_killed_server_and_free_its_port(tmp_path: Path) -> None:
+    with toy_serving(tmp_path, versions={"v1": 1}, workers=1) as serving:
+        serving.process.kill()
+        serving.process.wait()
+        await until(lambda: not serving.fleet.workers("toy"))
+        with socket.socket() as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            probe.bind((serving.settings.host, serving.settings.port))
 
 
 def loaded(serving: ServingProcess, version: str) -> ServingModel:

@@ -11,7 +11,7 @@ from datetime import datetime, timedelta
 from services.core.clock import Now
 from services.core.errors import Fault, FeatureSourceDown, InvalidRequest, MalformedEvent
 from services.core.events import Event, fact_of, prediction_event, requested_prediction_id
-from services.core.features import FeatureVerdict, Readings, Value
+from services.core.features import FeatureVerdict, Readings
 from services.core.ports import EventLog, OnlineFeatures
 from services.core.predictions import NO_ACTION, Arm, PredictionMade, PredictionRequest, ServedBy
 from services.core.spec import ModelSpec
@@ -68,7 +68,7 @@ class Predictor:
         return made
 
     async def verdicts(self, request: PredictionRequest) -> tuple[dict[str, FeatureVerdict], datetime]:
-        """The features' verdicts, and the moment at which they hold."""
+        """The features' verdicts, and the moment at which they hold. Nothing is recorded."""
         readings = await self._readings(request.entity_id)
         # After the look-up: a value written while it ran must not appear to come from the future.
         now = self.now()
@@ -150,11 +150,3 @@ class Predictor:
 
     def _failed(self, served_by: ServedBy) -> None:
         self.metrics.answer_failed(self.spec.name, served_by=served_by.value)
-
-
-async def availability_of(
-    predictor: Predictor, *, entity_id: str, features: Mapping[str, Value], started_at: datetime | None = None
-) -> tuple[dict[str, FeatureVerdict], datetime]:
-    """The verdicts that a request would get now. Nothing is recorded."""
-    request = PredictionRequest(entity_id=entity_id, features=dict(features), started_at=started_at)
-    return await predictor.verdicts(request)

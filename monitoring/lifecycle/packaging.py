@@ -56,7 +56,7 @@ def package(
         NotServable: the estimator does not convert, or its served form scores differently by more than `PARITY`.
     """
     onnx = to_onnx(spec, estimator)
-    sample = training.features.iloc[:: -(-len(training.features) // REFERENCE_ROWS)]
+    sample = _reference(spec, snapshot.frame)
     served = scores(spec, onnx, sample)
     parity = _parity(estimator, sample, served)
     files = {
@@ -92,6 +92,11 @@ def to_onnx(spec: ModelSpec, estimator: Any) -> bytes:
     except Exception as error:  # the converter raises whatever it meets
         raise NotServable(f"the estimator of {spec.name} does not convert to ONNX: {error}") from error
     return bytes(model.SerializeToString())
+
+
+def _reference(spec: ModelSpec, frame: pd.DataFrame) -> pd.DataFrame:
+    """What the inputs looked like in the time of the training set, evenly spread over it."""
+    return frame[list(spec.feature_names)].iloc[:: -(-len(frame) // REFERENCE_ROWS)].reset_index(drop=True)
 
 
 def _parity(estimator: Any, sample: pd.DataFrame, served: NDArray[Any]) -> float:

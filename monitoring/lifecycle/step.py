@@ -7,7 +7,7 @@ from typing import Any
 from monitoring.lifecycle.causes import broken_sources
 from monitoring.lifecycle.promote import await_fleet, publish
 from monitoring.lifecycle.retrain import Retrained, Workshop, retrain
-from monitoring.lifecycle.training_set import served_rows
+from monitoring.lifecycle.training_set import served_rows, usable
 from services.core.records import Job, JobState
 from services.core.spec import ModelSpec
 
@@ -41,7 +41,7 @@ def _attended(spec: ModelSpec, workshop: Workshop, job: Job) -> Job:
     now = workshop.now()
     if reasons := _broken(spec, workshop, job):
         return _close(workshop, job, JobState.REFUSED, "; ".join(reasons), {})
-    ready = len(served_rows(spec, workshop.store, made_from=_training_start(spec, job, now), now=now))
+    ready = len(usable(served_rows(spec, workshop.store, made_from=_training_start(spec, job, now), now=now)))
     if ready >= spec.retraining.minimum_outcomes:
         return _run(spec, workshop, job)
     if now - job.opened_at > spec.retraining.patience:
@@ -65,7 +65,7 @@ def _wait(spec: ModelSpec, workshop: Workshop, job: Job, ready: int) -> Job:
 
 
 def _shortage(spec: ModelSpec, ready: int) -> str:
-    return f"{ready} of {spec.retraining.minimum_outcomes} usable outcomes have matured since the change"
+    return f"{ready} of {spec.retraining.minimum_outcomes} since the change have matured"
 
 
 def _run(spec: ModelSpec, workshop: Workshop, job: Job) -> Job:

@@ -38,7 +38,11 @@ class TooFewRows(BellwetherError):
 
 @dataclass(frozen=True, slots=True)
 class Snapshot:
-    """A training set as it lies on disk, oldest row first. `frame` has the features, made_at, target and weight."""
+    """A training set as it lies on disk, oldest row first. `frame` has the features, made_at, target and weight.
+
+    Rows of weight 0, which were acted on, are in it: nothing is learnt from their outcomes, but they belong to what
+    the inputs looked like, and a reference without them would make every later window look like drift.
+    """
 
     path: Path
     sha256: str
@@ -46,12 +50,18 @@ class Snapshot:
 
     def split(self, spec: ModelSpec) -> tuple[TrainingSet, TrainingSet]:
         """(what is trained on, what the gate judges by): the newest `gate.holdout` share of the rows is the latter."""
-        cut = len(self.frame) - math.ceil(len(self.frame) * spec.gate.holdout)
-        return _training_set(spec, self.frame.iloc[:cut]), _training_set(spec, self.frame.iloc[cut:])
+        rows = usable(self.frame)
+        cut = len(rows) - math.ceil(len(rows) * spec.gate.holdout)
+        return _training_set(spec, rows.iloc[:cut]), _training_set(spec, rows.iloc[cut:])
+
+
+def usable(frame: pd.DataFrame) -> pd.DataFrame:
+    """The rows whose outcome says what happens when nobody acts."""
+    return frame[frame[WEIGHT] > 0]
 
 
 def served_rows(spec: ModelSpec, store: Records, *, made_from: datetime, now: datetime) -> pd.DataFrame:
-    """The matured, unacted-on, completely known answers made since `made_from`, as a training frame."""
+    """The matured answers with an outcome and a complete vector made since `made_from`, as a training frame."""
     judged = store.judged(spec.name, made_from=made_from, made_until=now - spec.task.outcome_delay, limit=ROWS_AT_MOST)
     return _frame(spec, [row for each in judged if (row := _served_row(spec, each)) is not None])
 
@@ -74,7 +84,7 @@ def keep(spec: ModelSpec, frame: pd.DataFrame, *, directory: Path, at: datetime)
     Raises:
         TooFewRows: there is no row of one of the classes, so there is nothing to learn.
     """
-    found = {name: int((frame[TARGET] == target).sum()) for target, name in enumerate(spec.task.classes)}
+    found = {name: int((usable(frame)[TARGET] == target).sum()) for target, name in enumerate(spec.task.classes)}
     if not all(found.values()):
         raise TooFewRows(f"a training set of {spec.name} needs rows of both classes; found {found}")
     content = _parquet(frame)
@@ -91,7 +101,7 @@ def keep(spec: ModelSpec, frame: pd.DataFrame, *, directory: Path, at: datetime)
 def _served_row(spec: ModelSpec, judged: Judged) -> dict[str, Any] | None:
     made = judged.prediction
     values = {name: _usable(judged, name) for name in spec.feature_names}
-    if judged.outcome is None or made.weight == 0.0 or any(value is None for value in values.values()):
+    if judged.outcome is None or any(value is None for value in values.values()):
         return None
     return values | {MADE_AT: made.made_at, TARGET: int(judged.outcome == spec.task.positive), WEIGHT: made.weight}
 

@@ -14,6 +14,9 @@ from services.traffic.simulate import DayReport
 
 HEADER: Final = (
     "  day  req/s  model  rule   drift: worst feature (limit)          AUC [90 %]               earned per answer"
+    "            lifecycle"
+)
+    "  day  req/s  model  rule   drift: worst feature (limit)          AUC [90 %]               earned per answer"
 )
 HEADER_EVERY: Final = 20
 
@@ -46,7 +49,7 @@ class Narrator:
         model = report.served_by.get(ServedBy.MODEL.value, 0) / answered
         return (
             f"{report.day:5d}  {requests / max(report.seconds, 1e-6):5.0f}  {model:5.0%}  {1 - model:4.0%}"
-            f"   {self._drift():36s}  {self._performance():23s}  {self._money()}"
+            f"   {self._drift():36s}  {self._performance():23s}  {self._money():27s}  {self._doing()}"
         )
 
     def _newest(self, kind: ResultKind) -> EvaluationResult | None:
@@ -62,7 +65,7 @@ class Narrator:
         )
         if worst.get("score") is None:
             return "not enough data"
-        return f"{name} {worst['distance']:.2f} ({worst['threshold']:.2f})"
+        return f"{name} {worst['score']:.2f} ({worst['threshold']:.2f})"
 
     def _performance(self) -> str:
         result = self._newest(ResultKind.PERFORMANCE)
@@ -83,7 +86,11 @@ class Narrator:
         means = {measure: measures[measure.name]["arms"].get(arm, {}).get("mean") for measure in self.spec.measures}
         if any(mean is None for mean in means.values()):
             return None
-        return sum(mean if measure.good is Good.UP else -mean for measure, mean in means.items())
+        return float(sum(mean if measure.good is Good.UP else -mean for measure, mean in means.items()))
+
+    def _doing(self) -> str:
+        newest = self.store.jobs(self.spec.name, limit=1)
+        return newest[0].note if newest and newest[0].state.open else ""
 
     def _world(self, day: int) -> None:
         for event in self.events:
@@ -104,13 +111,14 @@ class Narrator:
     def _job(self, job: Job) -> None:
         known = self.jobs.get(job.id)
         if known is None:
-            self.say(f"  >> day {self._day(job.opened_at)}: drift found, job {job.id} opened. {job.note}")
+            found = ", ".join(job.evidence.get("features", []))
+            self.say(f"  >> day {self._day(job.opened_at)}: drift found in {found}; job {job.id} is opened")
         elif known != job.state.value:
-            self.say(f"  >> day {self._day(job.closed_at)}: job {job.id} is {job.state.value}. {job.note}")
+            self.say(f"  >> job {job.id} is {job.state.value}: {job.note}")
         self.jobs[job.id] = job.state.value
 
-    def _day(self, moment: datetime | None) -> str:
-        return "?" if moment is None else f"{int((moment - self.origin) / timedelta(days=1))}"
+    def _day(self, moment: datetime) -> int:
+        return int((moment - self.origin) / timedelta(days=1))
 
 
 def _excess(feature: dict[str, float | None]) -> float:

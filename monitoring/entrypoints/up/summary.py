@@ -12,7 +12,6 @@ from services.core.predictions import Arm, ServedBy
 from services.core.records import CHAMPION, AliasChange, Judged, ResultKind
 from services.core.spec import Measure, ModelSpec
 
-
 RESULTS_READ: Final = 10_000
 
 
@@ -59,8 +58,10 @@ def summarise(spec: ModelSpec, run: Run, store: RecordStore) -> dict[str, Any]:
 
 def _phases(spec: ModelSpec, run: Run, store: RecordStore, promoted: AliasChange | None) -> dict[str, list[Judged]]:
     """Judged answers before the world changed, from then to the promotion, and by the promoted version."""
-    turned = promoted.at if promoted else run.ended_at
-    after = _judged(spec, store, turned, run.ended_at, promoted.version) if promoted else []
+    # Of younger answers only the early outcomes are known, and those are mostly of one class.
+    matured = run.ended_at - spec.task.outcome_delay
+    turned = min(promoted.at, matured) if promoted else matured
+    after = _judged(spec, store, turned, matured, promoted.version) if promoted else []
     return {
         "before": _judged(spec, store, run.began_at, run.changed_at),
         "after_change": _judged(spec, store, run.changed_at, turned),

@@ -16,8 +16,6 @@ HEADER: Final = (
     "  day  req/s  model  rule   drift: worst feature (limit)          AUC [90 %]               earned per answer"
     "            lifecycle"
 )
-    "  day  req/s  model  rule   drift: worst feature (limit)          AUC [90 %]               earned per answer"
-)
 HEADER_EVERY: Final = 20
 
 

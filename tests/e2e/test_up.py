@@ -1,0 +1,114 @@
+"""The whole loop as a user starts it, with a consumer and a serving worker killed on the way."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+
+from services import bootstrap
+from services.core.records import JobState
+from services.settings import Settings
+from tests.ports import free_port
+
+# The loop takes about a minute and a half on two cores.
+pytestmark = pytest.mark.timeout(420)
+
+
+@pytest.fixture
+def settings(tmp_path: Path) -> Settings:
+    return Settings(home=tmp_path / "home", port=free_port(), monitor_port=free_port(), consumer_port=free_port())
+
+
+@pytest.fixture
+def run(settings: Settings, tmp_path: Path) -> Iterator[subprocess.Popen[str]]:
+    """`bellwether up --until promoted`, stopped at the end of the test whatever happens."""
+    with (tmp_path / "out.txt").open("w") as out:
+        process = subprocess.Popen(
+            [*bellwether("up"), "--until", "promoted", "--summary", str(tmp_path / "summary.json")],
+            env=os.environ | settings.as_environment(),
+            stdout=out,
+            stderr=subprocess.STDOUT,
+            text=True,
+        )
+        yield process
+        if process.poll() is None:
+            process.send_signal(signal.SIGINT)
+            process.wait(60)
+
+
+def bellwether(*arguments: str) -> list[str]:
+    return [sys.executable, "-m", "monitoring.entrypoints.cli", *arguments]
+
+
+def poll(condition: Callable[[], object], *, seconds: float) -> None:
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline, "the condition did not come true in time"
+        time.sleep(0.2)
+
+
+def child(process: subprocess.Popen[str], module: str) -> psutil.Process:
+    """The newest process below `process` that runs `module`."""
+    found = [each for each in psutil.Process(process.pid).children(recursive=True) if module in each.cmdline()]
+    return max(found, key=lambda each: each.create_time())
+
+
+def predictions(settings: Settings) -> int:
+    if not (settings.home / "records.sqlite").exists():
+        return 0
+    store = bootstrap.record_store(settings)
+    try:
+        return store.counts("churn").predictions
+    finally:
+        store.close()
+
+
+def account(settings: Settings) -> dict[str, Any]:
+    told = subprocess.run(
+        [*bellwether("audit", "events"), "--home", str(settings.home), "--json"],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    found: dict[str, Any] = json.loads(told.stdout)
+    return found
+
+
+def test_the_world_changes_and_the_loop_notices_retrains_and_recovers_though_processes_are_killed(
+    run: subprocess.Popen[str], settings: Settings, tmp_path: Path
+) -> None:
+    poll(lambda: predictions(settings) > 1000, seconds=150)
+    child(run, "services.entrypoints.consumer").kill()
+    poll(lambda: predictions(settings) > 2000, seconds=60)
+    child(run, "_bentoml_impl.worker.service").kill()
+
+    assert run.wait(360) == 0, (tmp_path / "out.txt").read_text()[-4000:]
+
+    summary = json.loads((tmp_path / "summary.json").read_text())
+    assert summary["drift_found_at"] > summary["world_changed_at"]
+    assert "monthly_charges" in summary["drifted_features"]
+    assert (summary["version_before"], summary["version_after"]) == ("v1", "v2")
+    assert summary["auc"]["after_change"] < summary["auc"]["before"] - 0.1
+    assert summary["auc"]["after_promotion"] > summary["auc"]["after_change"] + 0.1
+    assert summary["failed_requests"] == 0
+    assert summary["unaccounted_events"] == 0
+    told = account(settings)
+    assert told["appended"] == told["stored"] > 0
+    assert (told["unaccounted"], told["duplicates_stored"], told["in_flight"]) == (0, 0, 0)
+    assert promoted_jobs(settings) == 1
+
+
+def promoted_jobs(settings: Settings) -> int:
+    store = bootstrap.record_store(settings)
+    try:
+        return sum(job.state is JobState.PROMOTED for job in store.jobs("churn", limit=100))
+    finally:
+        store.close()

@@ -1,0 +1,77 @@
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+
+from monitoring.entrypoints.cli import main
+
+COMMANDS = {
+    "up", "serve", "consume", "evaluate", "lifecycle", "simulate", "replay",
+    "retrain", "promote", "rollback", "audit", "status",
+}  # fmt: skip
+
+
+def run(*arguments: str) -> tuple[int, str, str]:
+    result = CliRunner().invoke(main, arguments, env={"COLUMNS": "200"}, terminal_width=200)
+    return result.exit_code, result.stdout, result.stderr
+
+
+def test_the_commands_are_those_that_the_design_names() -> None:
+    assert set(main.commands) == COMMANDS
+
+
+@pytest.mark.parametrize("command", sorted(COMMANDS - {"audit"}))
+def test_every_flag_shows_its_environment_twin(command: str) -> None:
+    code, out, _ = run(command, "--help")
+
+    flags = [line for line in out.splitlines() if line.strip().startswith("--")]
+    assert code == 0
+    assert out.count("env var:") >= len(flags) - 1, "only --help itself has none"
+
+
+@pytest.mark.parametrize("loop", ["consume", "evaluate", "lifecycle"])
+def test_every_loop_can_do_one_round_and_end(loop: str) -> None:
+    assert "--once" in run(loop, "--help")[1]
+
+
+def test_a_known_error_is_one_line_that_names_the_remedy(tmp_path: Path) -> None:
+    code, _, err = run("rollback", "churn", "--home", str(tmp_path / "home"))
+
+    assert code == 1
+    assert err.splitlines()[-1].startswith("bellwether: churn has no champion before the present one")
+
+
+def test_an_unknown_model_is_named_with_those_that_there_are() -> None:
+    code, _, err = run("retrain", "chrun")
+
+    assert code == 1
+    assert "found model 'chrun', expected one of churn" in err
+
+
+def test_up_refuses_a_home_whose_directory_does_not_exist(tmp_path: Path) -> None:
+    code, _, err = run("up", "--home", str(tmp_path / "nowhere" / "home"))
+
+    assert code == 1
+    assert f"the directory {tmp_path / 'nowhere'} does not exist" in err
+
+
+def test_up_refuses_a_summary_that_it_could_not_write(tmp_path: Path) -> None:
+    code, _, err = run("up", "--summary", str(tmp_path / "nowhere" / "s.json"), "--home", str(tmp_path / "home"))
+
+    assert code == 1
+    assert "its directory does not exist" in err
+
+
+def test_the_account_of_an_empty_home_is_balanced(tmp_path: Path) -> None:
+    code, out, _ = run("audit", "events", "--home", str(tmp_path / "home"), "--json")
+
+    assert code == 0
+    assert '"appended": 0' in out
+    assert '"unaccounted": 0' in out
+
+
+def test_the_status_of_an_empty_home_knows_that_nothing_serves(tmp_path: Path) -> None:
+    code, out, _ = run("status", "--home", str(tmp_path / "home"), "--json")
+
+    assert code == 0
+    assert '"champion": null' in out

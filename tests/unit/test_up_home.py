@@ -1,0 +1,65 @@
+import os
+import socket
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+
+from monitoring.entrypoints.up.home import move_earlier_run_aside, only_instance, require_free_ports
+from services.core.errors import AlreadyRunning, PortTaken, SettingsError
+from services.settings import Settings
+from tests.ports import free_port
+
+AT = datetime(2026, 3, 1, 12, 30, tzinfo=UTC)
+
+
+def test_a_second_instance_is_refused_and_told_who_holds_the_home(tmp_path: Path) -> None:
+    with only_instance(tmp_path), pytest.raises(AlreadyRunning, match=f"in use by process {os.getpid()}"):
+        only_instance(tmp_path).__enter__()
+
+
+def test_a_home_is_free_again_once_its_instance_has_ended(tmp_path: Path) -> None:
+    with only_instance(tmp_path):
+        pass
+    with only_instance(tmp_path):
+        assert (tmp_path / "lock").read_text() == str(os.getpid())
+
+
+def test_a_home_in_a_directory_that_is_missing_is_refused_with_the_remedy(tmp_path: Path) -> None:
+    with pytest.raises(SettingsError, match="does not exist; create it or change --home"):
+        only_instance(tmp_path / "missing" / "home").__enter__()
+
+
+def test_a_file_in_the_homes_place_is_named(tmp_path: Path) -> None:
+    (tmp_path / "home").touch()
+
+    with pytest.raises(SettingsError, match="is a file, expected a directory"):
+        only_instance(tmp_path / "home").__enter__()
+
+
+def test_a_taken_port_is_named_with_its_flag_and_variable() -> None:
+    with socket.socket() as other:
+        other.bind(("127.0.0.1", 0))
+        other.listen()
+        taken = other.getsockname()[1]
+        settings = Settings(port=free_port(), monitor_port=taken, consumer_port=free_port())
+
+        with pytest.raises(PortTaken, match=f"port {taken} .* --monitor-port or BELLWETHER_MONITOR_PORT"):
+            require_free_ports(settings)
+
+
+def test_an_earlier_run_is_kept_aside_and_the_lock_stays(tmp_path: Path) -> None:
+    (tmp_path / "lock").touch()
+    (tmp_path / "records.sqlite").write_text("rows")
+
+    aside = move_earlier_run_aside(tmp_path, at=AT)
+
+    assert aside == tmp_path / "earlier" / "20260301T123000"
+    assert (aside / "records.sqlite").read_text() == "rows"
+    assert sorted(entry.name for entry in tmp_path.iterdir()) == ["earlier", "lock"]
+
+
+def test_without_an_earlier_run_nothing_is_moved(tmp_path: Path) -> None:
+    (tmp_path / "lock").touch()
+
+    assert move_earlier_run_aside(tmp_path, at=AT) is None

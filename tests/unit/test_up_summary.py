@@ -89,4 +89,4 @@ def test_what_cannot_be_known_is_null_and_never_0(store: RecordStoreSql) -> None
     assert told["outcome_coverage"] is None
     assert told["drift_found_at"] is None
     assert told["version_after"] is None
-    assert told["measures"]["kept"]["before"] == {"treatment": None, "control": None}
+    assert told["measures"]["kept"]["before"] == {"treatment": None, "control": None, "effect": None}

@@ -6,15 +6,15 @@ from datetime import datetime, timedelta
 from typing import Any, Final
 
 from services.core.ports import RecordStore
-from services.core.predictions import Arm, ServedBy
+from services.core.predictions import ServedBy
 from services.core.records import CHAMPION, EvaluationResult, Job, ResultKind, ResultStatus
 from services.core.spec import Good, ModelSpec
 from services.core.world import WorldEvent
 from services.traffic.simulate import DayReport
 
 HEADER: Final = (
-    "  day  req/s  model  rule   drift: worst feature (limit)          AUC [90 %]               earned per answer"
-    "            lifecycle"
+    "  day  req/s  model  rule   drift: worst feature (limit)          AUC [90 %]               an action earns"
+    "     lifecycle"
 )
 HEADER_EVERY: Final = 20
 
@@ -47,7 +47,7 @@ class Narrator:
         model = report.served_by.get(ServedBy.MODEL.value, 0) / answered
         return (
             f"{report.day:5d}  {requests / max(report.seconds, 1e-6):5.0f}  {model:5.0%}  {1 - model:4.0%}"
-            f"   {self._drift():36s}  {self._performance():23s}  {self._money():27s}  {self._doing()}"
+            f"   {self._drift():36s}  {self._performance():23s}  {self._money():18s}  {self._doing()}"
         )
 
     def _newest(self, kind: ResultKind) -> EvaluationResult | None:
@@ -76,15 +76,17 @@ class Narrator:
         result = self._newest(ResultKind.BUSINESS)
         if result is None or result.status is not ResultStatus.OK:
             return "waits for outcomes"
-        earned = {arm: self._net(result.body["measures"], arm.value) for arm in Arm}
-        return ", ".join(f"{arm.value} {net:.0f}" for arm, net in earned.items() if net is not None)
+        return self._acting(result.body["measures"])
 
-    def _net(self, measures: dict[str, Any], arm: str) -> float | None:
-        """What should rise less what should fall, per answer of the arm."""
-        means = {measure: measures[measure.name]["arms"].get(arm, {}).get("mean") for measure in self.spec.measures}
-        if any(mean is None for mean in means.values()):
-            return None
-        return float(sum(mean if measure.good is Good.UP else -mean for measure, mean in means.items()))
+    def _acting(self, measures: dict[str, Any]) -> str:
+        """What acting brings per entity to act on: the effects on what should rise, less those on what should fall."""
+        net = 0.0
+        for measure in self.spec.measures:
+            effect = measures[measure.name]["effect"].get("per_entity")
+            if effect is None:
+                return "waits for outcomes"
+            net += effect["value"] if measure.good is Good.UP else -effect["value"]
+        return f"{net:+.0f} {self.spec.measures[0].unit}"
 
     def _doing(self) -> str:
         newest = self.store.jobs(self.spec.name, limit=1)

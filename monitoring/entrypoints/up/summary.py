@@ -7,6 +7,8 @@ from typing import Any, Final
 import numpy as np
 
 from monitoring.evaluation.auc import auc
+from monitoring.evaluation.business import business
+from monitoring.evaluation.unknown import NotEnoughData
 from services.core.ports import RecordStore
 from services.core.predictions import Arm, ServedBy
 from services.core.records import CHAMPION, AliasChange, Judged, ResultKind
@@ -49,7 +51,7 @@ def summarise(spec: ModelSpec, run: Run, store: RecordStore) -> dict[str, Any]:
         "version_after": promoted.version if promoted else None,
         "promoted_at": promoted.at.isoformat() if promoted else None,
         "auc": {phase: _auc(spec, rows) for phase, rows in phases.items()},
-        "measures": {measure.name: _measured(measure, phases) for measure in spec.measures},
+        "measures": _measures(spec, phases),
         "failed_requests": run.failed_requests,
         "retried_requests": run.retried_requests,
         "unaccounted_events": run.unaccounted_events,
@@ -86,16 +88,25 @@ def _auc(spec: ModelSpec, rows: list[Judged]) -> float | None:
         return None
 
 
-def _measured(measure: Measure, phases: dict[str, list[Judged]]) -> dict[str, Any]:
-    """The measure per judged answer, by phase and arm, in the measure's unit."""
-    return {"unit": f"{measure.unit} per answer", "good": measure.good.value} | {
-        phase: {arm.value: _mean(measure, rows, arm) for arm in Arm} for phase, rows in phases.items()
+def _measures(spec: ModelSpec, phases: dict[str, list[Judged]]) -> dict[str, Any]:
+    """Per measure and phase: its mean per answer of each arm, and what acting changes per entity to act on."""
+    judged = {phase: business(spec, rows) for phase, rows in phases.items()}
+    return {
+        measure.name: {"unit": measure.unit, "good": measure.good.value}
+        | {phase: _measured(measure, found) for phase, found in judged.items()}
+        for measure in spec.measures
     }
 
 
-def _mean(measure: Measure, rows: list[Judged], arm: Arm) -> float | None:
-    values = [measure.value(row) for row in rows if row.prediction.arm is arm]
-    return round(float(np.mean(values)), 2) if values else None
+def _measured(measure: Measure, found: dict[str, Any] | NotEnoughData) -> dict[str, Any]:
+    if isinstance(found, NotEnoughData):
+        return {arm.value: None for arm in Arm} | {"effect": None}
+    figures = found["measures"][measure.name]
+    means = {arm.value: figures["arms"].get(arm.value, {}).get("mean") for arm in Arm}
+    effect = figures["effect"].get("per_entity")
+    return {arm: None if mean is None else round(mean, 2) for arm, mean in means.items()} | {
+        "effect": effect and {bound: round(value, 2) for bound, value in effect.items()}
+    }
 
 
 def _first_drift(spec: ModelSpec, store: RecordStore, *, since: datetime) -> tuple[datetime, list[str]] | None:

@@ -10,6 +10,8 @@ def log_to_stderr() -> None:
     logging.basicConfig(
         stream=sys.stderr, level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s", force=True
     )
+    # Every process migrates the store when it starts, and almost always there is nothing to tell.
+    logging.getLogger("alembic").setLevel(logging.WARNING)
 
 
 def stop_on_signals() -> threading.Event:

@@ -9,6 +9,8 @@ context.configure(
     target_metadata=metadata,
     # SQLite alters a table by writing a new one.
     render_as_batch=True,
+    # `Database` begins transactions itself, so a migration that is cut off leaves nothing behind on SQLite either.
+    transactional_ddl=True,
 )
 with context.begin_transaction():
     context.run_migrations()

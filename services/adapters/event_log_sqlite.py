@@ -5,15 +5,15 @@ future that waited for it: one sync to disk serves many requests.
 """
 
 import contextlib
-import fcntl
 import queue
 import sqlite3
 import threading
 from collections.abc import Iterator
 from concurrent.futures import Future
 from pathlib import Path
-from typing import IO, Final
+from typing import Final
 
+from services.adapters.turns import turn
 from services.core.clock import from_microseconds, to_microseconds
 from services.core.errors import EventLogUnavailable
 from services.core.events import Event, LoggedEvent
@@ -53,18 +53,21 @@ class EventLogSqlite:
         self._local = threading.local()
         self._queue: queue.SimpleQueue[_Pending | None] = queue.SimpleQueue()
         self._closed = False
+        self._closing = threading.Lock()
         with self._translated():
-            self._connection().execute(_SCHEMA)
-        self._turn = path.with_name(path.name + ".turn").open("ab")
+            self._turn = path.with_name(path.name + ".turn").open("ab")
+            with turn(self._turn):
+                self._connection().execute(_SCHEMA)
         self._writer = threading.Thread(target=self._write, name="event-log-writer", daemon=True)
         self._writer.start()
 
     def append(self, event: Event) -> Future[Appended]:
         future: Future[Appended] = Future()
-        if self._closed:
-            future.set_exception(EventLogUnavailable(f"event log {self._path} is closed; nothing was appended"))
-        else:
-            self._queue.put((event, future))
+        with self._closing:
+            if not self._closed:
+                self._queue.put((event, future))
+                return future
+        future.set_exception(EventLogUnavailable(f"event log {self._path} is closed; nothing was appended"))
         return future
 
     def find(self, event_id: str) -> Event | None:
@@ -89,10 +92,11 @@ class EventLogSqlite:
         return int(row[0] or 0)
 
     def close(self) -> None:
-        if self._closed:
-            return
-        self._closed = True
-        self._queue.put(None)
+        with self._closing:
+            if self._closed:
+                return
+            self._closed = True
+            self._queue.put(None)
         self._writer.join()
         self._turn.close()
 
@@ -110,7 +114,7 @@ class EventLogSqlite:
     def _translated(self) -> Iterator[None]:
         try:
             yield
-        except sqlite3.Error as error:
+        except (sqlite3.Error, OSError) as error:
             raise EventLogUnavailable(f"event log {self._path}: {error}; look at the disk and its rights") from error
 
     def _write(self) -> None:
@@ -121,11 +125,12 @@ class EventLogSqlite:
                 self._settle(group)
 
     def _next_group(self) -> tuple[list[_Pending], bool]:
-        """What waits, at least one append; and whether more can come."""
+        """What waits, without what its caller has given up; and whether more can come."""
         group: list[_Pending] = []
         pending = self._queue.get()
         while pending is not None:
-            group.append(pending)
+            if pending[1].set_running_or_notify_cancel():  # from here on it can no longer be given up
+                group.append(pending)
             if len(group) == GROUP or self._queue.empty():
                 return group, True
             pending = self._queue.get()
@@ -135,34 +140,32 @@ class EventLogSqlite:
         try:
             appended = self._commit([event for event, _ in group])
         except Exception as error:  # noqa: BLE001 - the edge of the writer thread: every waiting request gets the reason
-            failure = EventLogUnavailable(f"event log {self._path}: {error}; nothing of this group was appended")
-            for _, future in group:
-                future.set_exception(failure)
+            self._fail(group, error)
             return
         for (_, future), result in zip(group, appended, strict=True):
             future.set_result(result)
 
+    def _fail(self, group: list[_Pending], error: Exception) -> None:
+        """Refuse a group; but one that the disk did not refuse is tried event by event, so that one fails alone."""
+        if len(group) > 1 and not isinstance(error, sqlite3.OperationalError | OSError):
+            for pending in group:
+                self._settle([pending])
+            return
+        for _, future in group:
+            future.set_exception(EventLogUnavailable(f"event log {self._path}: {error}; the event was not appended"))
+
     def _commit(self, events: list[Event]) -> list[Appended]:
         connection = self._connection()
-        with _turn(self._turn):
+        with turn(self._turn):
             connection.execute("BEGIN IMMEDIATE")
             try:
                 appended = [_insert(connection, event) for event in events]
+                connection.execute("COMMIT")
             except BaseException:
-                connection.execute("ROLLBACK")
+                if connection.in_transaction:  # a full disk has already rolled it back
+                    connection.execute("ROLLBACK")
                 raise
-            connection.execute("COMMIT")
         return appended
-
-
-@contextlib.contextmanager
-def _turn(lock: IO[bytes]) -> Iterator[None]:
-    """Wait for this process's turn. The kernel wakes the next writer at once; SQLite would sleep and look again."""
-    fcntl.flock(lock, fcntl.LOCK_EX)
-    try:
-        yield
-    finally:
-        fcntl.flock(lock, fcntl.LOCK_UN)
 
 
 def _insert(connection: sqlite3.Connection, event: Event) -> Appended:

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Final
 
+from services.adapters.turns import turn
 from services.core.clock import from_microseconds, to_microseconds
 from services.core.errors import FeatureSourceDown
 from services.core.features import Reading
@@ -42,7 +43,7 @@ class FeaturesSqlite:
     def __init__(self, path: Path) -> None:
         self._path = path
         self._local = threading.local()
-        with self._translated():
+        with self._translated(), path.with_name(path.name + ".turn").open("ab") as lock, turn(lock):
             self._connection().execute(_SCHEMA)
 
     async def read(self, model: str, entity_id: str, names: Sequence[str]) -> dict[str, Reading]:
@@ -79,7 +80,7 @@ class FeaturesSqlite:
     def _translated(self) -> Iterator[None]:
         try:
             yield
-        except sqlite3.Error as error:
+        except (sqlite3.Error, OSError) as error:
             raise FeatureSourceDown(f"online features in {self._path}: {error}") from error
 
 

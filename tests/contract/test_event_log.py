@@ -2,8 +2,10 @@
 
 import threading
 from collections.abc import Callable, Iterator
+from datetime import datetime
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from services.adapters.event_log_sqlite import EventLogSqlite
@@ -113,6 +115,25 @@ def test_what_was_appended_is_there_after_the_log_was_closed_and_opened(open_log
 
     assert future.done()
     assert [each.event for each in open_log().read(after=0, limit=10)] == [event(1)]
+
+
+def test_callers_that_give_up_stop_nobody_and_leave_no_event(log: EventLog) -> None:
+    futures = [log.append(event(number)) for number in range(200)]
+    kept = [number for number, future in enumerate(futures) if not future.cancel()]
+
+    append(log, 1000)
+
+    assert [each.event for each in log.read(after=0, limit=500)] == [event(number) for number in [*kept, 1000]]
+
+
+def test_an_event_that_cannot_be_written_fails_alone(log: EventLog) -> None:
+    timeless = msgspec.structs.replace(event(3), time=datetime(2026, 3, 1))  # noqa: DTZ001 - what must not be stored
+    futures = [log.append(each) for each in (event(1), event(2), timeless, event(4), event(5))]
+
+    refused = [future.exception(10) for future in futures]
+
+    assert [type(error) for error in refused if error] == [EventLogUnavailable]
+    assert [each.event for each in log.read(after=0, limit=10)] == [event(number) for number in (1, 2, 4, 5)]
 
 
 def test_an_append_to_a_closed_log_is_refused(log: EventLog) -> None:

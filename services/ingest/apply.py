@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from datetime import datetime
 
+from services.core.clock import to_microseconds
 from services.core.errors import MalformedEvent
 from services.core.events import Event, LoggedEvent, fact_of
 from services.core.predictions import PredictionMade
@@ -28,9 +29,11 @@ def _add(batch: Batch, event: Event) -> None:
     fact = fact_of(event)
     if isinstance(fact, PredictionMade):
         _require_same("prediction id", fact.prediction_id, event.id)
+        _require_instant("made_at", fact.made_at)
         batch.predictions.append(fact)
     else:
         _require_same("key", fact.prediction_id, event.key)
+        _require_instant("observed_at", fact.observed_at)
         batch.outcomes.append((event.id, fact))
 
 
@@ -38,6 +41,14 @@ def _require_same(name: str, found: str, expected: str) -> None:
     """The account counts envelopes and the rows are made of facts: both must speak of the same thing."""
     if found != expected:
         raise MalformedEvent("contradiction", f"the data's {name} is {found[:64]!r}, the envelope's {expected[:64]!r}")
+
+
+def _require_instant(name: str, moment: datetime) -> None:
+    """A time that the store refuses would keep the whole batch out, and with it every event behind it."""
+    try:
+        to_microseconds(moment)
+    except (ValueError, OverflowError) as error:
+        raise MalformedEvent("no_instant", f"{name} {moment.isoformat()}: {error}") from error
 
 
 def _dead_letter(logged: LoggedEvent, error: MalformedEvent, *, origin: str, now: datetime) -> DeadLetter:

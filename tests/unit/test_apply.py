@@ -58,6 +58,21 @@ def test_poison_does_not_keep_its_neighbours_from_the_store() -> None:
     assert len(batch.dead_letters) == 1
 
 
+@pytest.mark.parametrize("time", ["2026-03-01T12:00:00", "0001-01-01T00:00:00+05:00"])
+def test_a_time_that_is_no_instant_makes_a_dead_letter_and_does_not_block_the_batch(time: str) -> None:
+    made = prediction_event(prediction(1))
+    observed = outcome_event(OUTCOME)
+    moment = b"2026-03-01T12:00:00Z"
+    assert moment in made.data
+    assert moment in observed.data
+    poison = [changed(each, data=each.data.replace(moment, time.encode())) for each in (made, observed)]
+
+    batch = apply(logged(*poison, prediction_event(prediction(2))), origin="log", now=NOON)
+
+    assert [letter.reason for letter in batch.dead_letters] == ["no_instant", "no_instant"]
+    assert batch.predictions == [prediction(2)]
+
+
 def test_an_outcome_whose_envelope_speaks_of_another_prediction_is_a_dead_letter() -> None:
     event = changed(outcome_event(OUTCOME), key="another")
 

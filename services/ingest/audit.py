@@ -35,7 +35,8 @@ def audit(log: EventLog, store: Records) -> Account:
     while portion := log.ids(after=after, limit=IDS_AT_ONCE):
         ids = [event_id for _, event_id in portion]
         in_store, in_dead = store.stored_event_ids(ids), store.dead_event_ids(ids)
-        elsewhere = [(at, event_id) for at, event_id in portion if event_id not in in_store | in_dead]
+        accounted = in_store | in_dead
+        elsewhere = [(at, event_id) for at, event_id in portion if event_id not in accounted]
         lost = [event_id for at, event_id in elsewhere if at <= position]
         appended += len(ids)
         stored += len(in_store)

@@ -139,6 +139,19 @@ class TestRecords:
         assert len(minutes) == 10
         assert {b - a for a, b in itertools.pairwise(minutes)} == {10.0}
 
+    @pytest.mark.parametrize(("made", "limit"), [(25, 10), (11, 10), (10, 10), (9, 10), (100, 1)])
+    def test_a_sample_is_as_large_as_its_limit_allows_in_order_and_of_the_window_alone(
+        self, store: RecordStore, made: int, limit: int
+    ) -> None:
+        inside = [prediction(n, made_at=NOON + timedelta(minutes=n)) for n in range(made)]
+        another_version = [prediction(1000 + n, version="v2") for n in range(made)]
+        store.commit(Batch(inside + another_version, [], []), consumer="c", position=1)
+
+        sample = [each.prediction for each in judged(store, version="v1", limit=limit)]
+
+        assert len(sample) == min(made, limit)
+        assert sample == [each for each in inside if each in sample]
+
     def test_a_version_and_who_answered_can_be_told_apart(self, store: RecordStore) -> None:
         made = [prediction(1), prediction(2, version="v2"), prediction(3, served_by=ServedBy.RULE)]
         store.commit(Batch(made, [], []), consumer="c", position=3)

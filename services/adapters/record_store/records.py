@@ -5,7 +5,7 @@ from datetime import datetime
 from typing import Any, Final
 
 import msgspec
-from sqlalchemy import Connection, Select, and_, func, or_, select, union_all
+from sqlalchemy import Connection, FromClause, Select, and_, func, or_, select, union_all
 
 from services.adapters.record_store.database import Database
 from services.adapters.record_store.schema import (
@@ -22,6 +22,8 @@ from services.core.records import Batch, DeadLetter, Judged, Stored
 
 # SQLite takes 32,766 parameters in a statement, PostgreSQL 65,535; ids are asked for in portions below either.
 IDS_AT_ONCE: Final = 10_000
+
+IN_ORDER: Final = (predictions.c.made_at, predictions.c.prediction_id)
 
 _encode = msgspec.json.Encoder().encode
 _decode = msgspec.json.Decoder(PredictionMade).decode
@@ -64,8 +66,9 @@ class SqlRecords:
         if version is not None:
             window.append(predictions.c.version == version)
         with self._database.transaction() as connection:
-            total = connection.scalar(select(func.count()).select_from(predictions).where(*window)) if limit else None
-            rows = connection.execute(_judged_query(window, _stride(total, limit))).all()
+            total = _count(connection, predictions, window) if limit else 0
+            query = _sample_query(window, total, limit) if limit and total > limit else _window_query(window)
+            rows = connection.execute(query).all()
         return [_judged(row) for row in rows]
 
     def first_made_at(self, model: str) -> datetime | None:
@@ -150,21 +153,27 @@ class SqlRecords:
         return found
 
 
-def _judged_query(window: list[Any], stride: int) -> Select[Any]:
-    """Data and latest outcome of every `stride`-th prediction of the window, oldest first."""
-    order = (predictions.c.made_at, predictions.c.prediction_id)
-    joined = predictions.outerjoin(current_outcomes, _same_prediction())
+def _window_query(window: list[Any]) -> Select[Any]:
+    """Every prediction of the window with its latest outcome, oldest first."""
+    return _with_outcomes(predictions).where(*window).order_by(*IN_ORDER)
+
+
+def _sample_query(window: list[Any], total: int, limit: int) -> Select[Any]:
+    """`limit` of the window's `total` predictions, evenly spread, oldest first.
+
+    Rows are numbered in the index alone, and only the picked ones are fetched: the window may hold far more.
+    """
+    number = func.row_number().over(order_by=IN_ORDER).label("number")
+    numbered = select(predictions.c.prediction_id, number).where(*window).subquery()
+    # Of the numbers 1 … total, those at which the integer part of number × limit / total goes up by one.
+    picked = numbered.c.number * limit % total < limit
+    found = numbered.join(predictions, predictions.c.prediction_id == numbered.c.prediction_id)
+    return _with_outcomes(found).where(picked).order_by(numbered.c.number)
+
+
+def _with_outcomes(found: FromClause) -> Select[Any]:
     columns = (predictions.c.data, current_outcomes.c.value, current_outcomes.c.observed_at)
-    if stride == 1:
-        return select(*columns).select_from(joined).where(*window).order_by(*order)
-    number = func.row_number().over(order_by=order).label("number")
-    numbered = select(*columns, number).select_from(joined).where(*window).subquery()
-    picked = select(numbered.c.data, numbered.c.value, numbered.c.observed_at)
-    return picked.where(numbered.c.number % stride == 0).order_by(numbered.c.number)
-
-
-def _stride(total: int | None, limit: int | None) -> int:
-    return 1 if not total or not limit else -(-total // limit)
+    return select(*columns).select_from(found.outerjoin(current_outcomes, _same_prediction()))
 
 
 def _same_prediction() -> Any:

@@ -26,8 +26,8 @@ def test_a_judgement_is_due_when_event_time_has_moved_not_when_it_stands() -> No
 
 def test_a_judgement_is_kept_less_often_than_it_is_refreshed() -> None:
     assert is_kept(SPEC, kept_until=None, now=NOON)
-    assert not is_kept(SPEC, kept_until=NOON, now=NOON + timedelta(minutes=60))
-    assert is_kept(SPEC, kept_until=NOON, now=NOON + timedelta(minutes=72))
+    assert not is_kept(SPEC, kept_until=NOON, now=NOON + timedelta(hours=5))
+    assert is_kept(SPEC, kept_until=NOON, now=NOON + timedelta(hours=6))
 
 
 def test_a_window_counts_as_new_when_a_fifth_of_it_is() -> None:

@@ -1,0 +1,152 @@
+"""The monitor's process: evaluation rounds, and the monitor's HTTP beside them.
+
+The rounds have the main thread, which is where signals arrive; the server has one of its own, so that a long
+calculation never keeps a probe waiting for longer than it takes Python to switch threads.
+"""
+
+import logging
+import socket
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import datetime
+from threading import Thread
+from typing import Any, Final
+
+import uvicorn
+
+from monitoring.entrypoints.http import MonitorHttp
+from monitoring.evaluation.monitor import Monitor
+from monitoring.evaluation.report_files import ReportFiles
+from monitoring.lifecycle.alerts import Receipt, intake
+from monitoring.metrics import MonitorMetrics, Observed
+from services import bootstrap
+from services.core.clock import wall_clock
+from services.core.errors import PortTaken
+from services.core.ports import RecordStore
+from services.core.records import EvaluationResult
+from services.core.spec import ModelSpec
+from services.entrypoints.processes import log_to_stderr, stop_on_signals
+from services.models.discovery import discover
+from services.settings import Settings, variable_of
+
+logger = logging.getLogger("bellwether.monitor")
+
+JOBS_COUNTED: Final = 1000
+STOP_SECONDS: Final = 5.0
+"""How long open connections may finish in; a page is drawn in a fraction of that."""
+
+
+def run_evaluator(settings: Settings, *, once: bool = False) -> int:
+    """Judge every model whenever its event time has moved, until the process is told to stop.
+
+    Raises:
+        PortTaken: the monitor's port is in use (not with `once`, which serves nothing).
+    """
+    log_to_stderr()
+    stop = stop_on_signals()
+    with _parts(settings) as parts:
+        if once:
+            parts.monitor.round()
+            return 0
+        with _serving(settings, parts.http):
+            logger.info("http://%s:%d judges %s", settings.monitor_host, settings.monitor_port, ", ".join(discover()))
+            while not stop.is_set():
+                parts.monitor.round()
+                stop.wait(settings.evaluate_seconds)
+    return 0
+
+
+@dataclass(frozen=True, slots=True)
+class _Parts:
+    monitor: Monitor
+    http: MonitorHttp
+
+
+@contextmanager
+def _parts(settings: Settings) -> Iterator[_Parts]:
+    """Everything that the process is made of, from the settings."""
+    store, specs, now, metrics = (
+        bootstrap.record_store(settings),
+        discover(),
+        bootstrap.clock(settings),
+        MonitorMetrics(),
+    )
+
+    def take_in(payload: Mapping[str, Any], moment: datetime) -> Sequence[Receipt]:
+        return intake(payload, store=store, specs=specs, now=moment)
+
+    def hand_over(payload: Mapping[str, Any], moment: datetime) -> None:
+        for receipt in take_in(payload, moment):
+            metrics.alert(receipt.result)
+            logger.info("drift alert %s: %s", receipt.result, receipt.reason)
+
+    monitor = Monitor(
+        specs=specs,
+        store=store,
+        models=bootstrap.model_store(settings),
+        files=ReportFiles(settings.report_directory, settings.reports_kept),
+        now=now,
+        wall_now=wall_clock,
+        hand_over=hand_over,
+        observe=lambda spec, results: metrics.observe(spec.name, _observed(spec, store, results)),
+    )
+    http = MonitorHttp(
+        specs=specs,
+        monitor=monitor,
+        store=store,
+        fleet=bootstrap.fleet(settings),
+        metrics=metrics,
+        intake=take_in,
+        now=now,
+        wall_now=wall_clock,
+        alert_token=settings.alert_token,
+        body_limit=settings.body_limit,
+    )
+    try:
+        yield _Parts(monitor, http)
+    finally:
+        monitor.close()
+        store.close()
+
+
+def _observed(spec: ModelSpec, store: RecordStore, results: list[EvaluationResult]) -> Observed:
+    return Observed(
+        results, store.aliases(spec.name), store.jobs(spec.name, limit=JOBS_COUNTED), store.counts(spec.name)
+    )
+
+
+@contextmanager
+def _serving(settings: Settings, http: MonitorHttp) -> Iterator[None]:
+    config = uvicorn.Config(
+        http.app(), log_level="warning", access_log=False, lifespan="off", timeout_graceful_shutdown=int(STOP_SECONDS)
+    )
+    server = uvicorn.Server(config)
+    thread = Thread(target=server.run, args=([_bound(settings)],), name="http", daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        server.should_exit = True
+        thread.join(2 * STOP_SECONDS)
+
+
+def _bound(settings: Settings) -> socket.socket:
+    """The listening socket, taken before the server starts, so that a taken port is an error of this process."""
+    family = socket.AF_INET6 if ":" in settings.monitor_host else socket.AF_INET
+    bound = socket.socket(family, socket.SOCK_STREAM)
+    bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        bound.bind((settings.monitor_host, settings.monitor_port))
+    except OSError as error:
+        bound.close()
+        raise PortTaken(
+            f"cannot listen on {settings.monitor_host}:{settings.monitor_port} ({error.strerror}); stop what does, "
+            f"or choose another with --monitor-port or {variable_of('monitor_port')}"
+        ) from error
+    return bound
+
+
+if __name__ == "__main__":
+    sys.exit(run_evaluator(Settings.from_environment()))

@@ -1,0 +1,249 @@
+"""The monitor's HTTP: gauges, status, the overview page, Evidently's reports, and the door for alerts.
+
+It only translates. Handlers that read the store or a file are plain functions, which Starlette runs on threads.
+"""
+
+import hmac
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from html import escape
+from http import HTTPStatus
+from pathlib import Path
+from typing import Any, ClassVar, Final
+
+from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
+from starlette.applications import Starlette
+from starlette.concurrency import run_in_threadpool
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import FileResponse, HTMLResponse, RedirectResponse, Response
+from starlette.routing import Route
+
+from monitoring.entrypoints.overview import Overview, as_json, overview
+from monitoring.entrypoints.page import PAGE_POLICY, page
+from monitoring.evaluation.monitor import Monitor
+from monitoring.evaluation.unknown import NotEnoughData
+from monitoring.lifecycle.alerts import MalformedAlert, Receipt
+from monitoring.metrics import MonitorMetrics
+from services.core.clock import Now
+from services.core.errors import BellwetherError, StoreUnavailable, UnknownModel
+from services.core.ports import Fleet, RecordStore
+from services.core.spec import ModelSpec
+from services.entrypoints.http_json import (
+    SECURITY_HEADERS,
+    BodyTooLarge,
+    MalformedJson,
+    UnsupportedMediaType,
+    answer,
+    body_of,
+)
+
+REPORT_SECONDS: Final = 60.0
+"""How long a caller may wait for a report to be drawn: one takes 2 to 4 s, and another may be under way."""
+
+REPORT_POLICY: Final = (
+    "sandbox allow-scripts; default-src 'none'; script-src 'unsafe-inline' 'unsafe-eval'; "
+    "style-src 'unsafe-inline'; img-src data: blob:; font-src data:; frame-ancestors 'none'"
+)
+"""Evidently's page needs its own scripts. Sandboxed, they run in an origin of their own and can reach nothing."""
+
+
+class NoToken(BellwetherError):
+    code: ClassVar[str] = "alerts_closed"
+
+
+class WrongToken(BellwetherError):
+    code: ClassVar[str] = "unauthorized"
+
+
+class NoReport(BellwetherError):
+    code: ClassVar[str] = "no_report"
+
+
+class ReportIsLate(BellwetherError):
+    code: ClassVar[str] = "report_is_late"
+    retriable: ClassVar[bool] = True
+
+
+STATUS: Final[Mapping[type[BellwetherError], HTTPStatus]] = {
+    MalformedJson: HTTPStatus.BAD_REQUEST,
+    MalformedAlert: HTTPStatus.BAD_REQUEST,
+    WrongToken: HTTPStatus.UNAUTHORIZED,
+    NoToken: HTTPStatus.FORBIDDEN,
+    UnknownModel: HTTPStatus.NOT_FOUND,
+    NoReport: HTTPStatus.NOT_FOUND,
+    BodyTooLarge: HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
+    UnsupportedMediaType: HTTPStatus.UNSUPPORTED_MEDIA_TYPE,
+    StoreUnavailable: HTTPStatus.SERVICE_UNAVAILABLE,
+    ReportIsLate: HTTPStatus.SERVICE_UNAVAILABLE,
+}
+
+Intake = Callable[[Mapping[str, Any], datetime], Sequence[Receipt]]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MonitorHttp:
+    """The handlers. `intake` takes an alert payload as of an event time; an empty `alert_token` closes that door."""
+
+    specs: Mapping[str, ModelSpec]
+    monitor: Monitor
+    store: RecordStore
+    fleet: Fleet
+    metrics: MonitorMetrics
+    intake: Intake
+    now: Now
+    wall_now: Now
+    alert_token: str
+    body_limit: int
+
+    def app(self) -> Starlette:
+        return Starlette(
+            routes=[
+                Route("/", self.overview_page),
+                Route("/livez", _alive),
+                Route("/metrics", self.exposition),
+                Route("/status", self.status),
+                Route("/alerts", self.alerts, methods=["POST"]),
+                Route("/reports/{model}", self.reports),
+                Route("/reports/{model}/latest", self.latest_report),
+                Route("/reports/{model}/{name}", self.report),
+            ],
+            exception_handlers={BellwetherError: _known, HTTPException: _unrouted, Exception: _unexpected},
+        )
+
+    def overview_page(self, _request: Request) -> Response:
+        states = [self._overview(spec) for spec in self.specs.values()]
+        return HTMLResponse(page(states, store=self.store), headers=_headers(PAGE_POLICY))
+
+    def exposition(self, _request: Request) -> Response:
+        return Response(generate_latest(self.metrics.registry), headers={"Content-Type": CONTENT_TYPE_LATEST})
+
+    def status(self, _request: Request) -> Response:
+        return answer({"models": {name: as_json(self._overview(spec)) for name, spec in self.specs.items()}})
+
+    async def alerts(self, request: Request) -> Response:
+        """202 once every alert has its receipt; what was refused says why. Alertmanager repeats only on 5xx."""
+        self._authorise(request.headers.get("authorization", ""))
+        payload = await body_of(request, limit=self.body_limit)
+        receipts = await run_in_threadpool(self.intake, payload, self.now())
+        for receipt in receipts:
+            self.metrics.alert(receipt.result)
+        return answer({"receipts": receipts}, status=HTTPStatus.ACCEPTED)
+
+    def reports(self, request: Request) -> Response:
+        """What there is, newest first; with `?refresh`, draw a new one first and go there."""
+        spec = self._spec(request)
+        if "refresh" in request.query_params:
+            return _redirect(spec, self._draw(spec).name)
+        names = self.monitor.files.names(spec.name)
+        return HTMLResponse(_index(spec, names), headers=_headers(PAGE_POLICY))
+
+    def latest_report(self, request: Request) -> Response:
+        spec = self._spec(request)
+        names = self.monitor.files.names(spec.name)
+        if not names:
+            raise NoReport(
+                f"no report of {spec.name} yet: one is drawn when drift is found, "
+                f"or at once by GET /reports/{spec.name}?refresh"
+            )
+        return self._file(spec, names[0])
+
+    def report(self, request: Request) -> Response:
+        return self._file(self._spec(request), request.path_params["name"])
+
+    def _file(self, spec: ModelSpec, name: str) -> Response:
+        path = self.monitor.files.path(spec.name, name)
+        if path is None:
+            raise NoReport(f"no report {name[:64]!r} of {spec.name}; GET /reports/{spec.name} lists what there is")
+        return FileResponse(path, media_type="text/html; charset=utf-8", headers=_headers(REPORT_POLICY))
+
+    def _draw(self, spec: ModelSpec) -> Path:
+        try:
+            drawn = self.monitor.report_soon(spec).result(REPORT_SECONDS)
+        except TimeoutError as error:
+            raise ReportIsLate(f"the report of {spec.name} is not drawn yet; ask for the latest in a while") from error
+        if isinstance(drawn, NotEnoughData):
+            raise NoReport(f"no report of {spec.name} can be drawn: {drawn.as_body()['reason']}")
+        return drawn
+
+    def _authorise(self, header: str) -> None:
+        if not self.alert_token:
+            raise NoToken("this monitor takes no alerts; set BELLWETHER_ALERT_TOKEN and send it as a bearer token")
+        expected = f"Bearer {self.alert_token}".encode()
+        if not hmac.compare_digest(header.encode(), expected):
+            raise WrongToken("expected the header 'Authorization: Bearer …' with this monitor's alert token")
+
+    def _spec(self, request: Request) -> ModelSpec:
+        name = request.path_params["model"]
+        if name not in self.specs:
+            raise UnknownModel(f"found model {name[:64]!r}, expected one of {', '.join(self.specs)}")
+        return self.specs[name]
+
+    def _overview(self, spec: ModelSpec) -> Overview:
+        return overview(
+            spec,
+            store=self.store,
+            fleet=self.fleet,
+            results=self.monitor.newest(spec.name),
+            now=self.now(),
+            wall_now=self.wall_now(),
+        )
+
+
+def _alive(_request: Request) -> Response:
+    return answer({"status": "alive"})
+
+
+def _headers(policy: str) -> dict[str, str]:
+    return dict(SECURITY_HEADERS) | {"Content-Security-Policy": policy}
+
+
+def _redirect(spec: ModelSpec, name: str) -> Response:
+    return RedirectResponse(f"/reports/{spec.name}/{name}", HTTPStatus.SEE_OTHER, headers=dict(SECURITY_HEADERS))
+
+
+def _index(spec: ModelSpec, names: Sequence[str]) -> str:
+    items = "".join(f'<li><a href="/reports/{spec.name}/{escape(name)}">{escape(name)}</a></li>' for name in names)
+    return (
+        f"<!doctype html><html lang=en><meta charset=utf-8><title>Reports of {spec.name}</title>"
+        f"<h1>Reports of {spec.name}</h1><ul>{items or '<li>none yet</li>'}</ul>"
+        f'<p><a href="/reports/{spec.name}?refresh">Draw a new one</a> · <a href="/">Overview</a></p></html>'
+    )
+
+
+async def _known(_request: Request, error: Exception) -> Response:
+    if not isinstance(error, BellwetherError):
+        raise error
+    status = STATUS.get(type(error), HTTPStatus.INTERNAL_SERVER_ERROR)
+    response = _problem(status, error.code, str(error))
+    if status is HTTPStatus.UNAUTHORIZED:
+        response.headers["WWW-Authenticate"] = "Bearer"
+    return response
+
+
+async def _unrouted(request: Request, error: Exception) -> Response:
+    if not isinstance(error, HTTPException):
+        raise error
+    response = _problem(
+        HTTPStatus(error.status_code), "http", f"{request.method} {request.url.path[:200]}: {error.detail}"
+    )
+    response.headers.update(error.headers or {})
+    return response
+
+
+async def _unexpected(_request: Request, _error: Exception) -> Response:
+    # Starlette raises it again behind this answer, and the server logs it with its traceback.
+    return _problem(HTTPStatus.INTERNAL_SERVER_ERROR, BellwetherError.code, "the monitor failed; its log says why")
+
+
+def _problem(status: HTTPStatus, code: str, detail: str) -> Response:
+    """RFC 9457."""
+    members = {
+        "type": f"urn:bellwether:problem:{code}",
+        "title": status.phrase,
+        "status": status.value,
+        "detail": detail,
+        "error": code,
+    }
+    return answer(members, status=status, media_type="application/problem+json")

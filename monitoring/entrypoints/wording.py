@@ -1,0 +1,84 @@
+"""What is going on with a model, in one or two sentences for people. Pure."""
+
+from datetime import datetime
+from typing import NamedTuple
+
+from monitoring.entrypoints.overview import Overview
+from services.core.features import Status
+from services.core.records import CHAMPION, EvaluationResult, Job, JobState, ResultKind, ResultStatus
+from services.core.spec import ModelSpec
+
+
+class Statement(NamedTuple):
+    """`style` is `well`, `watch` or `unknown`."""
+
+    text: str
+    style: str
+
+
+def present(state: Overview) -> Statement:
+    """The most important thing first: an open job, drift, what is unknown, or that all is well."""
+    first = _lifecycle(state)
+    outage = _outage(state.spec, state.one(ResultKind.AVAILABILITY))
+    if outage is None:
+        return first
+    return Statement(f"{outage} {first.text}", "watch")
+
+
+def day(moment: datetime) -> str:
+    return f"{moment.day} {moment:%B}"
+
+
+def _lifecycle(state: Overview) -> Statement:
+    if state.champion is None:
+        return Statement("No version has been promoted yet; the rule answers.", "unknown")
+    if state.open_job is not None:
+        return Statement(_job(state.open_job), "watch")
+    drift = next(iter(state.of(ResultKind.DRIFT)), None)
+    if drift is None or drift.status is not ResultStatus.OK:
+        return Statement(_unknown(drift), "unknown")
+    if drift.body["confirmed"]:
+        return Statement(_drifted(state, drift), "watch")
+    return Statement(f"{_serving(state)} Its inputs look like those it was trained on.", "well")
+
+
+def _job(job: Job) -> str:
+    began = f"A change that began about {day(job.since)} was found on {day(job.opened_at)}."
+    doing = "A new version is being trained." if job.state is JobState.RUNNING else "Retraining waits."
+    return f"{began} {doing} {_sentence(job.note)}"
+
+
+def _unknown(drift: EvaluationResult | None) -> str:
+    reason = "nothing has been judged yet" if drift is None else drift.body.get("reason", "too few answers yet")
+    return f"Whether the inputs have drifted is not known: {reason}."
+
+
+def _drifted(state: Overview, drift: EvaluationResult) -> str:
+    since = datetime.fromisoformat(drift.body["since"])
+    text = f"Since about {day(since)} the inputs differ from training: {', '.join(drift.body['confirmed_features'])}."
+    ended = next(iter(state.jobs), None)
+    return text if ended is None else f"{text} The last retraining was {ended.state.value}: {_sentence(ended.note)}"
+
+
+def _serving(state: Overview) -> str:
+    changes = [change for change in state.changes if change.alias == CHAMPION]
+    if not changes:
+        return f"{state.champion} serves."
+    return f"{state.champion} has served since {day(changes[-1].at)}."
+
+
+def _outage(spec: ModelSpec, result: EvaluationResult | None) -> str | None:
+    """A sentence when the model answers less than its objective says, with the feature that is most often unusable."""
+    if result is None or result.body["served_by"]["model"] >= spec.objectives.answered_by_model:
+        return None
+    unusable = {name: 1 - shares[Status.OK] for name, shares in result.body["features"].items() if shares}
+    worst = max(unusable, key=lambda name: unusable[name])
+    return (
+        f"The model gave {result.body['served_by']['model']:.0%} of the newest answers, objective "
+        f"{spec.objectives.answered_by_model:.0%}; {worst} was unusable in {unusable[worst]:.0%}."
+    )
+
+
+def _sentence(note: str) -> str:
+    note = note.strip()
+    return note if not note or note.endswith((".", "!", "?")) else f"{note}."

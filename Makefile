@@ -1,5 +1,5 @@
 # Every target sets itself up: a virtual environment in .venv, pinned by requirements.lock.
-PYTHON ?= $(firstword $(shell command -v python3.11 python3.12 python3.13 python3))
+PYTHON ?= python3.11 python3.12 python3.13 python3
 VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/ready
@@ -23,13 +23,12 @@ check: $(READY) ## lint, types, import directions
 	@$(BIN)/lint-imports
 
 lock: $(READY) ## resolve the dependencies again into requirements.lock
-	@$(BIN)/uv pip compile pyproject.toml deploy/build/requirements.in --extra dev --universal --python-version 3.11 --generate-hashes \
+	@$(BIN)/uv pip compile pyproject.toml deploy/setup/installer.in --extra dev --universal --python-version 3.11 --generate-hashes \
 		--no-header --no-annotate --upgrade -q -o requirements.lock
 
 clean: ## remove the virtual environment and the caches; recorded runs in .bellwether stay
 	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis build *.egg-info
 
-# uv unpacks the pinned wheels in seconds; where an index is known to pip alone, pip does the same more slowly.
-$(READY): requirements.lock pyproject.toml
-	@deploy/build/setup "$(PYTHON)" "$(VENV)"
+$(READY): requirements.lock pyproject.toml deploy/setup/install
+	@deploy/setup/install $(VENV) $(PYTHON)
 	@touch $@

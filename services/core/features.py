@@ -37,7 +37,9 @@ class Reading:
 Readings = Mapping[str, Reading]
 
 
-class FeatureVerdict(msgspec.Struct, frozen=True, omit_defaults=True):
+# A verdict holds scalars alone and can be in no cycle. Windows hold them by the hundred thousand, and a collector that
+# walks through all of those takes longer than reading the window does.
+class FeatureVerdict(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
     """One feature's status as the caller and the event see it.
 
     `value` is what was found, kept for the record even when it may not be used (None when nothing was found).

@@ -13,7 +13,7 @@ REFRESH_PARTS: Final = 1000
 """A judgement is refreshed when event time has moved by this part of the drift window: every 7 minutes for 5 days."""
 
 KEPT_PARTS: Final = 20
-"""A judgement is kept when event time has moved by this part since the last kept one: a month is 120 rows for 5 days."""
+"""A judgement is kept when event time has moved by this part since the last kept one: 120 a month for 5 days."""
 
 COUNTED_PARTS: Final = 5
 """A window counts as a new one when it ends this part of its length after the last that counted.

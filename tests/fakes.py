@@ -16,6 +16,8 @@ class StoreInMemory:
         self.saved: list[EvaluationResult] = []
         self.opened: list[Job] = []
         self.changes: list[AliasChange] = []
+        self.failure: Exception | None = None
+        """Raised instead of reading rows or aliases."""
 
     @property
     def port(self) -> RecordStore:
@@ -31,6 +33,7 @@ class StoreInMemory:
         version: str | None = None,
         limit: int | None = None,
     ) -> list[Judged]:
+        self._fail()
         found = [
             row
             for row in self.rows
@@ -82,6 +85,7 @@ class StoreInMemory:
         self.changes.append(change)
 
     def aliases(self, model: str) -> dict[str, str]:
+        self._fail()
         return {change.alias: change.version for change in self.changes if change.model == model}
 
     def alias_changes(self, model: str) -> list[AliasChange]:
@@ -97,3 +101,7 @@ class StoreInMemory:
             orphan_outcomes=0,
             dead_letters=0,
         )
+
+    def _fail(self) -> None:
+        if self.failure is not None:
+            raise self.failure

@@ -1,0 +1,101 @@
+"""A monitor of the toy model whose store is in memory and whose versions lie in a directory."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from pathlib import Path
+from typing import Any, cast
+
+import pandas as pd
+
+from monitoring.entrypoints.http import MonitorHttp
+from monitoring.evaluation.monitor import Monitor
+from monitoring.evaluation.report_files import ReportFiles
+from monitoring.lifecycle.alerts import Receipt, intake
+from monitoring.metrics import MonitorMetrics, Observed
+from services.adapters.fleet_files import FleetFiles
+from services.core.artifacts import REFERENCE_FILE
+from services.core.errors import UnknownVersion
+from services.core.ports import ModelStore
+from services.core.records import CHAMPION, AliasChange, EvaluationResult
+from services.core.spec import ModelSpec
+from tests.fakes import StoreInMemory
+from tests.toy import NOON, toy_spec
+from tests.toy_traffic import toy_reference
+
+SPEC = toy_spec()
+SESAME = "open sesame"
+
+
+@dataclass
+class VersionsOnDisk:
+    """The one method of the model store that the monitor calls."""
+
+    root: Path
+
+    def add(self, version: str, reference: pd.DataFrame) -> None:
+        folder = self.root / version
+        folder.mkdir(parents=True)
+        reference.to_parquet(folder / REFERENCE_FILE)
+
+    def directory(self, model: str, version: str) -> Path:
+        folder = self.root / version
+        if not folder.is_dir():
+            raise UnknownVersion(f"{model} has no version {version!r}")
+        return folder
+
+    @property
+    def port(self) -> ModelStore:
+        return cast("ModelStore", self)
+
+
+@dataclass
+class ToyMonitor:
+    """Everything around one monitor. `now` is its event time and may be set."""
+
+    home: Path
+    store: StoreInMemory = field(default_factory=StoreInMemory)
+    metrics: MonitorMetrics = field(default_factory=MonitorMetrics)
+    alerts: list[dict[str, Any]] = field(default_factory=list)
+    now: datetime = NOON
+
+    def __post_init__(self) -> None:
+        self.versions = VersionsOnDisk(self.home / "versions")
+        self.monitor = Monitor(
+            specs={"toy": SPEC},
+            store=self.store.port,
+            models=self.versions.port,
+            files=ReportFiles(self.home / "reports", kept=2),
+            now=lambda: self.now,
+            wall_now=lambda: self.now,
+            hand_over=lambda payload, now: self.alerts.append(payload),
+            observe=self._observe,
+        )
+
+    def promote(self, version: str) -> None:
+        self.versions.add(version, toy_reference())
+        previous = self.store.aliases("toy").get(CHAMPION, "")
+        self.store.move_alias(
+            AliasChange(model="toy", alias=CHAMPION, version=version, previous=previous, at=self.now, reason="test")
+        )
+
+    def http(self, *, token: str = SESAME) -> MonitorHttp:
+        return MonitorHttp(
+            specs={"toy": SPEC},
+            monitor=self.monitor,
+            store=self.store.port,
+            fleet=FleetFiles(self.home / "aliases", self.home / "workers"),
+            metrics=self.metrics,
+            intake=self._take_in,
+            now=lambda: self.now,
+            wall_now=lambda: self.now,
+            alert_token=token,
+            body_limit=10_000,
+        )
+
+    def _take_in(self, payload: Mapping[str, Any], now: datetime) -> Sequence[Receipt]:
+        return intake(payload, store=self.store.port, specs={"toy": SPEC}, now=now)
+
+    def _observe(self, spec: ModelSpec, results: list[EvaluationResult]) -> None:
+        aliases, jobs = self.store.aliases(spec.name), self.store.jobs(spec.name, limit=10)
+        self.metrics.observe(spec.name, Observed(results, aliases, jobs, self.store.counts(spec.name)))

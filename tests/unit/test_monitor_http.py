@@ -1,0 +1,159 @@
+"""The monitor's routes, without a server."""
+
+from collections.abc import AsyncIterator
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+from monitoring.evaluation.alert import drift_alert
+from services.core.errors import StoreUnavailable
+from services.core.records import ResultKind
+from tests.monitoring import SESAME, SPEC, ToyMonitor
+from tests.toy import NOON
+from tests.toy_traffic import toy_rows
+
+DAY = timedelta(days=1)
+BEARER = {"Authorization": f"Bearer {SESAME}"}
+
+
+@pytest.fixture
+def toy(tmp_path: Path) -> ToyMonitor:
+    toy = ToyMonitor(tmp_path, now=NOON)
+    toy.promote("v1")
+    toy.store.rows = toy_rows(1500, begin=NOON - 10 * DAY)
+    return toy
+
+
+@pytest.fixture
+async def http(toy: ToyMonitor) -> AsyncIterator[httpx.AsyncClient]:
+    async with _client(toy) as client:
+        yield client
+    toy.monitor.close()
+
+
+async def test_the_monitor_is_alive_before_it_has_judged_anything(http: httpx.AsyncClient) -> None:
+    for path in ("/livez", "/status", "/metrics", "/"):
+        assert (await http.get(path)).status_code == 200
+
+
+async def test_status_and_metrics_tell_the_newest_judgement(toy: ToyMonitor, http: httpx.AsyncClient) -> None:
+    toy.monitor.round()
+    status = (await http.get("/status")).json()["models"]["toy"]
+    assert status["champion"] == "v1"
+    assert status["drift"]["status"] == "ok"
+    assert status["records"]["predictions"] == 1500
+    text = (await http.get("/metrics")).text
+    assert 'bellwether_drift_score{feature="amount",method="wasserstein",model="toy"}' in text
+    assert 'bellwether_performance{metric="auc",model="toy",version="v1"}' in text
+
+
+async def test_the_page_cannot_load_or_run_anything(toy: ToyMonitor, http: httpx.AsyncClient) -> None:
+    toy.monitor.round()
+    shown = await http.get("/")
+    assert shown.headers["content-type"] == "text/html; charset=utf-8"
+    assert "default-src 'none'" in shown.headers["content-security-policy"]
+    assert "v1 serves" in shown.text
+
+
+async def test_reports_are_sandboxed_listed_and_drawn_when_asked_for(http: httpx.AsyncClient) -> None:
+    missing = await http.get("/reports/toy/latest")
+    assert (missing.status_code, missing.headers["content-type"]) == (404, "application/problem+json")
+    assert missing.json()["error"] == "no_report"
+    drawn = await http.get("/reports/toy?refresh")
+    assert drawn.status_code == 303
+    for path in (drawn.headers["location"], "/reports/toy/latest"):
+        report = await http.get(path)
+        assert report.headers["content-security-policy"].startswith("sandbox allow-scripts; default-src 'none'")
+        assert "amount" in report.text
+    assert drawn.headers["location"] in (await http.get("/reports/toy")).text
+
+
+@pytest.mark.parametrize(
+    ("path", "error"),
+    [
+        ("/reports/other", "unknown_model"),
+        ("/reports/other/latest", "unknown_model"),
+        ("/reports/toy/..%2f..%2fsecret", "no_report"),
+        ("/reports/toy/x.html", "no_report"),
+        ("/nowhere", "http"),
+    ],
+)
+async def test_what_is_not_there_is_a_problem_with_a_name(http: httpx.AsyncClient, path: str, error: str) -> None:
+    answer = await http.get(path)
+    assert answer.status_code == 404
+    if "%2f" not in path:
+        assert answer.json()["error"] == error
+
+
+async def test_an_alert_becomes_a_job_and_a_repeated_one_does_not(toy: ToyMonitor, http: httpx.AsyncClient) -> None:
+    alert = _alert(toy)
+    first = await http.post("/alerts", json=alert, headers=BEARER)
+    assert first.status_code == 202
+    assert first.json()["receipts"][0]["result"] == "accepted"
+    assert (await http.post("/alerts", json=alert, headers=BEARER)).json()["receipts"][0]["result"] == "ignored"
+    assert len(toy.store.opened) == 1
+    counted = toy.metrics.registry.get_sample_value
+    assert counted("bellwether_alerts_received_total", {"result": "accepted"}) == 1
+
+
+@pytest.mark.parametrize("header", [{}, {"Authorization": "Bearer wrong"}, {"Authorization": SESAME}], ids=str)
+async def test_an_alert_without_the_token_is_not_read(
+    toy: ToyMonitor, http: httpx.AsyncClient, header: dict[str, str]
+) -> None:
+    answer = await http.post("/alerts", json=_alert(toy), headers=header)
+    assert (answer.status_code, answer.json()["error"]) == (401, "unauthorized")
+    assert answer.headers["www-authenticate"] == "Bearer"
+    assert toy.store.opened == []
+
+
+async def test_without_a_configured_token_the_door_is_closed_even_to_an_empty_one(toy: ToyMonitor) -> None:
+    async with _client(toy, token="") as http:
+        answer = await http.post("/alerts", json=_alert(toy), headers={"Authorization": "Bearer "})
+    assert (answer.status_code, answer.json()["error"]) == (403, "alerts_closed")
+
+
+@pytest.mark.parametrize(
+    ("content", "status"),
+    [
+        (b"{", 400),
+        (b"[]", 400),
+        (b'{"version": "3", "alerts": []}', 400),
+        (b'{"version": "4"}', 400),
+        (b'{"version": "4", "alerts": [{"status": 1}]}', 400),
+        (b" " * 20_000, 413),
+    ],
+    ids=["no json", "a list", "another version", "no alerts", "a wrong type", "too large"],
+)
+async def test_a_malformed_alert_is_refused_whole(
+    toy: ToyMonitor, http: httpx.AsyncClient, content: bytes, status: int
+) -> None:
+    headers = BEARER | {"Content-Type": "application/json"}
+    answer = await http.post("/alerts", content=content, headers=headers)
+    assert (answer.status_code, answer.headers["content-type"]) == (status, "application/problem+json")
+    assert toy.store.opened == []
+
+
+async def test_a_store_that_is_down_is_said_so_and_worth_another_try(toy: ToyMonitor, http: httpx.AsyncClient) -> None:
+    toy.store.failure = StoreUnavailable("the disk is gone")
+    answer = await http.get("/status")
+    assert (answer.status_code, answer.json()["error"]) == (503, "store_unavailable")
+
+
+def _client(toy: ToyMonitor, *, token: str = SESAME) -> httpx.AsyncClient:
+    transport = httpx.ASGITransport(toy.http(token=token).app(), raise_app_exceptions=False)
+    return httpx.AsyncClient(transport=transport, base_url="http://test", timeout=60)
+
+
+def _alert(toy: ToyMonitor) -> dict[str, Any]:
+    """What the monitor hands over itself: the same payload has to pass through the door."""
+    toy.store.rows = toy_rows(1500, begin=NOON - 5 * DAY, every=DAY / 150, richer=1.0)
+    for _ in range(2):
+        toy.monitor.judge(SPEC, toy.now)
+        toy.now += DAY
+    (drift,) = [result for result in toy.monitor.newest("toy") if result.kind is ResultKind.DRIFT]
+    payload = drift_alert(SPEC, drift)
+    assert payload is not None
+    return payload

@@ -1,0 +1,93 @@
+"""The monitor's gauges."""
+
+from datetime import timedelta
+
+import msgspec
+import pytest
+from prometheus_client import generate_latest
+
+from monitoring.metrics import METRICS, MonitorMetrics, Observed
+from services.core.records import JobState, ResultKind, ResultStatus
+from tests.fake_run import FakeRun, fake_run
+from tests.toy import NOON
+
+
+@pytest.fixture(scope="module")
+def run() -> FakeRun:
+    return fake_run(days=30)
+
+
+def test_every_figure_of_an_evaluation_is_shown(run: FakeRun) -> None:
+    metrics = _shown(run)
+    value = metrics.registry.get_sample_value
+    drift = run.state.one(ResultKind.DRIFT)
+    assert drift is not None
+    amount = {"model": "toy", "feature": "amount", "method": "wasserstein"}
+    assert value("bellwether_drift_score", amount) == drift.body["features"]["amount"]["score"]
+    assert value("bellwether_drift_threshold", amount) == drift.body["features"]["amount"]["threshold"]
+    assert value("bellwether_drift_score", amount | {"feature": "score"}) is not None
+    assert value("bellwether_drift_detected", {"model": "toy"}) == 1
+    assert 0.7 < (value("bellwether_performance", {"model": "toy", "version": "v1", "metric": "auc"}) or 0) < 0.9
+    assert value("bellwether_outcome_coverage_ratio", {"model": "toy"}) == 1
+    assert (value("bellwether_business_total", {"model": "toy", "arm": "control", "measure": "kept"}) or 0) > 0
+    assert value("bellwether_model_info", {"model": "toy", "version": "v1", "alias": "champion"}) == 1
+    assert value("bellwether_retraining_open", {"model": "toy"}) == 1
+    at = run.state.now.timestamp()
+    for kind in ResultKind:
+        labels = {"model": "toy", "kind": kind.value}
+        assert value("bellwether_evaluation_last_success_timestamp_seconds", labels) == at
+
+
+def test_what_is_no_longer_known_has_no_line_instead_of_its_last_value(run: FakeRun) -> None:
+    metrics = _shown(run)
+    unknown = [
+        msgspec.structs.replace(result, status=ResultStatus.NOT_ENOUGH_DATA, body={"reason": "too few"})
+        for result in run.state.results
+    ]
+    metrics.observe("toy", _observed(run, results=unknown))
+    text = generate_latest(metrics.registry).decode()
+    assert "bellwether_drift_detected{" not in text
+    assert "bellwether_performance{" not in text
+
+
+def test_a_failure_is_counted_and_the_age_of_the_last_success_grows(run: FakeRun) -> None:
+    metrics = _shown(run)
+    failed = [
+        msgspec.structs.replace(
+            result, status=ResultStatus.FAILED, body={"reason": "x"}, computed_at=NOON + timedelta(days=900)
+        )
+        for result in run.state.results
+        if result.kind is ResultKind.DRIFT
+    ]
+    metrics.observe("toy", _observed(run, results=failed))
+    labels = {"model": "toy", "kind": "drift"}
+    value = metrics.registry.get_sample_value
+    assert value("bellwether_evaluation_failures_total", labels) == 1
+    success = value("bellwether_evaluation_last_success_timestamp_seconds", labels)
+    assert success == run.state.now.timestamp()
+
+
+def test_ended_retrainings_are_counted_by_trigger_and_result(run: FakeRun) -> None:
+    metrics = MonitorMetrics()
+    (job,) = run.state.jobs
+    jobs = [msgspec.structs.replace(job, id=i, state=state) for i, state in enumerate([JobState.REFUSED] * 2)]
+    metrics.observe("toy", Observed([], {}, jobs, run.state.counts))
+    labels = {"model": "toy", "trigger": "drift", "result": "refused"}
+    assert metrics.registry.get_sample_value("bellwether_retraining_runs_total", labels) == 2
+
+
+def test_every_metric_has_a_sentence_and_no_id_among_its_labels() -> None:
+    assert all(each.meaning.endswith(".") for each in METRICS.values())
+    labels = {label for each in METRICS.values() for label in each.labels}
+    assert labels.isdisjoint({"entity", "entity_id", "prediction_id", "path", "job"})
+
+
+def _shown(run: FakeRun) -> MonitorMetrics:
+    metrics = MonitorMetrics()
+    metrics.observe("toy", _observed(run))
+    return metrics
+
+
+def _observed(run: FakeRun, results: object = None) -> Observed:
+    shown = run.state.results if results is None else results
+    return Observed(list(shown), run.state.aliases, list(run.state.jobs), run.state.counts)  # type: ignore[call-overload]

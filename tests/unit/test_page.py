@@ -1,0 +1,189 @@
+"""The overview page: what it shows, and that nothing recorded gets out of its place."""
+
+import html.parser
+import re
+from dataclasses import replace
+from datetime import timedelta
+from itertools import pairwise
+
+import msgspec
+import pytest
+
+from monitoring.entrypoints.charts import Chart, Marker, Point, Span, marker_strip, nice_ticks
+from monitoring.entrypoints.overview import as_json
+from monitoring.entrypoints.page import PAGE_POLICY, page
+from monitoring.entrypoints.wording import present
+from services.core.records import CHAMPION, ResultKind, ResultStatus
+from tests.fake_run import FakeRun, fake_run
+from tests.fakes import StoreInMemory
+from tests.toy import NOON
+
+DAY = timedelta(days=1)
+
+
+@pytest.fixture(scope="module")
+def waiting() -> FakeRun:
+    return fake_run(days=30)
+
+
+@pytest.fixture(scope="module")
+def beginning() -> FakeRun:
+    return fake_run(days=1)
+
+
+def test_the_page_is_well_formed_and_loads_and_runs_nothing(waiting: FakeRun) -> None:
+    found = _Tags()
+    found.feed(waiting.page())
+    assert found.unclosed == []
+    assert "script" not in found.seen
+    assert not [value for name, value in found.attributes if name == "src" or name.startswith("on") or name == "style"]
+    assert all(value.startswith("/") for name, value in found.attributes if name == "href")
+
+
+def test_the_policy_allows_the_style_sheet_by_its_hash_and_nothing_else(waiting: FakeRun) -> None:
+    assert "default-src 'none'" in PAGE_POLICY
+    assert "unsafe" not in PAGE_POLICY
+    assert waiting.page().count("<style>") == 1
+
+
+def test_an_open_job_and_its_reason_are_told_in_plain_words(waiting: FakeRun) -> None:
+    told = present(waiting.state)
+    assert told.style == "watch"
+    assert told.text == (
+        "A change that began about 25 March was found on 28 March. Retraining waits. "
+        "612 of 1,000 outcomes since the change have matured; the rest are due by 11 April."
+    )
+
+
+def test_the_page_marks_when_drift_was_found_and_in_what(waiting: FakeRun) -> None:
+    assert ">drift found: amount" in waiting.page()
+
+
+def test_before_anything_is_known_the_page_says_so(beginning: FakeRun) -> None:
+    told = present(beginning.state)
+    assert (told.style, told.text.startswith("Whether the inputs have drifted is not known")) == ("unknown", True)
+    assert ">–</b>" in beginning.page()
+
+
+def test_a_monitor_that_has_judged_nothing_shows_a_page(beginning: FakeRun) -> None:
+    state = replace(beginning.state, results=[], aliases={}, changes=[], jobs=[])
+    shown = page([state], store=StoreInMemory().port)
+    assert "No version has been promoted yet; the rule answers." in shown
+    assert "not judged yet" in shown
+
+
+def test_an_outage_is_named_before_anything_else(waiting: FakeRun) -> None:
+    results = [
+        msgspec.structs.replace(
+            result, body=result.body | {"served_by": {"model": 0.4, "rule": 0.6, "last_resort": 0.0}}
+        )
+        if result.kind is ResultKind.AVAILABILITY
+        else result
+        for result in waiting.state.results
+    ]
+    told = present(replace(waiting.state, results=results))
+    assert told.text.startswith("The model gave 40% of the newest answers, objective 95%; visits was unusable in")
+
+
+def test_drift_without_an_open_job_says_how_the_last_retraining_ended(waiting: FakeRun) -> None:
+    (job,) = waiting.state.jobs
+    refused = msgspec.structs.replace(job, state=type(job.state).REFUSED, note="AUC 0.71, champion 0.74, margin 0.01")
+    told = present(replace(waiting.state, jobs=[refused]))
+    assert "the inputs differ from training: amount" in told.text
+    assert told.text.endswith("The last retraining was refused: AUC 0.71, champion 0.74, margin 0.01.")
+
+
+def test_whatever_was_recorded_is_escaped(waiting: FakeRun) -> None:
+    evil = "<script>alert(1)</script>"
+    (job,) = waiting.state.jobs
+    state = replace(
+        waiting.state,
+        jobs=[msgspec.structs.replace(job, note=evil)],
+        aliases={CHAMPION: evil},
+        changes=[msgspec.structs.replace(each, version=evil) for each in waiting.state.changes],
+        results=[
+            msgspec.structs.replace(result, version=evil, status=ResultStatus.FAILED, body={"reason": evil})
+            for result in waiting.state.results
+        ],
+    )
+    shown = page([state], store=waiting.store.port)
+    assert "<script" not in shown
+    assert "&lt;script&gt;alert(1)" in shown
+
+
+def test_the_state_is_told_as_json_with_the_ages_of_each_judgement(waiting: FakeRun) -> None:
+    told = as_json(replace(waiting.state, wall_now=waiting.state.wall_now + timedelta(seconds=90)))
+    assert told["champion"] == "v1"
+    assert "amount" in told["drift"]["confirmed_features"]
+    assert told["performance"]["v1"]["auc"]["value"] > 0.7
+    assert told["jobs"][0]["state"] == "waiting"
+    assert told["age_seconds"] == dict.fromkeys(("availability", "drift", "performance", "business"), 90.0)
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "count", "ticks"),
+    [
+        (0.5, 0.9, 4, [0.5, 0.6, 0.7, 0.8, 0.9]),
+        (0, 4.9, 3, [0, 2, 4, 6]),
+        (-3, 12, 4, [-5, 0, 5, 10, 15]),
+        (7, 7, 4, None),
+    ],
+)
+def test_ticks_are_round_numbers_around_the_values(
+    low: float, high: float, count: int, ticks: list[float] | None
+) -> None:
+    found = nice_ticks(low, high, count)
+    assert found[0] <= low <= high <= found[-1]
+    assert ticks is None or found == ticks
+
+
+def test_dates_below_a_chart_are_midnights_and_few() -> None:
+    for days in (1, 3, 20, 60, 400, 4000):
+        ticks = Span(NOON, NOON + days * DAY).ticks()
+        assert 1 <= len(ticks) <= 12
+        assert all(tick.hour == 0 and NOON <= tick <= NOON + days * DAY for tick in ticks)
+
+
+def test_labels_at_the_same_height_do_not_overlap_and_stay_inside() -> None:
+    chart = Chart("x", Span(NOON, NOON + DAY), 0, 1)
+    for i in range(5):
+        chart.label(0.0, f"label {i}", "model")
+    heights = sorted(float(y) for y in re.findall(r'class="label model" x="[\d.]+" y="([\d.]+)"', chart.svg()))
+    assert all(later - earlier >= 14 for earlier, later in pairwise(heights))
+    assert heights[-1] <= chart.height
+
+
+def test_events_at_the_same_time_get_rows_of_their_own_and_those_outside_get_none() -> None:
+    span = Span(NOON, NOON + DAY)
+    marks = [Marker(NOON, "one", "found"), Marker(NOON, "two", "found"), Marker(NOON - DAY, "before", "found")]
+    heights = re.findall(r'<text class="event found" x="[\d.]+" y="(\d+)"', marker_strip(span, marks))
+    assert heights == ["13", "31"]
+    assert marker_strip(span, []) == ""
+
+
+def test_a_line_of_one_point_is_a_dot() -> None:
+    chart = Chart("x", Span(NOON, NOON + DAY), 0, 1)
+    chart.line([Point(NOON, 0.5)], "version0")
+    assert "<circle" in chart.svg()
+
+
+class _Tags(html.parser.HTMLParser):
+    """Collects what a page consists of. Table cells and rows close themselves."""
+
+    OPEN_ENDED = frozenset({"meta", "br", "td", "th", "tr", "rect", "line", "circle", "polyline", "polygon"})
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.seen: set[str] = set()
+        self.attributes: list[tuple[str, str]] = []
+        self.unclosed: list[str] = []
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.seen.add(tag)
+        self.attributes += [(name, value or "") for name, value in attrs]
+        if tag not in self.OPEN_ENDED:
+            self.unclosed.append(tag)
+
+    def handle_endtag(self, tag: str) -> None:
+        if tag not in self.OPEN_ENDED:
+            assert self.unclosed.pop() == tag

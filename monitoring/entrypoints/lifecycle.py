@@ -75,6 +75,9 @@ def _attend_all(workshop: Workshop) -> None:
             step(spec, workshop)
         except StoreUnavailable as error:
             logger.warning("%s: %s; trying again", spec.name, error)
+        except Exception:
+            # The edge of the process: what is wrong with one model must not stop the others' retrainings.
+            logger.exception("attending to %s failed; trying again", spec.name)
 
 
 def _changed(settings: Settings, model: str, change_it: Callable[[ModelSpec, Workshop], AliasChange]) -> dict[str, Any]:

@@ -75,7 +75,7 @@ def _decoded(payload: bytes | Mapping[str, Any]) -> Payload:
             found = msgspec.json.decode(payload, type=Payload)
         else:
             found = msgspec.convert(payload, type=Payload)
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise MalformedAlert(f"the body is no Alertmanager webhook payload: {error}") from error
     if found.version != "4":
         raise MalformedAlert(f"found webhook version {found.version[:16]!r}, expected '4'")
@@ -97,7 +97,8 @@ def _receipt(alert: Alert, *, store: Jobs, specs: Mapping[str, ModelSpec], now: 
     past = store.jobs(spec.name, limit=JOBS_REMEMBERED)
     if reason := _too_soon(spec, alert, past, now):
         return Receipt("ignored", reason)
-    return _opened(spec, alert, since, store=store, now=now)
+    # Nothing can have changed later than now, and a job that waits for outcomes of the future blocks its model.
+    return _opened(spec, alert, min(since, now), store=store, now=now)
 
 
 def _too_soon(spec: ModelSpec, alert: Alert, past: list[Job], now: datetime) -> str | None:

@@ -29,7 +29,7 @@ def judge(
     The challenger has to beat the champion by `gate.margin`, with a difference whose interval lies above zero, and
     has to be no worse than the rule. What cannot be known is refused.
     """
-    if unknown := _unknown(gate, target):
+    if unknown := _unknown(gate, challenger, target):
         return Verdict(promoted=False, reasons=(unknown,), evidence={"n": len(target), "reasons": [unknown]})
     areas = {
         name: auc_interval(target, each, weight, confidence=gate.confidence)
@@ -54,11 +54,14 @@ def judge(
     return Verdict(promoted=not refusals, reasons=reasons, evidence=evidence)
 
 
-def _unknown(gate: Gate, target: Scores) -> str | None:
+def _unknown(gate: Gate, challenger: Scores, target: Scores) -> str | None:
     if len(target) < gate.minimum_outcomes:
         return f"{len(target)} held-out outcomes, {gate.minimum_outcomes} needed to judge"
     if len(np.unique(target)) == 1:
         return f"all {len(target)} held-out outcomes are of one class; both are needed to judge"
+    if strange := int((~np.isfinite(challenger)).sum()):
+        # Sorting puts them last, so they would pass for the surest of all.
+        return f"{strange} of {len(target)} scores are no numbers; an area under them means nothing"
     return None
 
 

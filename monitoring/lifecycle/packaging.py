@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from skl2onnx import convert_sklearn
 from skl2onnx.common.data_types import FloatTensorType, StringTensorType
 
-from monitoring.lifecycle.scoring import scores
+from monitoring.lifecycle.scoring import scores, without_gaps
 from monitoring.lifecycle.training_set import Snapshot
 from services.core.artifacts import ESTIMATOR_FILE, ONNX_FILE, REFERENCE_FILE, CanaryCase, Manifest
 from services.core.errors import BellwetherError
@@ -112,9 +112,7 @@ def _parity(estimator: Any, sample: pd.DataFrame, served: NDArray[Any]) -> float
 def _canary(sample: pd.DataFrame, served: NDArray[Any]) -> list[CanaryCase]:
     step = max(1, len(sample) // CANARY_ROWS)
     rows = sample.iloc[::step].to_dict("records")
-    cases = [
-        CanaryCase({str(k): v for k, v in row.items()}, float(s)) for row, s in zip(rows, served[::step], strict=True)
-    ]
+    cases = [CanaryCase(without_gaps(row), float(s)) for row, s in zip(rows, served[::step], strict=True)]
     return cases[:CANARY_ROWS]
 
 

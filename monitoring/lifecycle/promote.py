@@ -5,7 +5,7 @@ from collections.abc import Callable, Sequence
 from datetime import datetime
 from typing import Final
 
-from services.core.errors import BellwetherError, UnknownVersion
+from services.core.errors import BellwetherError, CorruptArtifact, UnknownVersion
 from services.core.ports import Fleet, ModelStore, Versions
 from services.core.records import CHAMPION, AliasChange
 from services.core.spec import ModelSpec
@@ -67,10 +67,18 @@ def _reign(changes: Sequence[AliasChange]) -> list[str]:
 def publish(spec: ModelSpec, *, store: Versions, fleet: Fleet) -> bool:
     """Bring the workers' file to what the store says; heals a crash between the two. Says whether it had to."""
     aliases = store.aliases(spec.name)
-    if not aliases or fleet.published(spec.name) == aliases:
+    if not aliases or _published(spec, fleet) == aliases:
         return False
     fleet.publish(spec.name, aliases)
     return True
+
+
+def _published(spec: ModelSpec, fleet: Fleet) -> dict[str, str] | None:
+    """What the workers were told, None when that cannot be read: writing it anew is what mends it."""
+    try:
+        return fleet.published(spec.name)
+    except CorruptArtifact:
+        return None
 
 
 def await_fleet(fleet: Fleet, model: str, version: str, *, pause: Callable[[float], object] = time.sleep) -> list[str]:

@@ -1,14 +1,14 @@
 """One retraining: snapshot, train, gate, register, promote. Each step is a call, in this order."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
-from monitoring.lifecycle.gate import Verdict, judge
+from monitoring.lifecycle.gate import Scores, Verdict, judge
 from monitoring.lifecycle.packaging import Package, package
 from monitoring.lifecycle.promote import promote
 from monitoring.lifecycle.scoring import scores, scores_of_rule, scores_of_version
@@ -23,7 +23,10 @@ from services.core.world import PastCase
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Workshop:
-    """What a retraining works with. `now` is event time; `say` hears of each step."""
+    """What a retraining works with. `now` is event time; `say` hears of each step.
+
+    `looked_at` is when each waiting job was last looked at, by its id. It ends with the process: a job more to count.
+    """
 
     store: RecordStore
     models: ModelStore
@@ -31,6 +34,7 @@ class Workshop:
     now: Now
     training_directory: Path
     say: Callable[[str], None]
+    looked_at: dict[int, datetime] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -94,17 +98,27 @@ def _train(spec: ModelSpec, workshop: Workshop, snapshot: Snapshot, training: Tr
 
 
 def _gate(spec: ModelSpec, workshop: Workshop, candidate: Package, held_out: TrainingSet) -> Verdict:
-    champion = workshop.store.aliases(spec.name).get(CHAMPION)
     return judge(
         spec.gate,
         challenger=scores(spec, candidate.onnx, held_out.features),
-        champion=scores_of_version(spec, workshop.models.directory(spec.name, champion), held_out.features)
-        if champion
-        else None,
+        champion=_champion_scores(spec, workshop, held_out),
         rule=scores_of_rule(spec, held_out.features),
         target=held_out.target,
         weight=held_out.weights,
     )
+
+
+def _champion_scores(spec: ModelSpec, workshop: Workshop, held_out: TrainingSet) -> Scores | None:
+    """None without a champion that could serve: then the challenger has to beat what answers in its place, the rule."""
+    champion = workshop.store.aliases(spec.name).get(CHAMPION)
+    if champion is None:
+        return None
+    found = scores_of_version(spec, workshop.models.directory(spec.name, champion), held_out.features)
+    if found is None:
+        workshop.say(
+            f"{spec.name}: champion {champion} takes other features than the spec has now, so no worker serves it"
+        )
+    return found
 
 
 def _register(spec: ModelSpec, workshop: Workshop, candidate: Package, evidence: dict[str, Any]) -> None:

@@ -1,17 +1,23 @@
 """One step of the lifecycle: what the open job of a model needs next."""
 
 import logging
-from datetime import datetime
-from typing import Any
+from datetime import datetime, timedelta
+from typing import Any, Final
 
 from monitoring.lifecycle.causes import broken_sources
 from monitoring.lifecycle.promote import await_fleet, publish
 from monitoring.lifecycle.retrain import Retrained, Workshop, retrain
 from monitoring.lifecycle.training_set import served_rows, usable
+from services.core.errors import BellwetherError
 from services.core.records import Job, JobState
 from services.core.spec import ModelSpec
 
-CAUSE_ROWS = 10_000
+CAUSE_ROWS: Final = 10_000
+"""Answers that a share is computed from: its standard error is half a per cent at most."""
+
+RECOUNT_AFTER: Final = timedelta(hours=1)
+"""Event time between two looks at a waiting job. One reads every answer since the change, a second of work for twenty
+thousand; a job may wait for weeks, and outcomes that take days are none the later for an hour."""
 
 logger = logging.getLogger(__name__)
 
@@ -21,8 +27,8 @@ def step(spec: ModelSpec, workshop: Workshop) -> Job | None:
     if publish(spec, store=workshop.store, fleet=workshop.fleet):
         workshop.say(f"{spec.name}: the workers' alias file was behind the store and has been written again")
     job = open_job(spec, workshop)
-    if job is None:
-        return None
+    if job is None or _rests(workshop, job):
+        return job
     return _attended(spec, workshop, job)
 
 
@@ -37,8 +43,16 @@ def resume(spec: ModelSpec, workshop: Workshop) -> None:
         workshop.store.update_job(job.id, state=JobState.WAITING, note="starts again: its process ended in the middle")
 
 
+def _rests(workshop: Workshop, job: Job) -> bool:
+    looked_at = workshop.looked_at.get(job.id)
+    if job.state is not JobState.WAITING or looked_at is None:
+        return False
+    return workshop.now() - looked_at < RECOUNT_AFTER
+
+
 def _attended(spec: ModelSpec, workshop: Workshop, job: Job) -> Job:
     now = workshop.now()
+    workshop.looked_at[job.id] = now
     if reasons := _broken(spec, workshop, job):
         return _close(workshop, job, JobState.REFUSED, "; ".join(reasons), {})
     ready = len(usable(served_rows(spec, workshop.store, made_from=_training_start(spec, job, now), now=now)))
@@ -74,6 +88,9 @@ def _run(spec: ModelSpec, workshop: Workshop, job: Job) -> Job:
         since = _training_start(spec, job, workshop.now())
         retrained = retrain(spec, workshop, since=since, trigger=job.trigger)
     except Exception as error:
+        if isinstance(error, BellwetherError) and error.retriable:
+            # The store is away, not the job wrong: it stays running, and the next step starts it again.
+            raise
         # The edge of a job: it is parked as failed with its reason, and the next alert may open another.
         logger.exception("job %d of %s failed", job.id, spec.name)
         return _close(workshop, job, JobState.FAILED, f"{type(error).__name__}: {error}", {})

@@ -7,27 +7,33 @@ name says what it is, and whose hash stands in the version's manifest.
 import hashlib
 import io
 import math
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 from typing import Any, Final
 
+import msgspec
 import numpy as np
 import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
 
 from services.core.clock import require_aware
 from services.core.errors import BellwetherError
 from services.core.features import Value
 from services.core.ports import Records
 from services.core.records import Judged
-from services.core.spec import ModelSpec, Numeric
+from services.core.spec import Feature, ModelSpec, Numeric, Unavailable
 from services.core.training import TrainingSet
 from services.core.world import PastCase
 
 MADE_AT: Final = "made_at"
 TARGET: Final = "target"
 WEIGHT: Final = "weight"
+METADATA: Final = b"bellwether"
+"""Key of the JSON in the file's schema that says what the rows are, for whoever finds the file alone."""
 ROWS_AT_MOST: Final = 200_000
 """Rows read for one training set, spread evenly over its time: the cost of a retraining must not grow with history."""
 
@@ -87,28 +93,32 @@ def keep(spec: ModelSpec, frame: pd.DataFrame, *, directory: Path, at: datetime)
     found = {name: int((usable(frame)[TARGET] == target).sum()) for target, name in enumerate(spec.task.classes)}
     if not all(found.values()):
         raise TooFewRows(f"a training set of {spec.name} needs rows of both classes; found {found}")
-    content = _parquet(frame)
+    content = _parquet(frame, _described(spec, frame, at=at))
     sha256 = hashlib.sha256(content).hexdigest()
     day = require_aware(at, name="at").date().isoformat()
     name = f"{spec.name}_{day}_f{len(spec.features)}_r{len(frame)}_{sha256[:12]}.parquet"
     directory.mkdir(parents=True, exist_ok=True)
-    aside = directory / f".{name}"
-    aside.write_bytes(content)
-    aside.replace(directory / name)
+    _write_durably(directory / name, content)
     return Snapshot(directory / name, sha256, frame)
 
 
 def _served_row(spec: ModelSpec, judged: Judged) -> dict[str, Any] | None:
     made = judged.prediction
-    values = {name: _usable(judged, name) for name in spec.feature_names}
+    values = {each.name: _usable(judged, each) for each in spec.features}
     if judged.outcome is None or any(value is None for value in values.values()):
         return None
     return values | {MADE_AT: made.made_at, TARGET: int(judged.outcome == spec.task.positive), WEIGHT: made.weight}
 
 
-def _usable(judged: Judged, name: str) -> Value | None:
-    verdict = judged.prediction.features.get(name)
-    return None if verdict is None else verdict.usable
+def _usable(judged: Judged, feature: Feature) -> Value | None:
+    """What the model was given; a gap where it takes one, None where it would not have been asked."""
+    verdict = judged.prediction.features.get(feature.name)
+    if verdict is None:
+        # Logged before the feature was declared: nobody looked, so this is no gap that serving would have seen.
+        return None
+    if verdict.usable is None and feature.if_unavailable is Unavailable.OPTIONAL:
+        return math.nan if isinstance(feature.kind, Numeric) else ""
+    return verdict.usable
 
 
 def _frame(spec: ModelSpec, rows: Sequence[dict[str, Any]]) -> pd.DataFrame:
@@ -132,7 +142,37 @@ def _training_set(spec: ModelSpec, frame: pd.DataFrame) -> TrainingSet:
     )
 
 
-def _parquet(frame: pd.DataFrame) -> bytes:
+def _described(spec: ModelSpec, frame: pd.DataFrame, *, at: datetime) -> dict[str, Any]:
+    return {
+        "model": spec.name,
+        "taken_at": at,
+        "first_made_at": frame[MADE_AT].min().to_pydatetime(),
+        "last_made_at": frame[MADE_AT].max().to_pydatetime(),
+        "rows": len(frame),
+        "task": msgspec.to_builtins(spec.task),
+        "features": [{"name": each.name} | msgspec.to_builtins(each.kind) for each in spec.features],
+    }
+
+
+def _parquet(frame: pd.DataFrame, described: dict[str, Any]) -> bytes:
+    table = pa.Table.from_pandas(frame, preserve_index=False)
     buffer = io.BytesIO()
-    frame.to_parquet(buffer, index=False)
+    pq.write_table(
+        table.replace_schema_metadata({**table.schema.metadata, METADATA: msgspec.json.encode(described)}), buffer
+    )
     return buffer.getvalue()
+
+
+def _write_durably(path: Path, content: bytes) -> None:
+    """A version's manifest names this file for ever, so it has to be there before the version is."""
+    aside = path.with_name(f".{path.name}.{os.getpid()}")
+    with aside.open("wb") as file:
+        file.write(content)
+        file.flush()
+        os.fsync(file.fileno())
+    aside.replace(path)
+    directory = os.open(path.parent, os.O_RDONLY)
+    try:
+        os.fsync(directory)
+    finally:
+        os.close(directory)

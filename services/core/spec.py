@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from services.core.training import TrainingSet
 
 NAME = re.compile(r"[a-z][a-z0-9_]{0,62}")
+RESERVED = frozenset({"made_at", "score", "target", "weight"})
+"""Columns that stand beside the features in training sets and references."""
 
 
 class Source(StrEnum):
@@ -99,6 +101,8 @@ class Feature:
     def __post_init__(self) -> None:
         if not NAME.fullmatch(self.name):
             raise SpecError(f"feature name {self.name!r} is not snake_case; expected {NAME.pattern}")
+        if self.name in RESERVED:
+            raise SpecError(f"feature name {self.name!r} is taken by a column of every training set; choose another")
         if self.source is Source.ONLINE and self.max_age is None:
             raise SpecError(f"feature {self.name!r} comes from the online store and has no max_age; state one")
         imputed = self.if_unavailable
@@ -269,6 +273,12 @@ class ModelSpec:
             raise SpecError(f"model {self.name!r} declares a feature twice: {', '.join(names)}")
         if unknown := set(self.slices) - set(names):
             raise SpecError(f"model {self.name!r} slices by {', '.join(sorted(unknown))}, which is no feature of it")
+        held_out = self.retraining.minimum_outcomes * self.gate.holdout
+        if held_out < self.gate.minimum_outcomes:
+            raise SpecError(
+                f"model {self.name!r} retrains on {self.retraining.minimum_outcomes} outcomes, of which the gate holds "
+                f"back {held_out:.0f} and needs {self.gate.minimum_outcomes}: every retraining would be refused"
+            )
         if {measure.good for measure in self.measures} != {Good.UP, Good.DOWN}:
             raise SpecError(f"model {self.name!r} needs a measure that should rise and one that should fall")
 

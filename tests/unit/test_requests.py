@@ -82,7 +82,7 @@ def test_a_missing_member_is_one_fault_and_not_two() -> None:
 def test_online_features_come_with_their_own_time_and_null_says_that_there_is_no_value() -> None:
     body = {"features": {"visits": {"value": 3, "observed_at": "2026-03-01T11:00:00Z"}}}
     assert feature_readings(SPEC, body, now=NOON) == {"visits": Reading(3.0, NOON - timedelta(hours=1))}
-    body["features"]["visits"]["value"] = None  # type: ignore[assignment]  # the literal above has a narrower type
+    body["features"]["visits"]["value"] = None
     assert feature_readings(SPEC, body, now=NOON)["visits"].value is None
 
 

@@ -9,6 +9,7 @@ import pytest
 from services.adapters.model_store import BentoModelStore
 from services.core.artifacts import MANIFEST_FILE, ONNX_FILE, CanaryCase
 from services.core.errors import CorruptArtifact
+from services.core.features import Value
 from services.core.spec import Numeric, Source
 from services.serving.runtime import load, read_manifest
 from tests.artifacts import add_toy_version, training_set
@@ -25,7 +26,9 @@ def directory(tmp_path: Path) -> Path:
 def test_the_served_form_scores_like_the_estimator_one_row_and_many(directory: Path) -> None:
     training = training_set(1)
     expected = SPEC.train(training).predict_proba(training.features)[:20, 1]
-    rows = [dict(zip(SPEC.feature_names, row, strict=True)) for row in training.features[:20].itertuples(index=False)]
+    rows: list[dict[str, Value]] = [
+        dict(zip(SPEC.feature_names, row, strict=True)) for row in training.features[:20].itertuples(index=False)
+    ]
     model = load(directory, SPEC)
     assert model.score_many(rows) == pytest.approx(list(expected), abs=1e-5)
     assert [model.score(row) for row in rows] == pytest.approx(list(expected), abs=1e-5)

@@ -37,7 +37,7 @@ def test_the_served_form_scores_like_the_estimator_one_row_and_many(directory: P
 
 def test_a_row_does_not_see_the_values_of_the_row_before(directory: Path) -> None:
     model = load(directory, SPEC)
-    row = {"amount": 100.0, "plan": "yearly", "visits": 5.0, "mood": 0.0}
+    row: dict[str, Value] = {"amount": 100.0, "plan": "yearly", "visits": 5.0, "mood": 0.0}
     before = model.score(row)
     model.score({"amount": 1.0, "plan": "monthly", "visits": 9.0, "mood": 3.0})
     assert model.score(row) == before

@@ -1,0 +1,161 @@
+"""From a drift alert to a promoted version, on real files: SQLite, the model store, the workers' alias file."""
+
+from collections.abc import Iterator
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+
+from monitoring.lifecycle.alerts import intake
+from monitoring.lifecycle.retrain import first_version
+from monitoring.lifecycle.step import resume, step
+from services.core.features import FeatureVerdict, Status
+from services.core.records import CHAMPION, Job, JobState, Judged
+from services.core.spec import ModelSpec
+from services.core.training import TrainingSet
+from services.serving.runtime import load
+from tests.toy import NOON, toy_spec
+from tests.toy_traffic import toy_rows
+from tests.workshop import SPEC, Bench, drift_payload, open_bench, past_cases, record
+
+CHANGED = NOON + timedelta(days=1)
+DAY = timedelta(days=1)
+
+
+@pytest.fixture
+def bench(tmp_path: Path) -> Iterator[Bench]:
+    """v1 serves; the world has been as in its training until `CHANGED`."""
+    bench = open_bench(tmp_path)
+    assert first_version(SPEC, bench.workshop, cases=past_cases(800, seed=1)).promoted
+    yield bench
+    bench.store.close()
+
+
+def world_after(n: int, *, first: int = 10_000) -> list[Judged]:
+    """The change turns everything round: who used to leave now stays."""
+    other = {"left": "stayed", "stayed": "left"}
+    return [
+        msgspec.structs.replace(row, outcome=other[row.outcome or ""])
+        for row in toy_rows(n, seed=3, begin=CHANGED, every=timedelta(minutes=2), first=first)
+    ]
+
+
+def alert(bench: Bench, *, spec: ModelSpec = SPEC, features: str = "amount") -> Job:
+    bench.at(CHANGED + DAY)
+    intake(drift_payload(CHANGED, features=features), store=bench.store, specs={"toy": spec}, now=bench.moment[0])
+    return bench.store.jobs("toy", limit=1)[0]
+
+
+def stepped(bench: Bench, *, spec: ModelSpec = SPEC) -> Job:
+    job = step(spec, bench.workshop)
+    assert job is not None
+    return job
+
+
+def test_the_first_version_beats_the_rule_and_is_published(bench: Bench) -> None:
+    assert bench.workshop.fleet.published("toy") == {CHAMPION: "v1"}
+    (version,) = bench.store.versions("toy")
+    assert (version.version, version.training_rows) == ("v1", 560)
+    assert (bench.workshop.training_directory / version.training_set).exists()
+    assert load(bench.workshop.models.directory("toy", "v1"), SPEC).version == "v1"
+
+
+def test_a_job_waits_for_outcomes_of_the_changed_world_then_trains_and_promotes(bench: Bench) -> None:
+    record(bench.store, toy_rows(500, seed=2, every=timedelta(minutes=2)))
+    record(bench.store, world_after(1200))
+    alert(bench)
+
+    early = stepped(bench)
+    late = stepped(bench.at(CHANGED + 6 * DAY))
+
+    assert (early.state, early.note) == (JobState.WAITING, "waits for outcomes: 0 of 300 since the change have matured")
+    assert late.state is JobState.PROMOTED
+    assert late.evidence["version"] == "v2"
+    assert late.evidence["auc"]["challenger"]["value"] > late.evidence["auc"]["champion"]["value"]
+    assert late.closed_at == CHANGED + 6 * DAY
+    assert bench.workshop.fleet.published("toy") == {CHAMPION: "v2"}
+    assert bench.store.versions("toy")[-1].evidence["trigger"] == "drift"
+
+
+def test_a_waiting_job_is_looked_at_again_when_event_time_has_moved(bench: Bench) -> None:
+    record(bench.store, world_after(1200))
+    alert(bench)
+    first = stepped(bench)
+
+    assert stepped(bench.at(bench.moment[0] + timedelta(minutes=30))) == first
+    assert stepped(bench.at(CHANGED + 6 * DAY)).state is JobState.PROMOTED
+
+
+def test_a_broken_source_is_no_reason_to_retrain(bench: Bench) -> None:
+    rows = [unusable(row, "visits") if number % 2 else row for number, row in enumerate(world_after(600))]
+    record(bench.store, rows)
+    alert(bench, features="visits")
+
+    refused = stepped(bench)
+
+    assert refused.state is JobState.REFUSED
+    assert "visits was unusable in" in refused.note
+    assert bench.workshop.fleet.published("toy") == {CHAMPION: "v1"}
+
+
+def test_a_new_version_that_is_no_better_is_refused_and_the_champion_stays(bench: Bench) -> None:
+    record(bench.store, toy_rows(1200, seed=5, begin=CHANGED, every=timedelta(minutes=2)))
+    alert(bench)
+
+    refused = stepped(bench.at(CHANGED + 6 * DAY))
+
+    assert refused.state is JobState.REFUSED
+    assert "champion 0." in refused.note
+    assert bench.store.aliases("toy") == {CHAMPION: "v1"}
+    assert len(bench.store.versions("toy")) == 1
+
+
+def test_a_job_gives_up_when_its_patience_ends(bench: Bench) -> None:
+    alert(bench)
+
+    refused = stepped(bench.at(CHANGED + 30 * DAY))
+
+    assert (refused.state, refused.note.split(":")[0]) == (JobState.REFUSED, "gave up")
+
+
+def test_training_that_raises_fails_its_job_and_the_next_alert_may_open_another(bench: Bench) -> None:
+    spec = toy_spec(train=explode, retraining=SPEC.retraining, gate=SPEC.gate)
+    record(bench.store, world_after(1200))
+    alert(bench, spec=spec)
+
+    failed = stepped(bench.at(CHANGED + 6 * DAY), spec=spec)
+    bench.at(CHANGED + 10 * DAY)
+    (receipt,) = intake(drift_payload(CHANGED), store=bench.store, specs={"toy": SPEC}, now=bench.moment[0])
+
+    assert (failed.state, failed.note) == (JobState.FAILED, "RuntimeError: out of matter")
+    assert receipt.result == "accepted"
+
+
+def test_a_job_that_ran_when_its_process_died_starts_again(bench: Bench) -> None:
+    record(bench.store, world_after(1200))
+    job = alert(bench)
+    bench.store.update_job(job.id, state=JobState.RUNNING, note="trains")
+
+    resume(SPEC, bench.restarted())
+
+    assert bench.store.jobs("toy", limit=1)[0].state is JobState.WAITING
+    assert stepped(bench.at(CHANGED + 6 * DAY)).state is JobState.PROMOTED
+
+
+def test_without_a_job_a_step_only_keeps_the_workers_file_up_to_date(bench: Bench, tmp_path: Path) -> None:
+    (tmp_path / "aliases" / "toy.json").unlink()
+
+    assert step(SPEC, bench.workshop) is None
+    assert bench.workshop.fleet.published("toy") == {CHAMPION: "v1"}
+    assert "has been written again" in bench.said[-1]
+
+
+def explode(_: TrainingSet) -> Any:
+    raise RuntimeError("out of matter")
+
+
+def unusable(row: Judged, name: str) -> Judged:
+    features = row.prediction.features | {name: FeatureVerdict(Status.INVALID)}
+    return msgspec.structs.replace(row, prediction=msgspec.structs.replace(row.prediction, features=features))

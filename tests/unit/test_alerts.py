@@ -1,0 +1,128 @@
+import json
+import random
+from collections.abc import Iterator
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from monitoring.lifecycle.alerts import MalformedAlert, Receipt, intake
+from services.core.records import JobState
+from tests.toy import NOON
+from tests.workshop import SPEC, Bench, drift_payload, open_bench
+
+DAY = timedelta(days=1)
+
+
+@pytest.fixture
+def bench(tmp_path: Path) -> Iterator[Bench]:
+    bench = open_bench(tmp_path)
+    yield bench
+    bench.store.close()
+
+
+def take(bench: Bench, payload: dict[str, Any] | bytes, *, at: timedelta = timedelta()) -> Receipt:
+    (receipt,) = intake(payload, store=bench.store, specs={"toy": SPEC}, now=NOON + at)
+    return receipt
+
+
+def close(bench: Bench, job: int | None, state: JobState, *, at: timedelta = timedelta()) -> None:
+    bench.store.update_job(job or 0, state=state, note="", closed_at=NOON + at)
+
+
+def altered(**members: Any) -> dict[str, Any]:
+    payload = drift_payload(NOON)
+    payload["alerts"][0] |= members
+    return payload
+
+
+def test_a_drift_alert_opens_one_job_that_knows_its_features_and_since_when(bench: Bench) -> None:
+    receipt = take(bench, drift_payload(NOON - DAY, features="amount,plan"))
+
+    (job,) = bench.store.jobs("toy", limit=5)
+    assert (receipt.result, receipt.job) == ("accepted", job.id)
+    assert (job.state, job.since, job.evidence) == (JobState.WAITING, NOON - DAY, {"features": ["amount", "plan"]})
+
+
+def test_bytes_are_taken_like_the_object_that_they_encode(bench: Bench) -> None:
+    assert take(bench, json.dumps(drift_payload(NOON)).encode()).result == "accepted"
+
+
+@pytest.mark.parametrize(
+    ("payload", "result", "reason"),
+    [
+        (altered(status="resolved"), "ignored", "only firing alerts"),
+        (drift_payload(NOON, alertname="DiskFull"), "refused", "starts no retraining"),
+        (drift_payload(NOON, model="nobody"), "refused", "no model 'nobody'"),
+        (altered(annotations={}), "refused", "'since'"),
+        (altered(annotations={"since": "2026-03-01T12:00:00"}), "refused", "time zone"),
+        (altered(annotations={"since": "soon"}), "refused", "'since'"),
+    ],
+)
+def test_what_starts_nothing_says_why(bench: Bench, payload: dict[str, Any], result: str, reason: str) -> None:
+    receipt = take(bench, payload)
+
+    assert receipt.result == result
+    assert reason in receipt.reason
+    assert bench.store.jobs("toy", limit=5) == []
+
+
+@pytest.mark.parametrize(
+    "body",
+    [b"", b"{", b"\xff", b"[]", b'{"version": "4"}', b'{"version": "3", "alerts": []}', b"[" * 100_000],
+)
+def test_a_body_that_is_no_webhook_payload_is_refused_whole(bench: Bench, body: bytes) -> None:
+    with pytest.raises(MalformedAlert):
+        intake(body, store=bench.store, specs={"toy": SPEC}, now=NOON)
+
+
+def test_a_model_has_one_open_job_whatever_else_drifts(bench: Bench) -> None:
+    take(bench, drift_payload(NOON))
+
+    assert "is open" in take(bench, drift_payload(NOON - DAY), at=2 * DAY).reason
+
+
+def test_an_alert_that_led_to_a_new_version_leads_to_no_other(bench: Bench) -> None:
+    close(bench, take(bench, drift_payload(NOON)).job, JobState.PROMOTED)
+
+    assert "with a new version" in take(bench, drift_payload(NOON), at=30 * DAY).reason
+
+
+def test_a_refused_job_may_be_tried_again_once_the_cool_down_is_over(bench: Bench) -> None:
+    close(bench, take(bench, drift_payload(NOON)).job, JobState.REFUSED)
+
+    assert "cool-down" in take(bench, drift_payload(NOON), at=DAY / 2).reason
+    assert take(bench, drift_payload(NOON), at=2 * DAY).result == "accepted"
+
+
+def test_a_change_in_the_future_is_taken_to_have_begun_now(bench: Bench) -> None:
+    take(bench, drift_payload(NOON + 100 * DAY))
+
+    assert bench.store.jobs("toy", limit=1)[0].since == NOON
+
+
+@settings(max_examples=20, deadline=None)
+@given(seed=st.integers(0, 2**32))
+def test_a_storm_of_deliveries_opens_exactly_one_job(seed: int, tmp_path_factory: pytest.TempPathFactory) -> None:
+    order = random.Random(seed)  # noqa: S311 - a shuffle
+    bench = open_bench(tmp_path_factory.mktemp("storm"))
+    sound = json.dumps(drift_payload(NOON)).encode()
+    others = [json.dumps(altered(status="resolved")).encode(), sound[: order.randrange(len(sound))], b"{}", b"\x00"]
+    storm = [sound] * 20 + others * 5
+    order.shuffle(storm)
+
+    receipts = [receipt for body in storm for receipt in delivered(bench, body)]
+
+    assert sum(receipt.result == "accepted" for receipt in receipts) == 1
+    assert len(bench.store.jobs("toy", limit=50)) == 1
+    bench.store.close()
+
+
+def delivered(bench: Bench, body: bytes) -> list[Receipt]:
+    try:
+        return intake(body, store=bench.store, specs={"toy": SPEC}, now=NOON)
+    except MalformedAlert:
+        return []

@@ -13,6 +13,7 @@ from concurrent.futures import Future
 from pathlib import Path
 from typing import Final
 
+from services.adapters.sqlite_files import ThreadConnections, transaction
 from services.adapters.turns import turn
 from services.core.clock import from_microseconds, to_microseconds
 from services.core.errors import EventLogUnavailable
@@ -50,14 +51,14 @@ class EventLogSqlite:
 
     def __init__(self, path: Path) -> None:
         self._path = path
-        self._local = threading.local()
+        self._connections = ThreadConnections(path, synchronous="FULL", busy_seconds=BUSY_SECONDS)
         self._queue: queue.SimpleQueue[_Pending | None] = queue.SimpleQueue()
         self._closed = False
         self._closing = threading.Lock()
         with self._translated():
             self._turn = path.with_name(path.name + ".turn").open("ab")
             with turn(self._turn):
-                self._connection().execute(_SCHEMA)
+                self._connections.get().execute(_SCHEMA)
         self._writer = threading.Thread(target=self._write, name="event-log-writer", daemon=True)
         self._writer.start()
 
@@ -72,23 +73,23 @@ class EventLogSqlite:
 
     def find(self, event_id: str) -> Event | None:
         with self._translated():
-            row = self._connection().execute(f"SELECT {_COLUMNS} FROM events WHERE id = ?", (event_id,)).fetchone()
+            row = self._connections.get().execute(f"SELECT {_COLUMNS} FROM events WHERE id = ?", (event_id,)).fetchone()
         return None if row is None else _event(row)
 
     def read(self, *, after: int, limit: int) -> list[LoggedEvent]:
         query = f"SELECT position, {_COLUMNS} FROM events WHERE position > ? ORDER BY position LIMIT ?"
         with self._translated():
-            rows = self._connection().execute(query, (after, limit)).fetchall()
+            rows = self._connections.get().execute(query, (after, limit)).fetchall()
         return [LoggedEvent(row[0], _event(row[1:])) for row in rows]
 
     def ids(self, *, after: int, limit: int) -> list[tuple[int, str]]:
         query = "SELECT position, id FROM events WHERE position > ? ORDER BY position LIMIT ?"
         with self._translated():
-            return self._connection().execute(query, (after, limit)).fetchall()
+            return self._connections.get().execute(query, (after, limit)).fetchall()
 
     def end(self) -> int:
         with self._translated():
-            row = self._connection().execute("SELECT max(position) FROM events").fetchone()
+            row = self._connections.get().execute("SELECT max(position) FROM events").fetchone()
         return int(row[0] or 0)
 
     def close(self) -> None:
@@ -99,16 +100,6 @@ class EventLogSqlite:
             self._queue.put(None)
         self._writer.join()
         self._turn.close()
-
-    def _connection(self) -> sqlite3.Connection:
-        """This thread's connection; SQLite's own are not to be shared."""
-        connection: sqlite3.Connection | None = getattr(self._local, "connection", None)
-        if connection is None:
-            connection = sqlite3.connect(self._path, timeout=BUSY_SECONDS, isolation_level=None)
-            connection.execute("PRAGMA journal_mode = WAL")
-            connection.execute("PRAGMA synchronous = FULL")
-            self._local.connection = connection
-        return connection
 
     @contextlib.contextmanager
     def _translated(self) -> Iterator[None]:
@@ -155,17 +146,9 @@ class EventLogSqlite:
             future.set_exception(EventLogUnavailable(f"event log {self._path}: {error}; the event was not appended"))
 
     def _commit(self, events: list[Event]) -> list[Appended]:
-        connection = self._connection()
-        with turn(self._turn):
-            connection.execute("BEGIN IMMEDIATE")
-            try:
-                appended = [_insert(connection, event) for event in events]
-                connection.execute("COMMIT")
-            except BaseException:
-                if connection.in_transaction:  # a full disk has already rolled it back
-                    connection.execute("ROLLBACK")
-                raise
-        return appended
+        connection = self._connections.get()
+        with turn(self._turn), transaction(connection):
+            return [_insert(connection, event) for event in events]
 
 
 def _insert(connection: sqlite3.Connection, event: Event) -> Appended:

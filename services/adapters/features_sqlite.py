@@ -2,11 +2,11 @@
 
 import contextlib
 import sqlite3
-import threading
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Final
 
+from services.adapters.sqlite_files import ThreadConnections, transaction
 from services.adapters.turns import turn
 from services.core.clock import from_microseconds, to_microseconds
 from services.core.errors import FeatureSourceDown
@@ -42,14 +42,14 @@ class FeaturesSqlite:
 
     def __init__(self, path: Path) -> None:
         self._path = path
-        self._local = threading.local()
+        self._connections = ThreadConnections(path, synchronous="NORMAL", busy_seconds=BUSY_SECONDS)
         with self._translated(), path.with_name(path.name + ".turn").open("ab") as lock, turn(lock):
-            self._connection().execute(_SCHEMA)
+            self._connections.get().execute(_SCHEMA)
 
     async def read(self, model: str, entity_id: str, names: Sequence[str]) -> dict[str, Reading]:
         query = "SELECT name, value, kind, observed_at FROM features WHERE model = ? AND entity_id = ?"
         with self._translated():
-            rows = self._connection().execute(query, (model, entity_id)).fetchall()
+            rows = self._connections.get().execute(query, (model, entity_id)).fetchall()
         found = {name: _reading(value, kind, observed_at) for name, value, kind, observed_at in rows}
         return {name: found[name] for name in names if name in found}
 
@@ -58,23 +58,11 @@ class FeaturesSqlite:
             (model, entity_id, name, reading.value, type(reading.value).__name__, to_microseconds(reading.observed_at))
             for name, reading in readings.items()
         ]
-        with self._translated(), self._connection() as connection:
-            connection.executemany(_UPSERT, rows)
+        with self._translated(), transaction(self._connections.get()):
+            self._connections.get().executemany(_UPSERT, rows)
 
     def close(self) -> None:
-        connection: sqlite3.Connection | None = getattr(self._local, "connection", None)
-        if connection is not None:
-            connection.close()
-            del self._local.connection
-
-    def _connection(self) -> sqlite3.Connection:
-        connection: sqlite3.Connection | None = getattr(self._local, "connection", None)
-        if connection is None:
-            connection = sqlite3.connect(self._path, timeout=BUSY_SECONDS)
-            connection.execute("PRAGMA journal_mode = WAL")
-            connection.execute("PRAGMA synchronous = NORMAL")
-            self._local.connection = connection
-        return connection
+        self._connections.close()
 
     @contextlib.contextmanager
     def _translated(self) -> Iterator[None]:

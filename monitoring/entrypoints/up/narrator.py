@@ -40,7 +40,7 @@ class Narrator:
         if self.lines % HEADER_EVERY == 0:
             self.say(HEADER)
         self.lines += 1
-        self.say(self._line(report, requests))
+        self.say(self._line(report, requests).rstrip())
 
     def _line(self, report: DayReport, requests: int) -> str:
         answered = max(1, sum(report.served_by.values()))

@@ -145,7 +145,7 @@ def simulate(model: str, as_json: bool, **flags: Any) -> None:
 @settings_flags("home", "port", "workers")
 @flag("--csv", "csv", type=click.Path(path_type=Path), required=True, help="history, one row per case")
 @flag("--mapping", type=click.Path(path_type=Path), help="mapping file; the one in the model's folder by default")
-@flag("--train-share", type=click.FloatRange(0.05, 0.95), default=0.5, help="share of the rows, the first, to train on")
+@flag("--train-share", type=click.FloatRange(0.05, 0.95), default=0.7, help="share of the rows, the first, to train on")
 @json_flag
 def replay(model: str, as_json: bool, csv: Path, mapping: Path | None, train_share: float, **flags: Any) -> None:
     """Turn a CSV of real history into live traffic, in a home of its own, and judge the answers."""

@@ -152,6 +152,9 @@ class Stack:
     def _conclude(self, client: PredictionClient, account: Account) -> int:
         summary = summarise(self.spec, self._facts(client, account), self.store)
         fulfilled = self.plan.until is None or self.promotion_proved()
+        recorded = f"{summary['predictions']['total']} predictions and {summary['outcomes']} outcomes recorded"
+        lost = f"{summary['failed_requests']} requests failed, {account.unaccounted} events unaccounted for"
+        say(f"{self._elapsed()}  {recorded}; {lost}")
         if self.plan.summary is not None:
             self.plan.summary.write_text(json.dumps(summary, indent=2) + "\n")
             say(f"{self._elapsed()}  summary written to {self.plan.summary}")

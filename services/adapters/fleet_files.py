@@ -1,5 +1,6 @@
 """The lifecycle and the serving workers of one machine share two directories: aliases down, reports up."""
 
+import socket
 from collections.abc import Mapping
 from datetime import timedelta
 from pathlib import Path
@@ -20,10 +21,13 @@ REPORT_LIFE: Final = timedelta(seconds=30)
 class FleetFiles:
     """`ports.Fleet` on files that are replaced whole, so that nobody reads half of one."""
 
-    def __init__(self, alias_directory: Path, worker_directory: Path, now: Now = wall_clock) -> None:
+    def __init__(
+        self, alias_directory: Path, worker_directory: Path, *, now: Now = wall_clock, host: str | None = None
+    ) -> None:
         self._aliases = alias_directory
         self._workers = worker_directory
         self._now = now
+        self._host = host or socket.gethostname()
 
     def publish(self, model: str, aliases: Mapping[str, str]) -> None:
         self._aliases.mkdir(parents=True, exist_ok=True)
@@ -41,23 +45,27 @@ class FleetFiles:
 
     def report(self, report: WorkerReport) -> None:
         self._workers.mkdir(parents=True, exist_ok=True)
+        path = self._workers / f"{report.model}-{report.pid}@{self._host}.json"
         # Not synced: after a loss of power the worker that it speaks of is gone as well.
-        replace_file(self._report_path(report), msgspec.json.encode(report), durable=False)
+        replace_file(path, msgspec.json.encode(report), durable=False)
 
     def workers(self, model: str) -> list[WorkerReport]:
         """By process id. Reports of workers that have ended are removed."""
-        reports = (_read_report(path) for path in self._workers.glob(f"{model}-*.json"))
-        found = [report for report in reports if report is not None and report.model == model]
-        for report in found:
-            if not self._is_alive(report):
-                self._report_path(report).unlink(missing_ok=True)
-        return sorted((report for report in found if self._is_alive(report)), key=lambda report: report.pid)
+        found = []
+        for path in self._workers.glob(f"{model}-*@*.json"):
+            report = _read_report(path)
+            if report is None or report.model != model:
+                continue
+            if self._is_alive(report, path):
+                found.append(report)
+            else:
+                path.unlink(missing_ok=True)
+        return sorted(found, key=lambda report: report.pid)
 
-    def _report_path(self, report: WorkerReport) -> Path:
-        return self._workers / f"{report.model}-{report.pid}.json"
-
-    def _is_alive(self, report: WorkerReport) -> bool:
-        return self._now() - report.at < REPORT_LIFE and _runs(report.pid)
+    def _is_alive(self, report: WorkerReport, path: Path) -> bool:
+        """A process of another host, or of another container, cannot be looked up here: its report's age has to do."""
+        here = path.stem.endswith(f"@{self._host}")
+        return self._now() - report.at < REPORT_LIFE and (not here or psutil.pid_exists(report.pid))
 
 
 def _read_report(path: Path) -> WorkerReport | None:

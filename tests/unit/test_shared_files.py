@@ -49,6 +49,19 @@ def test_the_newest_report_of_each_worker_counts(fleet: FleetFiles) -> None:
     assert fleet.workers("toy") == [report(version="v2")]
 
 
+def test_a_worker_in_another_container_is_alive_while_it_reports(tmp_path: Path) -> None:
+    moment = [NOON]
+    here, there = (
+        FleetFiles(tmp_path / "aliases", tmp_path / "workers", now=lambda: moment[0], host=host) for host in "ab"
+    )
+    # No process of this machine has this id; in the other container it may well be one.
+    there.report(report(pid=2**22 + 1))
+
+    assert here.workers("toy") == [report(pid=2**22 + 1)]
+    moment[0] = NOON + timedelta(minutes=1)
+    assert here.workers("toy") == []
+
+
 def test_workers_that_ended_are_forgotten(fleet: FleetFiles, tmp_path: Path) -> None:
     ended = subprocess.Popen([sys.executable, "-c", ""])
     ended.wait()

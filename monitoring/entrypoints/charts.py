@@ -19,7 +19,8 @@ LABEL_GAP: Final = 14.0
 """Least distance of two labels, in pixels: the height of a line of text."""
 
 DAYS_PER_TICK: Final = (1, 2, 5, 7, 14, 28, 56, 112, 365)
-TICKS_AT_MOST: Final = 9
+PIXELS_PER_DATE: Final = 70
+"""A date is some 40 pixels wide, and dates that nearly touch read as one."""
 
 
 class Point(NamedTuple):
@@ -51,10 +52,10 @@ class Span:
     def share(self, moment: datetime) -> float:
         return (moment - self.start) / max(self.end - self.start, timedelta(seconds=1))
 
-    def ticks(self) -> list[datetime]:
-        """Midnights, a round number of days apart."""
+    def ticks(self, *, at_most: int) -> list[datetime]:
+        """Midnights, a round number of days apart, and no more than `at_most` of them within eleven years."""
         days = (self.end - self.start) / timedelta(days=1)
-        step = next((each for each in DAYS_PER_TICK if days / each <= TICKS_AT_MOST), DAYS_PER_TICK[-1])
+        step = next((each for each in DAYS_PER_TICK if days / each < at_most), DAYS_PER_TICK[-1])
         first = self.start.replace(hour=0, minute=0, second=0, microsecond=0) + timedelta(days=1)
         count = max(0, int((self.end - first) / timedelta(days=step)) + 1) if self.end >= first else 0
         return [first + timedelta(days=step * i) for i in range(count)]
@@ -86,7 +87,7 @@ class Chart:
             y = self.y(tick)
             self._add(f'<line class="grid" x1="{LEFT}" x2="{self._right}" y1="{y:.1f}" y2="{y:.1f}"/>')
             self._text(LEFT - 8, y + 4, format(tick, show), "tick end")
-        for moment in self.span.ticks():
+        for moment in self.span.ticks(at_most=(self._right - LEFT) // PIXELS_PER_DATE):
             self._text(self.x(moment), self.height - 5, f"{moment.day} {moment:%b}", "tick middle")
 
     def line(self, points: Sequence[Point], style: str) -> None:

@@ -80,7 +80,9 @@ def _parts(settings: Settings) -> Iterator[_Parts]:
     def hand_over(payload: Mapping[str, Any], moment: datetime) -> None:
         for receipt in take_in(payload, moment):
             metrics.alert(receipt.result)
-            logger.info("drift alert %s: %s", receipt.result, receipt.reason)
+            # A drift that lasts is handed over again and again; that it was ignored again is no news.
+            news = logging.DEBUG if receipt.result == "ignored" else logging.INFO
+            logger.log(news, "drift alert %s: %s", receipt.result, receipt.reason)
 
     monitor = Monitor(
         specs=specs,

@@ -72,9 +72,9 @@ def _head(state: Overview) -> str:
     workers = len(state.workers)
     return (
         '<p class="mark">bellwether</p>'
-        f"<header><h1>{escape(state.spec.name)}<small>{escape(state.spec.meaning)}</small></h1>"
+        f"<header><h1>{escape(state.spec.name)}</h1>"
         f'<p class="soft">{serving} · {workers} worker{"" if workers == 1 else "s"} · {escape(_moment(state.now))}</p>'
-        "</header>"
+        f'</header><p class="soft">{escape(state.spec.meaning)}</p>'
     )
 
 
@@ -109,7 +109,7 @@ def _drift_tile(state: Overview) -> str:
     found = result.body["confirmed_features"]
     known = {name: each for name, found in result.body["features"].items() if (each := ratio(found)) is not None}
     worst = max(known, key=lambda name: known[name])
-    return _tile("Drifted inputs", f"{len(found)} of {len(known)}", f"{worst} at {known[worst]:.1f} × its threshold")
+    return _tile("Drifted inputs", f"{len(found)} of {len(known)}", f"{worst} at {known[worst]:.1f} × threshold")
 
 
 def _answered_tile(state: Overview) -> str:
@@ -154,7 +154,9 @@ def _effect(state: Overview, measure: Measure) -> str:
     effect: dict[str, Any] = result.body["measures"][measure.name]["effect"] if result else {}
     if effect.get("status") != ResultStatus.OK:
         return f"{measure.unit} per answer"
-    value, low, high = (f"{each:+,.2f}" for each in effect["per_entity"].values())
+    value, low, high = (
+        f"{each:+,.0f}" if abs(each) >= 10 else f"{each:+,.1f}" for each in effect["per_entity"].values()
+    )
     entity = state.spec.entity.removesuffix("_id")
     return f"{measure.unit} per answer · acting on one {entity}: {value} ({low} to {high})"
 
@@ -204,7 +206,8 @@ def _slice_rows(result: EvaluationResult) -> Iterable[str]:
         for group, found in groups.items():
             name = f"<tr><td>{escape(feature)} = {escape(group)}"
             if found["status"] != ResultStatus.OK:
-                yield f'{name}<td colspan="3" class="soft">{escape(found["reason"])}</tr>'
+                short = f"{found['n']} of the {found['needed']} answers that it takes"
+                yield f'{name}<td colspan="3" class="soft">{short}</tr>'
                 continue
             auc = found["auc"]
             yield (

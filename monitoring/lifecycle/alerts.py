@@ -92,7 +92,8 @@ def _receipt(alert: Alert, *, store: Jobs, specs: Mapping[str, ModelSpec], now: 
         return Receipt("refused", f"no model {alert.labels.get('model', '')[:64]!r}; there are {', '.join(specs)}")
     try:
         since = alert.since
-    except (KeyError, ValueError) as error:
+    except (KeyError, ValueError, OverflowError) as error:
+        # The last one: an offset that carries the first or the last day out of the calendar.
         return Receipt("refused", f"annotation 'since' is no time with an offset: {error}")
     past = store.jobs(spec.name, limit=JOBS_REMEMBERED)
     if reason := _too_soon(spec, alert, past, now):

@@ -1,6 +1,7 @@
 import json
 import random
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,7 @@ from hypothesis import strategies as st
 
 from monitoring.lifecycle.alerts import MalformedAlert, Receipt, intake
 from services.core.records import JobState
-from tests.toy import NOON
+from tests.toy import NOON, toy_spec
 from tests.workshop import SPEC, Bench, drift_payload, open_bench
 
 DAY = timedelta(days=1)
@@ -60,6 +61,8 @@ def test_bytes_are_taken_like_the_object_that_they_encode(bench: Bench) -> None:
         (altered(annotations={}), "refused", "'since'"),
         (altered(annotations={"since": "2026-03-01T12:00:00"}), "refused", "time zone"),
         (altered(annotations={"since": "soon"}), "refused", "'since'"),
+        (altered(annotations={"since": "0001-01-01T00:00:00+14:00"}), "refused", "out of range"),
+        (altered(annotations={"since": "9999-12-31T23:59:59-14:00"}), "refused", "out of range"),
     ],
 )
 def test_what_starts_nothing_says_why(bench: Bench, payload: dict[str, Any], result: str, reason: str) -> None:
@@ -79,6 +82,44 @@ def test_a_body_that_is_no_webhook_payload_is_refused_whole(bench: Bench, body: 
         intake(body, store=bench.store, specs={"toy": SPEC}, now=NOON)
 
 
+@pytest.mark.parametrize(
+    "forged",
+    [
+        {"status": None},
+        {"labels": {"alertname": ["ModelInputDrift"]}},
+        {"labels": "model=toy"},
+        {"annotations": {"since": 1772366400}},
+        {"startsAt": "yesterday"},
+        {"fingerprint": 7},
+    ],
+)
+def test_a_payload_with_one_forged_alert_takes_none_of_the_sound_ones(bench: Bench, forged: dict[str, Any]) -> None:
+    payload = drift_payload(NOON) | {"alerts": [*drift_payload(NOON)["alerts"], *altered(**forged)["alerts"]]}
+
+    for body in (payload, json.dumps(payload).encode()):
+        with pytest.raises(MalformedAlert):
+            intake(body, store=bench.store, specs={"toy": SPEC}, now=NOON)
+    assert bench.store.jobs("toy", limit=5) == []
+
+
+def test_a_body_that_was_cut_short_anywhere_takes_nothing(bench: Bench) -> None:
+    body = json.dumps(drift_payload(NOON)).encode()
+
+    for cut in range(len(body)):
+        with pytest.raises(MalformedAlert):
+            intake(body[:cut], store=bench.store, specs={"toy": SPEC}, now=NOON)
+    assert bench.store.jobs("toy", limit=5) == []
+
+
+def test_each_alert_of_a_payload_has_its_own_receipt_in_order(bench: Bench) -> None:
+    alerts = [altered(status="resolved"), drift_payload(NOON), drift_payload(NOON), drift_payload(NOON, model="nobody")]
+    payload = drift_payload(NOON) | {"alerts": [each["alerts"][0] for each in alerts]}
+
+    receipts = intake(payload, store=bench.store, specs={"toy": SPEC}, now=NOON)
+
+    assert [each.result for each in receipts] == ["ignored", "accepted", "ignored", "refused"]
+
+
 def test_a_model_has_one_open_job_whatever_else_drifts(bench: Bench) -> None:
     take(bench, drift_payload(NOON))
 
@@ -96,6 +137,27 @@ def test_a_refused_job_may_be_tried_again_once_the_cool_down_is_over(bench: Benc
 
     assert "cool-down" in take(bench, drift_payload(NOON), at=DAY / 2).reason
     assert take(bench, drift_payload(NOON), at=2 * DAY).result == "accepted"
+
+
+def test_an_alert_that_fires_anew_is_another_alert_than_the_one_that_was_answered(bench: Bench) -> None:
+    close(bench, take(bench, drift_payload(NOON)).job, JobState.PROMOTED)
+
+    assert take(bench, altered(startsAt=(NOON + DAY).isoformat()), at=2 * DAY).result == "accepted"
+
+
+def test_a_model_has_so_many_jobs_a_day_and_no_more(bench: Bench) -> None:
+    hour = timedelta(hours=1)
+    spec = toy_spec(gate=SPEC.gate, retraining=replace(SPEC.retraining, cool_down=timedelta(), per_day=2))
+
+    def taken(at: timedelta) -> Receipt:
+        (receipt,) = intake(drift_payload(NOON), store=bench.store, specs={"toy": spec}, now=NOON + at)
+        return receipt
+
+    for at in (timedelta(), hour):
+        close(bench, taken(at).job, JobState.FAILED, at=at)
+
+    assert taken(2 * hour).reason == "2 jobs within a day, at most 2"
+    assert taken(DAY).result == "accepted"
 
 
 def test_a_change_in_the_future_is_taken_to_have_begun_now(bench: Bench) -> None:

@@ -55,9 +55,14 @@ class Snapshot:
     frame: pd.DataFrame
 
     def split(self, spec: ModelSpec) -> tuple[TrainingSet, TrainingSet]:
-        """(what is trained on, what the gate judges by): the newest `gate.holdout` share of the rows is the latter."""
+        """(what is trained on, what the gate judges by): the newest `gate.holdout` share of the rows is the latter.
+
+        Raises:
+            TooFewRows: what would be trained on lacks one of the classes.
+        """
         rows = usable(self.frame)
         cut = len(rows) - math.ceil(len(rows) * spec.gate.holdout)
+        _require_both_classes(spec, rows.iloc[:cut], part="the older part of a training set")
         return _training_set(spec, rows.iloc[:cut]), _training_set(spec, rows.iloc[cut:])
 
 
@@ -90,9 +95,7 @@ def keep(spec: ModelSpec, frame: pd.DataFrame, *, directory: Path, at: datetime)
     Raises:
         TooFewRows: there is no row of one of the classes, so there is nothing to learn.
     """
-    found = {name: int((usable(frame)[TARGET] == target).sum()) for target, name in enumerate(spec.task.classes)}
-    if not all(found.values()):
-        raise TooFewRows(f"a training set of {spec.name} needs rows of both classes; found {found}")
+    _require_both_classes(spec, usable(frame), part="a training set")
     content = _parquet(frame, _described(spec, frame, at=at))
     sha256 = hashlib.sha256(content).hexdigest()
     day = require_aware(at, name="at").date().isoformat()
@@ -100,6 +103,12 @@ def keep(spec: ModelSpec, frame: pd.DataFrame, *, directory: Path, at: datetime)
     directory.mkdir(parents=True, exist_ok=True)
     _write_durably(directory / name, content)
     return Snapshot(directory / name, sha256, frame)
+
+
+def _require_both_classes(spec: ModelSpec, rows: pd.DataFrame, *, part: str) -> None:
+    found = {name: int((rows[TARGET] == target).sum()) for target, name in enumerate(spec.task.classes)}
+    if not all(found.values()):
+        raise TooFewRows(f"{part} of {spec.name} needs rows of both classes; found {found}")
 
 
 def _served_row(spec: ModelSpec, judged: Judged) -> dict[str, Any] | None:

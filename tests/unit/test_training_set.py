@@ -1,21 +1,33 @@
 import hashlib
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 
 import msgspec
 import pandas as pd
+import pyarrow.parquet as pq
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from monitoring.lifecycle.causes import broken_sources
-from monitoring.lifecycle.training_set import MADE_AT, WEIGHT, TooFewRows, keep, past_rows, served_rows, usable
+from monitoring.lifecycle.training_set import (
+    MADE_AT,
+    METADATA,
+    TARGET,
+    WEIGHT,
+    TooFewRows,
+    keep,
+    past_rows,
+    served_rows,
+    usable,
+)
 from services.adapters.record_store import RecordStoreSql
 from services.core.features import FeatureVerdict, Status
 from services.core.records import Judged
+from services.core.spec import Unavailable
 from tests.fakes import StoreInMemory
-from tests.toy import NOON, prediction
+from tests.toy import NOON, toy_spec
 from tests.toy_traffic import toy_rows
 from tests.workshop import SPEC, past_cases, record
 
@@ -75,6 +87,50 @@ def test_an_imputed_value_is_learnt_from_as_it_was_served(store: RecordStoreSql)
     assert list(found["mood"]) == [0.0]
 
 
+def test_a_gap_is_learnt_from_where_the_model_takes_one(store: RecordStoreSql) -> None:
+    spec = toy_spec(features=tuple(replace(each, if_unavailable=Unavailable.OPTIONAL) for each in SPEC.features))
+    (row,) = toy_rows(1)
+    record(store, [without(without(row, "visits"), "plan")])
+
+    found = served_rows(spec, store, made_from=NOON, now=NOON + 2 * DELAY)
+
+    assert found["visits"].isna().all()
+    assert list(found["plan"]) == [""]
+
+
+def test_answers_from_before_a_feature_was_declared_are_left_out_even_where_gaps_are_taken(
+    store: RecordStoreSql,
+) -> None:
+    spec = toy_spec(features=tuple(replace(each, if_unavailable=Unavailable.OPTIONAL) for each in SPEC.features))
+    old, new = toy_rows(2)
+    known = {name: each for name, each in old.prediction.features.items() if name != "mood"}
+    old = msgspec.structs.replace(old, prediction=msgspec.structs.replace(old.prediction, features=known))
+    record(store, [old, new])
+
+    found = served_rows(spec, store, made_from=NOON, now=NOON + 2 * DELAY)
+
+    assert list(found[MADE_AT]) == [new.prediction.made_at]
+
+
+def test_served_rows_come_oldest_first_however_they_were_stored(store: RecordStoreSql) -> None:
+    rows = toy_rows(50)
+    record(store, rows[::-1])
+
+    found = served_rows(SPEC, store, made_from=NOON, now=NOON + 2 * DELAY)
+
+    assert list(found[MADE_AT]) == [row.prediction.made_at for row in rows]
+
+
+def test_an_answer_whose_action_was_withheld_stands_for_those_that_were_acted_on(store: RecordStoreSql) -> None:
+    rows = toy_rows(50)
+    record(store, rows)
+
+    weights = served_rows(SPEC, store, made_from=NOON, now=NOON + 2 * DELAY)[WEIGHT]
+
+    assert list(weights) == [row.prediction.weight for row in rows]
+    assert set(weights) == {0.0, 1.0, 4.0}
+
+
 def test_the_gate_gets_the_newest_rows_and_training_the_others(tmp_path: Path) -> None:
     frame = past_rows(SPEC, past_cases(100, seed=1))
 
@@ -82,6 +138,19 @@ def test_the_gate_gets_the_newest_rows_and_training_the_others(tmp_path: Path) -
 
     assert (len(training.target), len(held_out.target)) == (70, 30)
     pd.testing.assert_frame_equal(training.features, frame[list(SPEC.feature_names)].head(70))
+
+
+def test_rows_that_were_acted_on_are_kept_in_the_file_and_in_no_part_of_the_split(tmp_path: Path) -> None:
+    frame = past_rows(SPEC, past_cases(100, seed=1))
+    frame.loc[::2, WEIGHT] = 0.0
+
+    snapshot = keep(SPEC, frame, directory=tmp_path, at=NOON)
+    training, held_out = snapshot.split(SPEC)
+
+    assert len(snapshot.frame) == 100
+    assert (len(training.target), len(held_out.target)) == (35, 15)
+    assert (training.weights > 0).all()
+    assert (held_out.weights > 0).all()
 
 
 def test_the_file_is_named_for_what_it_holds_and_its_hash_is_that_of_its_bytes(tmp_path: Path) -> None:
@@ -101,22 +170,43 @@ def test_the_same_rows_give_the_same_bytes(tmp_path: Path) -> None:
     assert one.path == other.path
 
 
-def test_rows_of_one_class_are_no_training_set(tmp_path: Path) -> None:
-    cases = [case for case in past_cases(50, seed=1) if case.value == "stayed"]
+def test_other_rows_give_another_file(tmp_path: Path) -> None:
+    one, other = (keep(SPEC, past_rows(SPEC, past_cases(50, seed=n)), directory=tmp_path, at=NOON) for n in (1, 2))
+
+    assert one.path != other.path
+    assert one.path.exists()
+
+
+def test_the_file_says_by_itself_what_its_rows_are(tmp_path: Path) -> None:
+    snapshot = keep(SPEC, past_rows(SPEC, past_cases(50, seed=1)), directory=tmp_path, at=NOON)
+
+    said = msgspec.json.decode(pq.read_schema(snapshot.path).metadata[METADATA])
+
+    assert (said["model"], said["rows"], said["task"]["positive"]) == ("toy", 50, "left")
+    assert [each["name"] for each in said["features"]] == list(SPEC.feature_names)
+    assert said["first_made_at"] < said["last_made_at"] < said["taken_at"]
+
+
+@pytest.mark.parametrize("kept", ["left", "stayed", "nobody"])
+def test_rows_of_one_class_are_no_training_set_and_leave_no_file(kept: str, tmp_path: Path) -> None:
+    cases = [case for case in past_cases(50, seed=1) if case.value == kept]
 
     with pytest.raises(TooFewRows, match="needs rows of both classes"):
         keep(SPEC, past_rows(SPEC, cases), directory=tmp_path, at=NOON)
+    assert list(tmp_path.iterdir()) == []
 
 
-def test_a_feature_that_was_mostly_unusable_has_a_broken_source() -> None:
-    rows = [without(row, "visits") if i % 2 else row for i, row in enumerate(toy_rows(20))]
+def test_a_class_that_only_acted_on_rows_have_is_not_there(tmp_path: Path) -> None:
+    frame = past_rows(SPEC, past_cases(50, seed=1))
+    frame.loc[frame[TARGET] == 1, WEIGHT] = 0.0
 
-    assert broken_sources(SPEC, ["amount", "visits"], rows) == (
-        "visits was unusable in 50% of the answers, limit 20%: mend its source",
-    )
+    with pytest.raises(TooFewRows, match="'left': 0"):
+        keep(SPEC, frame, directory=tmp_path, at=NOON)
 
 
-def test_a_world_that_changed_is_no_broken_source() -> None:
-    assert broken_sources(SPEC, ["amount"], toy_rows(20, richer=3.0)) == ()
-    assert broken_sources(SPEC, ["amount"], []) == ()
-    assert broken_sources(SPEC, ["amount"], [Judged(prediction(features={}))]) == ()
+def test_a_class_that_only_the_newest_rows_have_cannot_be_learnt(tmp_path: Path) -> None:
+    frame = past_rows(SPEC, past_cases(100, seed=1))
+    frame[TARGET] = [0] * 70 + [1] * 30
+
+    with pytest.raises(TooFewRows, match="the older part of a training set"):
+        keep(SPEC, frame, directory=tmp_path, at=NOON).split(SPEC)

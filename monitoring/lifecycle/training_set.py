@@ -82,7 +82,7 @@ def past_rows(spec: ModelSpec, cases: Sequence[PastCase]) -> pd.DataFrame:
     return _frame(
         spec,
         [
-            {name: case.features[name] for name in spec.feature_names}
+            {each.name: _past_value(case, each) for each in spec.features}
             | {MADE_AT: case.asked_at, TARGET: int(case.value == spec.task.positive), WEIGHT: 1.0}
             for case in sorted(cases, key=lambda case: case.asked_at)
         ],
@@ -126,8 +126,18 @@ def _usable(judged: Judged, feature: Feature) -> Value | None:
         # Logged before the feature was declared: nobody looked, so this is no gap that serving would have seen.
         return None
     if verdict.usable is None and feature.if_unavailable is Unavailable.OPTIONAL:
-        return math.nan if isinstance(feature.kind, Numeric) else ""
+        return _gap(feature)
     return verdict.usable
+
+
+def _past_value(case: PastCase, feature: Feature) -> Value:
+    if feature.if_unavailable is Unavailable.OPTIONAL:
+        return case.features.get(feature.name, _gap(feature))
+    return case.features[feature.name]
+
+
+def _gap(feature: Feature) -> Value:
+    return math.nan if isinstance(feature.kind, Numeric) else ""
 
 
 def _frame(spec: ModelSpec, rows: Sequence[dict[str, Any]]) -> pd.DataFrame:

@@ -18,12 +18,16 @@ class WorldEvent(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Caller(msgspec.Struct, frozen=True, kw_only=True):
-    """One entity about which an application asks: what it puts into the request, and what the feeds wrote before."""
+    """One entity about which an application asks: what it puts into the request, and what the feeds wrote before.
+
+    `started_at` is when the entity came to be, which only matters to features with a `known_after`.
+    """
 
     entity_id: str
     asked_at: datetime
     request: dict[str, Value]
     feed: dict[str, Reading]
+    started_at: datetime | None = None
 
 
 class Truth(msgspec.Struct, frozen=True, kw_only=True):
@@ -34,7 +38,10 @@ class Truth(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class PastCase(msgspec.Struct, frozen=True, kw_only=True):
-    """A case from before the service existed, for the first training: complete features and the true class."""
+    """A case from before the service existed, for the first training: what could be known then, and the true class.
+
+    Only features that the spec calls optional may be absent.
+    """
 
     entity_id: str
     asked_at: datetime

@@ -53,10 +53,11 @@ class Outcome(msgspec.Struct, frozen=True):
     observed_at: datetime
 
 
-class _Question(msgspec.Struct, frozen=True):
+class _Question(msgspec.Struct, frozen=True, omit_defaults=True):
     entity_id: str
     features: Mapping[str, Value]
     request_id: str
+    started_at: datetime | None = None
 
 
 class _Written(msgspec.Struct, frozen=True):
@@ -154,9 +155,16 @@ class PredictionClient:
         )
         await self._send("PUT", f"/entities/{quote(entity_id, safe='')}/features", written)
 
-    async def predict(self, entity_id: str, features: Mapping[str, Value], *, request_id: str) -> Answer:
+    async def predict(
+        self,
+        entity_id: str,
+        features: Mapping[str, Value],
+        *,
+        request_id: str,
+        started_at: datetime | None = None,
+    ) -> Answer:
         """Ask once, however many attempts it takes: they share `request_id`. Raises `Refused`, `Unanswered`."""
-        body = await self._send("POST", "/predict", _Question(entity_id, features, request_id))
+        body = await self._send("POST", "/predict", _Question(entity_id, features, request_id, started_at))
         try:
             return self._answer.decode(body)
         except msgspec.DecodeError as error:

@@ -120,7 +120,9 @@ class Simulation:
         with suppress(BellwetherError):
             await self.client.write_features(caller.entity_id, caller.feed)
         try:
-            answer = await self.client.predict(caller.entity_id, caller.request, request_id=request_id)
+            answer = await self.client.predict(
+                caller.entity_id, caller.request, request_id=request_id, started_at=caller.started_at
+            )
         except BellwetherError:
             return None
         truth = self.world.truth(caller, action=answer.action)

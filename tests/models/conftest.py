@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from services.core.spec import Categorical, ModelSpec
+from services.core.spec import Categorical, ModelSpec, Unavailable
 from services.core.training import TrainingSet
 from services.core.world import PastCase, World, WorldFactory
 from services.models.discovery import discover, spec_of, world_of
@@ -56,6 +56,15 @@ def training_set(spec: ModelSpec, cases: list[PastCase]) -> TrainingSet:
 
 
 def frame(spec: ModelSpec, rows: list[Any]) -> pd.DataFrame:
-    """Rows as a model takes them: the spec's columns in its order, float64 for numbers and str for categories."""
+    """Rows as a model takes them: the spec's columns in its order, float64 for numbers and str for categories.
+
+    What a row lacks is a gap: NaN, or the empty category.
+    """
     types = {each.name: object if isinstance(each.kind, Categorical) else float for each in spec.features}
-    return pd.DataFrame(rows, columns=list(spec.feature_names)).astype(types)
+    gaps = {name: "" for name, kind in types.items() if kind is object}
+    return pd.DataFrame(rows, columns=list(spec.feature_names)).fillna(gaps).astype(types)
+
+
+def optional(spec: ModelSpec) -> set[str]:
+    """The features without which the model answers all the same."""
+    return {each.name for each in spec.features if each.if_unavailable is Unavailable.OPTIONAL}

@@ -12,7 +12,7 @@ from services.core.predictions import NO_ACTION
 from services.core.spec import ModelSpec, Source
 from services.core.world import Caller, PastCase, World, WorldEvent, WorldFactory
 from services.models.discovery import story_of, world_of
-from tests.models.conftest import ORIGIN, SEED
+from tests.models.conftest import ORIGIN, SEED, optional
 
 CALLS = 60
 
@@ -55,27 +55,30 @@ def test_a_day_has_the_calls_asked_for_in_order_and_within_the_day(world: World,
     assert ORIGIN + timedelta(days=day) <= moments[0] <= moments[-1] < ORIGIN + timedelta(days=day + 1)
 
 
-def test_requests_and_feeds_carry_exactly_the_features_of_the_spec(spec: ModelSpec, world: World) -> None:
+def test_requests_and_feeds_carry_the_features_of_the_spec_except_for_optional_ones(
+    spec: ModelSpec, world: World
+) -> None:
     requested = {each.name for each in spec.features if each.source is Source.REQUEST}
     online = {each.name for each in spec.online_features}
     for caller in world.day(3, calls=CALLS):
-        assert set(caller.request) == requested
-        assert set(caller.feed) == online
+        assert requested - optional(spec) <= set(caller.request) <= requested
+        assert online - optional(spec) <= set(caller.feed) <= online
 
 
 def test_values_are_valid_and_fresh_while_nothing_happens(spec: ModelSpec, world: World) -> None:
     for day in (0, 5, 6, 30):
         for caller in world.day(day, calls=CALLS):
             check_valid(spec, {name: value for name, value in values_of(caller).items() if value is not None})
-            for feature in spec.online_features:
-                age = caller.asked_at - caller.feed[feature.name].observed_at
-                assert feature.max_age is not None
-                assert timedelta(0) <= age < feature.max_age
+            for name, reading in caller.feed.items():
+                limit = spec.feature(name).max_age
+                assert limit is not None
+                assert timedelta(0) <= caller.asked_at - reading.observed_at < limit
 
 
-def test_hardly_any_value_is_missing_while_nothing_happens(world: World) -> None:
+def test_hardly_any_needed_value_is_missing_while_nothing_happens(spec: ModelSpec, world: World) -> None:
     callers = [caller for day in range(5) for caller in world.day(day, calls=CALLS)]
-    incomplete = [caller for caller in callers if None in values_of(caller).values()]
+    needed = set(spec.feature_names) - optional(spec)
+    incomplete = [caller for caller in callers if None in [values_of(caller)[name] for name in needed]]
     assert len(incomplete) <= 0.03 * len(callers)
 
 
@@ -91,7 +94,8 @@ def test_history_is_complete_valid_in_order_and_settled_before_the_origin(
     assert asked == sorted(asked)
     assert asked[-1] + spec.task.outcome_delay <= ORIGIN
     for case in history:
-        assert tuple(case.features) == spec.feature_names
+        assert list(case.features) == [name for name in spec.feature_names if name in case.features]
+        assert set(spec.feature_names) - optional(spec) <= set(case.features)
         assert case.value in spec.task.classes
         check_valid(spec, case.features)
 
@@ -116,15 +120,12 @@ def test_both_classes_occur_and_neither_is_rare(spec: ModelSpec, world: World) -
     assert 0.05 < shares_of(world, range(10), action=NO_ACTION, value=spec.task.positive) < 0.95
 
 
-def test_acting_changes_some_outcomes_and_only_away_from_the_positive_class(spec: ModelSpec, world: World) -> None:
-    changed = 0
+def test_acting_changes_outcomes_only_away_from_the_positive_class(spec: ModelSpec, world: World) -> None:
     for caller in (caller for day in range(10) for caller in world.day(day, calls=CALLS)):
         left_alone = world.truth(caller, action=NO_ACTION)
         acted_on = world.truth(caller, action=acting(spec))
-        changed += left_alone.value != acted_on.value
         if left_alone.value == spec.task.negative:
             assert acted_on == left_alone
-    assert changed
 
 
 def test_every_event_says_what_it_does_and_an_unknown_one_is_refused(factory: WorldFactory, world: World) -> None:

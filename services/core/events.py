@@ -29,8 +29,8 @@ _decoders: dict[str, msgspec.json.Decoder[PredictionMade] | msgspec.json.Decoder
 class Event(msgspec.Struct, frozen=True, kw_only=True):
     """One envelope. `key` is the prediction id; `data` is the JSON of the fact.
 
-    The prediction's event id is its prediction id; an outcome's id is named by its content, so that the same
-    outcome sent twice is one event.
+    The prediction's event id is its prediction id; an outcome's id is named by its content and its model, so that
+    the same outcome sent twice is one event, and one that was sent to the wrong model first can still reach the right.
     """
 
     id: str
@@ -62,7 +62,7 @@ def prediction_event(made: PredictionMade) -> Event:
 
 
 def outcome_event(outcome: OutcomeObserved) -> Event:
-    content = f"{outcome.prediction_id}\x1f{outcome.value}\x1f{outcome.observed_at.isoformat()}"
+    content = "\x1f".join((outcome.model, outcome.prediction_id, outcome.value, outcome.observed_at.isoformat()))
     return Event(
         id=str(uuid.uuid5(NAMESPACE, content)),
         type=OUTCOME_OBSERVED,

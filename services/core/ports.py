@@ -109,11 +109,18 @@ class Records(Protocol):
     ) -> list[Judged]:
         """Predictions made in [made_from, made_until), oldest first, each with its latest outcome.
 
-        With `limit`, an evenly spread sample of at most so many.
+        An outcome counts for the model it was sent to; one that names another model's prediction is kept and joined
+        to nothing. With `limit`, an evenly spread sample of at most so many.
         """
         ...
 
+    def count_made(self, model: str, *, made_from: datetime, made_until: datetime, version: str | None = None) -> int:
+        """How many predictions `judged` has without a limit."""
+        ...
+
     def first_made_at(self, model: str) -> datetime | None: ...
+
+    def last_made_at(self, model: str, *, version: str | None = None) -> datetime | None: ...
 
     def stored_event_ids(self, ids: Sequence[str]) -> set[str]:
         """Which of these event ids are in the store as predictions or outcomes."""
@@ -131,7 +138,11 @@ class Records(Protocol):
 
 
 class RecordCounts(msgspec.Struct, frozen=True, kw_only=True):
-    """Totals over all time. `orphan_outcomes` are outcomes whose prediction has not arrived."""
+    """Totals over all time.
+
+    `orphan_outcomes` are outcomes without a prediction of their model: it has not arrived, or is another model's.
+    `dead_letters` are those of all models: what cannot be read has none.
+    """
 
     predictions: int
     predictions_by: dict[str, int]

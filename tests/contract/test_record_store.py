@@ -41,10 +41,12 @@ def store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[RecordStor
     opened.close()
 
 
-def outcome(number: int = 1, value: str = "left", hours: float = 1.0) -> tuple[str, OutcomeObserved]:
+def outcome(
+    number: int = 1, value: str = "left", hours: float = 1.0, model: str = "toy"
+) -> tuple[str, OutcomeObserved]:
     fact = OutcomeObserved(
         prediction_id=prediction(number).prediction_id,
-        model="toy",
+        model=model,
         value=value,
         observed_at=NOON + timedelta(hours=hours),
     )
@@ -120,6 +122,41 @@ class TestRecords:
         assert [each.outcome for each in judged(store)] == ["stayed"]
         assert (store.counts("toy").outcomes, store.counts("toy").corrections) == (2, 1)
 
+    def test_an_outcome_sent_to_the_wrong_model_is_kept_and_judges_nothing(self, store: RecordStore) -> None:
+        astray = outcome(1, "left", model="another")
+        store.commit(Batch([prediction(1)], [astray], []), consumer="c", position=2)
+
+        assert [each.outcome for each in judged(store)] == [None]
+        assert (store.counts("another").outcomes, store.counts("another").orphan_outcomes) == (1, 1)
+        assert (store.counts("toy").outcomes, store.counts("toy").orphan_outcomes) == (0, 0)
+        assert store.counts().orphan_outcomes == 1
+        assert store.stored_event_ids([astray[0]]) == {astray[0]}
+
+    @pytest.mark.parametrize("hours_astray", [0.5, 1.0, 1.5], ids=["before", "at once", "after"])
+    def test_an_outcome_sent_to_the_wrong_model_hides_none_that_is_sent_to_the_right_one(
+        self, store: RecordStore, hours_astray: float
+    ) -> None:
+        both = [outcome(1, "stayed", hours=hours_astray, model="another"), outcome(1, "left", hours=1.0)]
+        store.commit(Batch([prediction(1)], both, []), consumer="c", position=3)
+
+        assert [(each.outcome, each.observed_at) for each in judged(store)] == [("left", NOON + timedelta(hours=1))]
+        assert (store.counts("toy").orphan_outcomes, store.counts("another").orphan_outcomes) == (0, 1)
+        assert (store.counts().outcomes, store.counts().corrections) == (2, 0)
+
+    def test_the_same_outcome_sent_to_two_models_is_two_events(self) -> None:
+        assert outcome(1)[0] != outcome(1, model="another")[0]
+
+    def test_models_count_their_own_records_alone(self, store: RecordStore) -> None:
+        made = [prediction(1), prediction(2), prediction(3, model="another")]
+        seen = [outcome(1), outcome(1, "stayed", hours=2), outcome(3, model="another")]
+        store.commit(Batch(made, seen, []), consumer="c", position=6)
+
+        counts = {model: store.counts(model) for model in ("toy", "another", "idle")}
+
+        assert {model: each.predictions for model, each in counts.items()} == {"toy": 2, "another": 1, "idle": 0}
+        assert {model: each.outcomes for model, each in counts.items()} == {"toy": 2, "another": 1, "idle": 0}
+        assert {model: each.corrections for model, each in counts.items()} == {"toy": 1, "another": 0, "idle": 0}
+
     def test_the_window_includes_its_beginning_and_not_its_end(self, store: RecordStore) -> None:
         made = [prediction(n, made_at=NOON + timedelta(hours=n)) for n in range(4)]
         store.commit(Batch(made, [], []), consumer="c", position=4)
@@ -127,8 +164,16 @@ class TestRecords:
         found = judged(store, made_from=NOON + timedelta(hours=1), made_until=NOON + timedelta(hours=3))
 
         assert [each.prediction for each in found] == made[1:3]
-        assert store.first_made_at("toy") == NOON
-        assert store.first_made_at("another") is None
+        assert store.count_made("toy", made_from=made[1].made_at, made_until=made[3].made_at) == 2
+
+    def test_the_first_and_the_last_answer_of_a_model_and_of_a_version_are_known(self, store: RecordStore) -> None:
+        made = [prediction(n, made_at=NOON + timedelta(hours=n), version="v1" if n < 3 else "v2") for n in (2, 0, 3, 1)]
+        store.commit(Batch(made, [], []), consumer="c", position=4)
+
+        assert (store.first_made_at("toy"), store.last_made_at("toy")) == (NOON, NOON + timedelta(hours=3))
+        assert store.last_made_at("toy", version="v1") == NOON + timedelta(hours=2)
+        assert store.first_made_at("another") is store.last_made_at("another") is None
+        assert store.last_made_at("toy", version="v3") is None
 
     def test_a_limit_takes_an_even_sample_of_the_window(self, store: RecordStore) -> None:
         made = [prediction(n, made_at=NOON + timedelta(minutes=n)) for n in range(100)]
@@ -157,6 +202,7 @@ class TestRecords:
         store.commit(Batch(made, [], []), consumer="c", position=3)
 
         assert [each.prediction for each in judged(store, version="v2")] == [made[1]]
+        assert store.count_made("toy", made_from=NOON, made_until=NOON + timedelta(days=1), version="v2") == 1
         assert store.counts("toy").predictions_by == {"model": 2, "rule": 1}
 
     def test_ids_are_found_where_they_lie(self, store: RecordStore) -> None:

@@ -1,10 +1,20 @@
+from collections.abc import Callable
+from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
+import alembic.command
+import pytest
 from alembic.autogenerate import compare_metadata
+from alembic.config import Config
 from alembic.migration import MigrationContext
 
-from services.adapters.record_store.database import Database, engine_of
+from services.adapters.record_store import RecordStoreSql
+from services.adapters.record_store.database import MIGRATIONS, Database, engine_of
 from services.adapters.record_store.schema import metadata
+from services.core.outcomes import OutcomeObserved
+from services.core.records import Batch
+from tests.toy import NOON, prediction
 
 
 def test_the_migrations_lead_to_the_tables_that_the_code_declares(tmp_path: Path) -> None:
@@ -15,4 +25,58 @@ def test_the_migrations_lead_to_the_tables_that_the_code_declares(tmp_path: Path
         differences = compare_metadata(MigrationContext.configure(connection), metadata)
 
     assert differences == []
+    database.close()
+
+
+@pytest.mark.parametrize("revision", ["0001"])
+def test_what_was_recorded_before_a_migration_is_there_after_it(tmp_path: Path, revision: str) -> None:
+    url = f"sqlite:///{tmp_path / 'records.sqlite'}"
+    store = RecordStoreSql(url)
+    store.migrate()
+    store.commit(Batch([prediction(1), prediction(2)], [_seen("e1", 1, "stayed"), _seen("e2", 2, "left")], []), **AT)
+    store.close()
+
+    _alembic(url, alembic.command.downgrade, revision)
+    _alembic(url, alembic.command.upgrade, "head")
+
+    store = RecordStoreSql(url)
+    judged = store.judged("toy", made_from=NOON, made_until=NOON + timedelta(days=1))
+    assert [(row.prediction, row.outcome) for row in judged] == [(prediction(1), "stayed"), (prediction(2), "left")]
+    assert store.stored_event_ids(["e1", "e2"]) == {"e1", "e2"}
+    store.close()
+
+
+def test_outcomes_that_an_earlier_schema_kept_only_the_latest_of_find_their_own_models(tmp_path: Path) -> None:
+    url = f"sqlite:///{tmp_path / 'records.sqlite'}"
+    store = RecordStoreSql(url)
+    store.migrate()
+    astray = _seen("e2", 1, "stayed", hours=2, model="another")
+    store.commit(Batch([prediction(1)], [_seen("e1", 1, "left"), astray], []), **AT)
+    _alembic(url, alembic.command.downgrade, "0001")
+
+    _alembic(url, alembic.command.upgrade, "head")
+
+    assert [row.outcome for row in store.judged("toy", made_from=NOON, made_until=NOON + timedelta(1))] == ["left"]
+    assert store.counts("another").orphan_outcomes == 1
+    store.close()
+
+
+AT: Any = {"consumer": "c", "position": 1}
+
+
+def _seen(
+    event_id: str, number: int, value: str, hours: float = 1.0, model: str = "toy"
+) -> tuple[str, OutcomeObserved]:
+    moment = NOON + timedelta(hours=hours)
+    prediction_id = prediction(number).prediction_id
+    return event_id, OutcomeObserved(prediction_id=prediction_id, model=model, value=value, observed_at=moment)
+
+
+def _alembic(url: str, command: Callable[[Config, str], None], revision: str) -> None:
+    """Run alembic's command as `Database.migrate` does."""
+    database, config = Database(url), Config()
+    config.set_main_option("script_location", str(MIGRATIONS))
+    with engine_of(database).begin() as connection:
+        config.attributes["connection"] = connection
+        command(config, revision)
     database.close()

@@ -58,24 +58,22 @@ class SqlRecords:
         version: str | None = None,
         limit: int | None = None,
     ) -> list[Judged]:
-        window = [
-            predictions.c.model == model,
-            predictions.c.made_at >= made_from,
-            predictions.c.made_at < made_until,
-        ]
-        if version is not None:
-            window.append(predictions.c.version == version)
+        window = _window(model, made_from, made_until, version)
         with self._database.transaction() as connection:
             total = _count(connection, predictions, window) if limit else 0
             query = _sample_query(window, total, limit) if limit and total > limit else _window_query(window)
             rows = connection.execute(query).all()
         return [_judged(row) for row in rows]
 
-    def first_made_at(self, model: str) -> datetime | None:
-        query = select(predictions.c.made_at).where(predictions.c.model == model)
+    def count_made(self, model: str, *, made_from: datetime, made_until: datetime, version: str | None = None) -> int:
         with self._database.transaction() as connection:
-            first: datetime | None = connection.scalar(query.order_by(predictions.c.made_at).limit(1))
-        return first
+            return _count(connection, predictions, _window(model, made_from, made_until, version))
+
+    def first_made_at(self, model: str) -> datetime | None:
+        return self._made_at(_answers_of(model), predictions.c.made_at)
+
+    def last_made_at(self, model: str, *, version: str | None = None) -> datetime | None:
+        return self._made_at(_answers_of(model, version), predictions.c.made_at.desc())
 
     def stored_event_ids(self, ids: Sequence[str]) -> set[str]:
         return self._among(predictions.c.prediction_id, ids) | self._among(outcomes.c.event_id, ids)
@@ -117,6 +115,14 @@ class SqlRecords:
                 dead_letters=_count(connection, dead_letters, []),
             )
 
+    def _made_at(self, among: list[Any], order: Any) -> datetime | None:
+        """The time of the first of these predictions in that order."""
+        with self._database.transaction() as connection:
+            found: datetime | None = connection.scalar(
+                select(predictions.c.made_at).where(*among).order_by(order).limit(1)
+            )
+        return found
+
     def _add(self, connection: Connection, table: Any, rows: list[dict[str, Any]]) -> int:
         """Insert the rows that are not there yet; returns how many were."""
         if not rows:
@@ -124,7 +130,8 @@ class SqlRecords:
         return connection.execute(self._database.insert(table).on_conflict_do_nothing(), rows).rowcount
 
     def _keep_latest(self, connection: Connection, observed: list[tuple[str, OutcomeObserved]]) -> None:
-        """The latest outcome wins; of two at the same moment the larger event id does, whatever order they come in."""
+        """Per model and prediction the latest outcome wins; of two at the same moment the larger event id does,
+        whatever order they come in."""
         if not observed:
             return
         insert = self._database.insert(current_outcomes)
@@ -134,7 +141,7 @@ class SqlRecords:
             and_(new.observed_at == old.observed_at, new.event_id > old.event_id),
         )
         latest = {"event_id": new.event_id, "value": new.value, "observed_at": new.observed_at}
-        upsert = insert.on_conflict_do_update(index_elements=[old.prediction_id], set_=latest, where=later)
+        upsert = insert.on_conflict_do_update(index_elements=[old.model, old.prediction_id], set_=latest, where=later)
         connection.execute(upsert, [_outcome_row(*each) for each in observed])
 
     def _move(self, connection: Connection, consumer: str, position: int) -> None:
@@ -151,6 +158,15 @@ class SqlRecords:
                 portion = ids[start : start + IDS_AT_ONCE]
                 found.update(connection.scalars(select(column).where(column.in_(portion))))
         return found
+
+
+def _answers_of(model: str, version: str | None = None) -> list[Any]:
+    of_model = [predictions.c.model == model]
+    return of_model if version is None else [*of_model, predictions.c.version == version]
+
+
+def _window(model: str, made_from: datetime, made_until: datetime, version: str | None) -> list[Any]:
+    return [*_answers_of(model, version), predictions.c.made_at >= made_from, predictions.c.made_at < made_until]
 
 
 def _window_query(window: list[Any]) -> Select[Any]:
@@ -177,7 +193,11 @@ def _with_outcomes(found: FromClause) -> Select[Any]:
 
 
 def _same_prediction() -> Any:
-    return current_outcomes.c.prediction_id == predictions.c.prediction_id
+    """An outcome is about the answer of its own model alone: the same id under another model's name is an orphan."""
+    return and_(
+        current_outcomes.c.model == predictions.c.model,
+        current_outcomes.c.prediction_id == predictions.c.prediction_id,
+    )
 
 
 def _judged(row: Any) -> Judged:

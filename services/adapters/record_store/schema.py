@@ -73,18 +73,21 @@ outcomes = Table(
     "outcomes",
     metadata,
     Column("event_id", String, primary_key=True),
-    Column("prediction_id", String, nullable=False, index=True),
+    Column("prediction_id", String, nullable=False),
     Column("model", String, nullable=False),
     Column("value", String, nullable=False),
     Column("observed_at", Instant, nullable=False),
+    Index("outcomes_by_model", "model", "prediction_id"),
 )
 
+# The latest outcome of a prediction, once for each model that one was sent to: what comes to the wrong model must not
+# hide what the right one was told. The model comes first, so that counting one model's does not read the others'.
 current_outcomes = Table(
     "current_outcomes",
     metadata,
+    Column("model", String, primary_key=True),
     Column("prediction_id", String, primary_key=True),
     Column("event_id", String, nullable=False),
-    Column("model", String, nullable=False),
     Column("value", String, nullable=False),
     Column("observed_at", Instant, nullable=False),
 )

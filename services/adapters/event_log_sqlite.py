@@ -13,7 +13,7 @@ from concurrent.futures import Future
 from pathlib import Path
 from typing import Final
 
-from services.adapters.sqlite_files import ThreadConnections, transaction
+from services.adapters.sqlite_files import ThreadConnections
 from services.adapters.turns import turn
 from services.core.clock import from_microseconds, to_microseconds
 from services.core.errors import EventLogUnavailable
@@ -38,6 +38,7 @@ CREATE TABLE IF NOT EXISTS events (
 )
 """
 _COLUMNS: Final = "id, type, source, topic, key, time, data"
+_ROW: Final = "(?, ?, ?, ?, ?, ?, ?)"
 
 _Pending = tuple[Event, Future[Appended]]
 
@@ -146,20 +147,35 @@ class EventLogSqlite:
             future.set_exception(EventLogUnavailable(f"event log {self._path}: {error}; the event was not appended"))
 
     def _commit(self, events: list[Event]) -> list[Appended]:
+        """All in one statement, which SQLite commits by itself.
+
+        The interpreter's lock is handed over at each statement, and under load it comes back milliseconds later.
+        """
+        rows = [value for event in events for value in _row(event)]
+        statement = f"INSERT OR IGNORE INTO events ({_COLUMNS}) VALUES {', '.join([_ROW] * len(events))}"
         connection = self._connections.get()
-        with turn(self._turn), transaction(connection):
-            return [_insert(connection, event) for event in events]
+        with turn(self._turn):
+            cursor = connection.execute(statement, rows)
+            if cursor.rowcount < len(events):
+                return _some_existed(connection, events, inserted=cursor.rowcount)
+        last = cursor.lastrowid or 0
+        return [Appended(position) for position in range(last - len(events) + 1, last + 1)]
 
 
-def _insert(connection: sqlite3.Connection, event: Event) -> Appended:
-    cursor = connection.execute(
-        f"INSERT OR IGNORE INTO events ({_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?)",
-        (event.id, event.type, event.source, event.topic, event.key, to_microseconds(event.time), event.data),
-    )
-    if cursor.rowcount == 1:
-        return Appended(cursor.lastrowid or 0)
-    row = connection.execute(f"SELECT position, {_COLUMNS} FROM events WHERE id = ?", (event.id,)).fetchone()
-    return Appended(row[0], _event(row[1:]))
+def _some_existed(connection: sqlite3.Connection, events: list[Event], *, inserted: int) -> list[Appended]:
+    """While the turn is held, the newest `inserted` positions are the new ones; an id that stands twice was new once."""
+    newest = connection.execute("SELECT position FROM events ORDER BY position DESC LIMIT ?", (inserted,))
+    new = {position for (position,) in newest}
+    appended = []
+    for event in events:
+        row = connection.execute(f"SELECT position, {_COLUMNS} FROM events WHERE id = ?", (event.id,)).fetchone()
+        appended.append(Appended(row[0], None if row[0] in new else _event(row[1:])))
+        new.discard(row[0])
+    return appended
+
+
+def _row(event: Event) -> tuple[str, str, str, str, str, int, bytes]:
+    return (event.id, event.type, event.source, event.topic, event.key, to_microseconds(event.time), event.data)
 
 
 def _event(row: tuple[str, str, str, str, str, int, bytes]) -> Event:

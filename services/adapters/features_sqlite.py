@@ -1,10 +1,14 @@
-"""Online features in one SQLite file: a row per model, entity and feature."""
+"""Online features in one SQLite file: a row per model and entity, so that a look-up is one step."""
 
+import asyncio
 import contextlib
 import sqlite3
-from collections.abc import Iterator, Mapping, Sequence
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Final
+from typing import Final, TypeVar
+
+import msgspec
 
 from services.adapters.sqlite_files import ThreadConnections, transaction
 from services.adapters.turns import turn
@@ -12,57 +16,108 @@ from services.core.clock import from_microseconds, to_microseconds
 from services.core.errors import FeatureSourceDown
 from services.core.features import Reading
 
-# A look-up that waits longer than its caller's budget is of no use to anybody.
-BUSY_SECONDS: Final = 1.0
+BUSY_SECONDS: Final = 0.0
+"""SQLite waits for a lock by sleeping, and here that would put a whole event loop to sleep; `_patiently` waits."""
+AGAIN_SECONDS: Final = 0.001
+"""Between two attempts at a locked file: a small part of any look-up's budget."""
+WRITE_SECONDS: Final = 1.0
+"""How long a feed's write waits for its turn."""
+STILL_THERE_SECONDS: Final = 0.1
+"""Between two looks at whether the file is still the one that was opened. A file that was moved away or replaced can be
+read through its open connection for ever, and nobody writes to it any more."""
 
 _SCHEMA: Final = """
-CREATE TABLE IF NOT EXISTS features (
+CREATE TABLE IF NOT EXISTS entities (
     model TEXT NOT NULL,
     entity_id TEXT NOT NULL,
-    name TEXT NOT NULL,
-    value,
-    kind TEXT NOT NULL,
-    observed_at INTEGER NOT NULL,
-    PRIMARY KEY (model, entity_id, name)
+    readings BLOB NOT NULL,
+    PRIMARY KEY (model, entity_id)
 ) WITHOUT ROWID
 """
-_UPSERT: Final = """
-INSERT INTO features (model, entity_id, name, value, kind, observed_at) VALUES (?, ?, ?, ?, ?, ?)
-ON CONFLICT (model, entity_id, name) DO UPDATE
-SET value = excluded.value, kind = excluded.kind, observed_at = excluded.observed_at
-WHERE excluded.observed_at > features.observed_at
-"""
+_SELECT: Final = "SELECT readings FROM entities WHERE model = ? AND entity_id = ?"
+_REPLACE: Final = "INSERT OR REPLACE INTO entities (model, entity_id, readings) VALUES (?, ?, ?)"
+
+_Kept = tuple[bool | float | str | None, int]
+"""A value, and its own time in microseconds."""
+_encode: Final = msgspec.json.Encoder().encode
+_decode: Final = msgspec.json.Decoder(dict[str, _Kept]).decode
+
+_Found = TypeVar("_Found")
 
 
 class FeaturesSqlite:
-    """See `services.core.ports.OnlineFeatures`. Look-ups take tens of microseconds, so they run where they are called.
+    """See `services.core.ports.OnlineFeatures`. Look-ups take microseconds, so they run where they are called.
 
-    `synchronous=NORMAL`: a feed writes again after a loss of power, so a value need not survive one.
+    While another process has locked the file, a look-up lets the event loop go on and tries again, until its caller's
+    budget ends it. `synchronous=NORMAL`: a feed writes again after a loss of power, so a value need not survive one.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, *, timer: Callable[[], float] = time.monotonic) -> None:
         self._path = path
+        self._timer = timer
         self._connections = ThreadConnections(path, synchronous="NORMAL", busy_seconds=BUSY_SECONDS)
         with self._translated(), path.with_name(path.name + ".turn").open("ab") as lock, turn(lock):
             self._connections.get().execute(_SCHEMA)
+            self._opened = _identity(path)
+        self._look_at = timer() + STILL_THERE_SECONDS
 
     async def read(self, model: str, entity_id: str, names: Sequence[str]) -> dict[str, Reading]:
-        query = "SELECT name, value, kind, observed_at FROM features WHERE model = ? AND entity_id = ?"
-        with self._translated():
-            rows = self._connections.get().execute(query, (model, entity_id)).fetchall()
-        found = {name: _reading(value, kind, observed_at) for name, value, kind, observed_at in rows}
-        return {name: found[name] for name in names if name in found}
+        def step() -> tuple[bytes] | None:
+            row: tuple[bytes] | None = self._connection().execute(_SELECT, (model, entity_id)).fetchone()
+            return row
+
+        row = await self._patiently(step)
+        kept = {} if row is None else self._decoded(row[0])
+        return {name: _reading(*kept[name]) for name in names if name in kept}
 
     async def write(self, model: str, entity_id: str, readings: Mapping[str, Reading]) -> None:
-        rows = [
-            (model, entity_id, name, reading.value, type(reading.value).__name__, to_microseconds(reading.observed_at))
-            for name, reading in readings.items()
-        ]
-        with self._translated(), transaction(self._connections.get()):
-            self._connections.get().executemany(_UPSERT, rows)
+        written = {name: (each.value, to_microseconds(each.observed_at)) for name, each in readings.items()}
+        try:
+            async with asyncio.timeout(WRITE_SECONDS):
+                await self._patiently(lambda: self._merge(model, entity_id, written))
+        except TimeoutError as error:
+            raise FeatureSourceDown(f"online features in {self._path}: locked for {WRITE_SECONDS:g} s") from error
 
     def close(self) -> None:
         self._connections.close()
+
+    def _merge(self, model: str, entity_id: str, written: Mapping[str, _Kept]) -> None:
+        connection = self._connection()
+        with transaction(connection):
+            row = connection.execute(_SELECT, (model, entity_id)).fetchone()
+            kept = {} if row is None else self._decoded(row[0])
+            newer = {name: each for name, each in written.items() if name not in kept or each[1] > kept[name][1]}
+            connection.execute(_REPLACE, (model, entity_id, _encode(kept | newer)))
+
+    async def _patiently(self, step: Callable[[], _Found]) -> _Found:
+        """Run the step, again and again while the file is locked."""
+        while True:
+            with self._translated():
+                try:
+                    return step()
+                except sqlite3.OperationalError as error:
+                    if not _is_locked(error):
+                        raise
+            await asyncio.sleep(AGAIN_SECONDS)
+
+    def _connection(self) -> sqlite3.Connection:
+        if self._timer() >= self._look_at:
+            self._require_the_same_file()
+            self._look_at = self._timer() + STILL_THERE_SECONDS
+        return self._connections.get()
+
+    def _require_the_same_file(self) -> None:
+        """Open the file again when another has taken its place. Raises `OSError` when there is none."""
+        found = _identity(self._path)
+        if found != self._opened:
+            self._connections.close()
+            self._opened = found
+
+    def _decoded(self, readings: bytes) -> dict[str, _Kept]:
+        try:
+            return _decode(readings)
+        except msgspec.DecodeError as error:
+            raise FeatureSourceDown(f"online features in {self._path}: a row cannot be read: {error}") from error
 
     @contextlib.contextmanager
     def _translated(self) -> Iterator[None]:
@@ -72,7 +127,15 @@ class FeaturesSqlite:
             raise FeatureSourceDown(f"online features in {self._path}: {error}") from error
 
 
-def _reading(value: float | str | None, kind: str, observed_at: int) -> Reading:
-    # SQLite has no booleans; one that a feed wrote by mistake must come out as one, to be judged invalid.
-    restored = bool(value) if kind == "bool" else value
-    return Reading(restored, from_microseconds(observed_at))
+def _identity(path: Path) -> tuple[int, int]:
+    found = path.stat()
+    return found.st_dev, found.st_ino
+
+
+def _is_locked(error: sqlite3.OperationalError) -> bool:
+    """Extended codes such as SQLITE_BUSY_RECOVERY carry the primary one in their lowest byte."""
+    return error.sqlite_errorcode & 0xFF in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED)
+
+
+def _reading(value: bool | float | str | None, observed_at: int) -> Reading:
+    return Reading(value, from_microseconds(observed_at))

@@ -1,7 +1,6 @@
 """Feature values, their readings, and the verdict on each."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
 
@@ -22,8 +21,7 @@ class Status(StrEnum):
     SOURCE_DOWN = "source_down"
 
 
-@dataclass(frozen=True, slots=True)
-class Reading:
+class Reading(msgspec.Struct, frozen=True):
     """What the online store knows of one feature.
 
     `value` is None when the source itself says that it has no value.

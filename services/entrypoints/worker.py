@@ -19,6 +19,8 @@ from services.core.ports import EventLog, Fleet, ModelStore, OnlineFeatures
 from services.core.spec import ModelSpec
 from services.metrics import ServingMetrics
 from services.serving.champion import ChampionWatch
+from services.serving.lookup import FeatureLookup
+from services.serving.outbox import Outbox
 from services.serving.outcomes import OutcomeRecorder
 from services.serving.predict import Predictor
 from services.settings import Settings
@@ -97,25 +99,26 @@ def build_worker(specs: Iterable[ModelSpec], settings: Settings) -> Worker:
         now=bootstrap.clock(settings),
         metrics=ServingMetrics(CollectorRegistry()),
     )
-    fleet = bootstrap.fleet(settings)
-    return replace(worker, models={spec.name: _hosted(spec, worker, fleet, settings) for spec in specs})
+    fleet, outbox = bootstrap.fleet(settings), Outbox(worker.log)
+    return replace(worker, models={spec.name: _hosted(spec, worker, fleet, outbox, settings) for spec in specs})
 
 
-def _hosted(spec: ModelSpec, worker: Worker, fleet: Fleet, settings: Settings) -> HostedModel:
+def _hosted(spec: ModelSpec, worker: Worker, fleet: Fleet, outbox: Outbox, settings: Settings) -> HostedModel:
     watch = ChampionWatch(
         spec=spec, store=worker.store, fleet=fleet, metrics=worker.metrics, pause=settings.alias_poll_seconds
     )
     predictor = Predictor(
         spec=spec,
         champion=watch.champion,
-        features=worker.features,
-        log=worker.log,
+        lookup=FeatureLookup(
+            spec=spec, features=worker.features, budget=timedelta(milliseconds=settings.feature_budget_ms)
+        ),
+        outbox=outbox,
         now=worker.now,
         control_share=settings.control_share if settings.control_share >= 0 else spec.experiment.control,
-        feature_budget=timedelta(milliseconds=settings.feature_budget_ms),
         metrics=worker.metrics,
     )
-    outcomes = OutcomeRecorder(spec=spec, log=worker.log, now=worker.now, metrics=worker.metrics)
+    outcomes = OutcomeRecorder(spec=spec, outbox=outbox, now=worker.now, metrics=worker.metrics)
     return HostedModel(spec=spec, predictor=predictor, outcomes=outcomes, watch=watch)
 
 

@@ -10,9 +10,9 @@ import msgspec
 from services.core.clock import Now
 from services.core.errors import BellwetherError, EventLogUnavailable, InvalidRequest
 from services.core.events import outcome_event
-from services.core.ports import EventLog
 from services.core.spec import ModelSpec
 from services.metrics import ServingMetrics
+from services.serving.outbox import Outbox
 from services.serving.requests import outcome
 
 
@@ -30,7 +30,7 @@ class OutcomeRecorder:
     """Records outcomes of one model. The prediction may be unknown here: outcomes can overtake their predictions."""
 
     spec: ModelSpec
-    log: EventLog
+    outbox: Outbox
     now: Now
     metrics: ServingMetrics
 
@@ -43,7 +43,7 @@ class OutcomeRecorder:
         """
         try:
             observed = outcome(self.spec, row, now=self.now())
-            appended = await asyncio.wrap_future(self.log.append(outcome_event(observed)))
+            appended = await self.outbox.append(outcome_event(observed))
         except (InvalidRequest, EventLogUnavailable):
             self.metrics.outcome(self.spec.name, "refused")
             raise

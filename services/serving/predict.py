@@ -1,27 +1,24 @@
 """The use case: one request becomes one recorded answer."""
 
-import asyncio
-import logging
 import time
 import uuid
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime
 
 from services.core.clock import Now
-from services.core.errors import Fault, FeatureSourceDown, InvalidRequest, MalformedEvent
+from services.core.errors import Fault, InvalidRequest, MalformedEvent
 from services.core.events import Event, fact_of, prediction_event, requested_prediction_id
-from services.core.features import FeatureVerdict, Readings
-from services.core.ports import EventLog, OnlineFeatures
+from services.core.features import FeatureVerdict
 from services.core.predictions import NO_ACTION, Arm, PredictionMade, PredictionRequest, ServedBy
 from services.core.spec import ModelSpec
 from services.metrics import ServingMetrics
 from services.serving.assignment import assign
 from services.serving.availability import availability
 from services.serving.decision import Decided, decide
+from services.serving.lookup import FeatureLookup
+from services.serving.outbox import Outbox
 from services.serving.runtime import ServingModel
-
-logger = logging.getLogger(__name__)
 
 Champion = Callable[[], ServingModel | None]
 """The version that answers at this moment, or None while none is loaded."""
@@ -33,16 +30,14 @@ class Predictor:
 
     Args:
         control_share: probability of the control arm, in [0, 1].
-        feature_budget: longest wait for the online store; after it those features are `source_down`.
     """
 
     spec: ModelSpec
     champion: Champion
-    features: OnlineFeatures
-    log: EventLog
+    lookup: FeatureLookup
+    outbox: Outbox
     now: Now
     control_share: float
-    feature_budget: timedelta
     metrics: ServingMetrics
     timer: Callable[[], float] = time.perf_counter
 
@@ -61,7 +56,7 @@ class Predictor:
         model = self.champion()
         decided = decide(self.spec, model, verdicts, failed=self._failed)
         made = self._made(request, decided, verdicts, version="" if model is None else model.version, now=now)
-        existing = (await asyncio.wrap_future(self.log.append(prediction_event(made)))).existing
+        existing = (await self.outbox.append(prediction_event(made))).existing
         if existing is not None:
             return self._repeated(request, existing)
         self.metrics.answered(made, seconds=self.timer() - started)
@@ -69,30 +64,17 @@ class Predictor:
 
     async def verdicts(self, request: PredictionRequest) -> tuple[dict[str, FeatureVerdict], datetime]:
         """The features' verdicts, and the moment at which they hold. Nothing is recorded."""
-        readings = await self._readings(request.entity_id)
+        readings = await self.lookup.readings(request.entity_id)
         # After the look-up: a value written while it ran must not appear to come from the future.
         now = self.now()
         return availability(
             self.spec, given=request.features, readings=readings, now=now, started_at=request.started_at
         ), now
 
-    async def _readings(self, entity_id: str) -> Readings | FeatureSourceDown:
-        names = [feature.name for feature in self.spec.online_features]
-        if not names:
-            return {}
-        try:
-            async with asyncio.timeout(self.feature_budget.total_seconds()):
-                return await self.features.read(self.spec.name, entity_id, names)
-        except TimeoutError:
-            budget = self.feature_budget.total_seconds() * 1000
-            return FeatureSourceDown(f"no answer within {budget:g} ms")
-        except FeatureSourceDown as down:
-            return down
-
     def _earlier(self, request: PredictionRequest) -> PredictionMade | None:
         if request.request_id is None:
             return None
-        event = self.log.find(requested_prediction_id(self.spec.name, request.request_id))
+        event = self.outbox.find(requested_prediction_id(self.spec.name, request.request_id))
         return None if event is None else self._repeated(request, event)
 
     def _repeated(self, request: PredictionRequest, event: Event) -> PredictionMade:

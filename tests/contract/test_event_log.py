@@ -65,6 +65,16 @@ def test_an_id_that_is_there_already_is_answered_with_the_event_that_has_it(log:
     assert len(log.read(after=0, limit=10)) == 1
 
 
+def test_of_an_id_that_is_appended_twice_at_once_the_first_wins_and_the_others_are_told(log: EventLog) -> None:
+    append(log, 7)
+    again = prediction_event(prediction(1, label="another"))
+
+    settled = [future.result(10) for future in [log.append(each) for each in (event(1), again, event(7), event(2))]]
+
+    assert [each.existing for each in settled] == [None, event(1), event(7), None]
+    assert [each.event for each in log.read(after=0, limit=10)] == [event(7), event(1), event(2)]
+
+
 def test_reading_after_a_position_leaves_out_what_came_before(log: EventLog) -> None:
     _, second, third = append(log, 1, 2, 3)
 

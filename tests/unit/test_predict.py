@@ -20,6 +20,8 @@ from services.core.ports import Appended, EventLog, OnlineFeatures
 from services.core.predictions import Arm, PredictionRequest, ServedBy
 from services.core.spec import Decision
 from services.metrics import ServingMetrics
+from services.serving.lookup import FeatureLookup
+from services.serving.outbox import Outbox
 from services.serving.predict import Predictor
 from services.serving.runtime import ServingModel, load
 from tests.artifacts import add_toy_version
@@ -43,11 +45,10 @@ class Bench:
         sound: dict[str, Any] = {
             "spec": toy_spec(),
             "champion": lambda: self.model,
-            "features": self.features,
-            "log": self.log,
+            "lookup": lookup(self.features),
+            "outbox": Outbox(self.log),
             "now": lambda: NOON,
             "control_share": 0.0,
-            "feature_budget": timedelta(milliseconds=20),
             "metrics": self.metrics,
         }
         return Predictor(**(sound | changes))
@@ -68,6 +69,10 @@ def bench(tmp_path: Path) -> Iterator[Bench]:
     bench = Bench(tmp_path)
     yield bench
     bench.log.close()
+
+
+def lookup(features: OnlineFeatures, *, budget: timedelta = timedelta(milliseconds=20)) -> FeatureLookup:
+    return FeatureLookup(spec=toy_spec(), features=features, budget=budget)
 
 
 def request(**changes: Any) -> PredictionRequest:
@@ -140,7 +145,7 @@ async def test_a_source_that_is_slow_or_down_costs_the_model_and_not_the_request
     bench: Bench, tmp_path: Path, kind: type[FeaturesSqlite], words: str
 ) -> None:
     features = kind(tmp_path / "features.sqlite")
-    predictor = bench.predictor(features=features, feature_budget=timedelta(milliseconds=5))
+    predictor = bench.predictor(lookup=lookup(features, budget=timedelta(milliseconds=5)))
     made = await predictor.predict(request())
     assert made.served_by is ServedBy.RULE
     assert made.features["visits"].status is Status.SOURCE_DOWN
@@ -159,7 +164,7 @@ class TimeTravellingFeatures(FeaturesSqlite):
 
 async def test_a_value_written_during_the_look_up_does_not_come_from_the_future(bench: Bench, tmp_path: Path) -> None:
     features = TimeTravellingFeatures(tmp_path / "features.sqlite")
-    made = await bench.predictor(features=features, now=lambda: features.now).predict(request())
+    made = await bench.predictor(lookup=lookup(features), now=lambda: features.now).predict(request())
     assert {verdict.status for verdict in made.features.values()} == {Status.OK}
 
 
@@ -211,7 +216,7 @@ class FullLog(EventLogSqlite):
 async def test_an_answer_that_cannot_be_recorded_does_not_leave(bench: Bench, tmp_path: Path) -> None:
     log = FullLog(tmp_path / "full.sqlite")
     with pytest.raises(EventLogUnavailable, match="full"):
-        await bench.predictor(log=log).predict(request())
+        await bench.predictor(outbox=Outbox(log)).predict(request())
     log.close()
     assert bench.count("bellwether_events_appended_total", type="prediction") == 0
 

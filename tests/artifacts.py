@@ -1,6 +1,7 @@
-"""Real versions of the toy model: trained, converted to ONNX, and described by a manifest."""
+"""Real versions of the toy model, in both served forms: trained, converted or kept, and described by a manifest."""
 
 import hashlib
+from collections.abc import Callable
 from datetime import timedelta
 from functools import cache
 from pathlib import Path
@@ -8,12 +9,10 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from skl2onnx import convert_sklearn
-from skl2onnx.common.data_types import FloatTensorType, StringTensorType
 
-from services.core.artifacts import ONNX_FILE, CanaryCase, Manifest
+from monitoring.lifecycle.packaging import Served, serve
+from services.core.artifacts import CanaryCase, Manifest
 from services.core.ports import ModelStore
-from services.core.spec import ModelSpec, Numeric
 from services.core.training import TrainingSet
 from tests.toy import NOON, toy_spec
 
@@ -22,8 +21,18 @@ ROWS = 400
 
 def toy_version(version: str, *, seed: int = 1, **changes: Any) -> tuple[Manifest, dict[str, bytes]]:
     """A sound version and its files; other seeds score differently. `changes` replaces fields of the manifest."""
-    onnx, canary = _trained(seed)
-    files = {ONNX_FILE: onnx}
+    return _version(version, *_trained(seed, toy_spec().train), seed=seed, **changes)
+
+
+def kept_version(version: str, *, seed: int = 1, **changes: Any) -> tuple[Manifest, dict[str, bytes]]:
+    """As `toy_version`, by an estimator that splits on sets of categories, so that scikit-learn serves it."""
+    return _version(version, *_trained(seed, train_on_sets), seed=seed, **changes)
+
+
+def _version(
+    version: str, served: Served, canary: tuple[CanaryCase, ...], *, seed: int, **changes: Any
+) -> tuple[Manifest, dict[str, bytes]]:
+    files = {served.served_form.file: served.content}
     described: dict[str, Any] = {
         "model": "toy",
         "version": version,
@@ -35,6 +44,8 @@ def toy_version(version: str, *, seed: int = 1, **changes: Any) -> tuple[Manifes
         "training_rows": ROWS,
         "parity": 0.0,
         "canary": list(canary),
+        "served_form": served.served_form,
+        "not_converted": served.not_converted,
     }
     return Manifest(**(described | changes)), files
 
@@ -43,16 +54,27 @@ def add_toy_version(store: ModelStore, version: str, *, seed: int = 1) -> Path:
     return store.add(*toy_version(version, seed=seed))
 
 
-def to_onnx(estimator: Any, spec: ModelSpec) -> bytes:
-    types = [
-        (each.name, FloatTensorType([None, 1]) if isinstance(each.kind, Numeric) else StringTensorType([None, 1]))
-        for each in spec.features
-    ]
-    converted = convert_sklearn(
-        estimator, initial_types=types, options={id(estimator): {"zipmap": False}}, target_opset=18
+def add_kept_version(store: ModelStore, version: str, *, seed: int = 1) -> Path:
+    return store.add(*kept_version(version, seed=seed))
+
+
+def train_on_sets(training: TrainingSet) -> Any:
+    """A gradient boosting that takes `plan` as what it is, a set of categories, and gaps in the numbers."""
+    from sklearn.compose import ColumnTransformer
+    from sklearn.ensemble import HistGradientBoostingClassifier
+    from sklearn.pipeline import make_pipeline
+    from sklearn.preprocessing import OrdinalEncoder
+
+    columns = ColumnTransformer(
+        [
+            ("categories", OrdinalEncoder(categories=[["monthly", "yearly"]]), ["plan"]),
+            ("numbers", "passthrough", ["amount", "visits", "mood"]),
+        ]
     )
-    content: bytes = converted.SerializeToString()
-    return content
+    estimator = make_pipeline(columns, HistGradientBoostingClassifier(max_iter=20, categorical_features=[0]))
+    return estimator.fit(
+        training.features, training.target, histgradientboostingclassifier__sample_weight=training.weights
+    )
 
 
 def training_set(seed: int) -> TrainingSet:
@@ -69,13 +91,13 @@ def training_set(seed: int) -> TrainingSet:
 
 
 @cache
-def _trained(seed: int) -> tuple[bytes, tuple[CanaryCase, ...]]:
+def _trained(seed: int, train: Callable[[TrainingSet], Any]) -> tuple[Served, tuple[CanaryCase, ...]]:
     training = training_set(seed)
     spec = toy_spec()
-    estimator = spec.train(training)
+    estimator = train(training)
     scores = estimator.predict_proba(training.features)[:, 1]
     rows = [
         dict(zip(spec.feature_names, row, strict=True)) for row in training.features.head(5).itertuples(index=False)
     ]
     canary = tuple(CanaryCase(row, float(score)) for row, score in zip(rows, scores, strict=False))
-    return to_onnx(estimator, spec), canary
+    return serve(spec, estimator), canary

@@ -1,4 +1,4 @@
-"""From a fitted estimator to a version's files: served form, kept form, reference, canary, manifest."""
+"""From a fitted estimator to a version's files: kept form, served form, reference, canary, manifest."""
 
 import hashlib
 import io
@@ -10,18 +10,17 @@ import numpy as np
 import pandas as pd
 import skops.io
 from numpy.typing import NDArray
-from skl2onnx import convert_sklearn
-from skl2onnx.common.data_types import FloatTensorType, StringTensorType
 
-from monitoring.lifecycle.scoring import scores, without_gaps
+from monitoring.lifecycle.conversion import NotConverted, to_onnx
+from monitoring.lifecycle.scoring import Unscorable, scores, without_gaps
 from monitoring.lifecycle.training_set import Snapshot
-from services.core.artifacts import ESTIMATOR_FILE, ONNX_FILE, REFERENCE_FILE, CanaryCase, Manifest
+from services.core.artifacts import ESTIMATOR_FILE, REFERENCE_FILE, CanaryCase, Manifest, ServedForm
 from services.core.errors import BellwetherError
-from services.core.spec import ModelSpec, Numeric
+from services.core.spec import ModelSpec
 from services.core.training import TrainingSet
+from services.serving.form import Form, Unloadable
+from services.serving.runtime import open_form
 
-OPSET: Final = {"": 18, "ai.onnx.ml": 3}
-"""ONNX operators of 2022: every runtime that a worker may have knows them, and scikit-learn's models need no newer."""
 PARITY: Final = 1e-4
 """Largest accepted difference between served form and estimator. float32 against float64 gives 1e-6; a lost column
 or a swapped category gives far more."""
@@ -35,34 +34,54 @@ class NotServable(BellwetherError):
     code = "not_servable"
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Served:
+    """What a worker will score with, loaded from the very bytes that it will load.
+
+    `kept` is the estimator's file. `not_converted` is why scikit-learn serves, "" when ONNX does.
+    """
+
+    form: Form
+    served_form: ServedForm
+    not_converted: str
+    content: bytes
+    kept: bytes
+
+
 @dataclass(frozen=True, slots=True)
 class Package:
-    """A version that is ready to be registered. `reference` is its training sample with the version's own score."""
+    """A version that is ready to be registered, and its served form."""
 
     manifest: Manifest
     files: dict[str, bytes]
+    form: Form
 
     @property
-    def onnx(self) -> bytes:
-        return self.files[ONNX_FILE]
+    def told(self) -> dict[str, Any]:
+        """How it serves, JSON-ready."""
+        manifest = self.manifest
+        return {
+            "served_form": manifest.served_form.value,
+            "not_converted": manifest.not_converted,
+            "parity": manifest.parity,
+        }
 
 
 def package(
     spec: ModelSpec, estimator: Any, *, version: str, training: TrainingSet, snapshot: Snapshot, now: datetime
 ) -> Package:
-    """Convert, compare both forms, and describe.
+    """Convert, compare the served form with the estimator, and describe.
 
     Raises:
-        NotServable: the estimator does not convert, or its served form scores differently by more than `PARITY`.
+        NotServable: the estimator has no served form, or one that scores differently by more than `PARITY`.
     """
-    onnx = to_onnx(spec, estimator)
+    served = serve(spec, estimator)
     sample = _reference(spec, snapshot.frame)
-    served = scores(spec, onnx, sample)
-    parity = _parity(estimator, sample, served)
+    by_served, parity = compare(served, estimator, sample)
     files = {
-        ONNX_FILE: onnx,
-        ESTIMATOR_FILE: skops.io.dumps(estimator),
-        REFERENCE_FILE: _parquet(sample.assign(score=served)),
+        served.served_form.file: served.content,
+        ESTIMATOR_FILE: served.kept,
+        REFERENCE_FILE: _parquet(sample.assign(score=by_served)),
     }
     manifest = Manifest(
         model=spec.name,
@@ -74,39 +93,77 @@ def package(
         training_set_sha256=snapshot.sha256,
         training_rows=len(training.features),
         parity=parity,
-        canary=_canary(sample, served),
+        canary=_canary(sample, by_served),
+        served_form=served.served_form,
+        not_converted=served.not_converted,
     )
-    return Package(manifest, files)
+    return Package(manifest, files, served.form)
 
 
-def to_onnx(spec: ModelSpec, estimator: Any) -> bytes:
-    """The served form. Raises `NotServable`."""
-    inputs = [
-        (each.name, FloatTensorType([None, 1]) if isinstance(each.kind, Numeric) else StringTensorType([None, 1]))
-        for each in spec.features
-    ]
+def serve(spec: ModelSpec, estimator: Any) -> Served:
+    """The ONNX form, or scikit-learn itself where the converter or ONNX Runtime does not know the estimator.
+
+    Raises:
+        NotServable: the estimator cannot be kept without pickle, and has no ONNX form either.
+    """
+    kept = _kept(spec, estimator)
     try:
-        model = convert_sklearn(
-            estimator, initial_types=inputs, options={id(estimator): {"zipmap": False}}, target_opset=OPSET
+        onnx = to_onnx(spec, estimator)
+        form = open_form(spec, ServedForm.ONNX, onnx)
+    except (NotConverted, Unloadable) as why:
+        return _served_by_sklearn(spec, kept, not_converted=str(why))
+    return Served(form=form, served_form=ServedForm.ONNX, not_converted="", content=onnx, kept=kept)
+
+
+def compare(served: Served, estimator: Any, features: pd.DataFrame) -> tuple[NDArray[Any], float]:
+    """The served form's score of every row, and the largest difference from the fitted estimator's.
+
+    Raises:
+        NotServable: the difference is above `PARITY`, or it cannot score these rows.
+    """
+    try:
+        by_served = scores(served.form, features)
+    except Unscorable as error:
+        raise NotServable(
+            f"the served form ({served.served_form.value}) is of no use on the reference: {error}"
+        ) from error
+    difference = float(np.max(np.abs(estimator.predict_proba(features)[:, 1] - by_served)))
+    if not difference <= PARITY:
+        raise NotServable(
+            f"the served form ({served.served_form.value}) differs from the estimator by up to {difference:.2g}, at "
+            f"most {PARITY:g} is accepted; {_REMEDIES[served.served_form]}"
         )
-    except Exception as error:  # the converter raises whatever it meets
-        raise NotServable(f"the estimator of {spec.name} does not convert to ONNX: {error}") from error
-    return bytes(model.SerializeToString())
+    return by_served, difference
+
+
+_REMEDIES: Final = {
+    ServedForm.ONNX: "look for operations that ONNX does in float32, or that the converter takes for others",
+    ServedForm.SCIKIT_LEARN: "what skops wrote is not what was fitted; use parts that it keeps whole",
+}
+
+
+def _served_by_sklearn(spec: ModelSpec, kept: bytes, *, not_converted: str) -> Served:
+    try:
+        form = open_form(spec, ServedForm.SCIKIT_LEARN, kept)
+    except Unloadable as error:
+        raise NotServable(
+            f"the estimator of {spec.name} does not convert to ONNX ({not_converted}), and scikit-learn cannot serve "
+            f"it either: {error}"
+        ) from error
+    return Served(form=form, served_form=ServedForm.SCIKIT_LEARN, not_converted=not_converted, content=kept, kept=kept)
+
+
+def _kept(spec: ModelSpec, estimator: Any) -> bytes:
+    try:
+        content: bytes = skops.io.dumps(estimator)
+    except Exception as error:  # skops raises what the estimator's parts raise
+        raise NotServable(f"skops cannot keep the estimator of {spec.name}: {error}") from error
+    return content
 
 
 def _reference(spec: ModelSpec, frame: pd.DataFrame) -> pd.DataFrame:
     """What the inputs looked like in the time of the training set, evenly spread over it."""
     return frame[list(spec.feature_names)].iloc[:: -(-len(frame) // REFERENCE_ROWS)].reset_index(drop=True)
-
-
-def _parity(estimator: Any, sample: pd.DataFrame, served: NDArray[Any]) -> float:
-    difference = float(np.max(np.abs(estimator.predict_proba(sample)[:, 1] - served)))
-    if not difference <= PARITY:
-        raise NotServable(
-            f"the served form differs from the estimator by up to {difference:.2g}, at most {PARITY:g} is accepted; "
-            "look for operations that ONNX does in float32"
-        )
-    return difference
 
 
 def _canary(sample: pd.DataFrame, served: NDArray[Any]) -> list[CanaryCase]:

@@ -11,7 +11,7 @@ import pandas as pd
 from monitoring.lifecycle.gate import Scores, Verdict, judge
 from monitoring.lifecycle.packaging import Package, package
 from monitoring.lifecycle.promote import promote
-from monitoring.lifecycle.scoring import scores, scores_of_rule, scores_of_version
+from monitoring.lifecycle.scoring import Unscorable, scores, scores_of_rule, scores_of_version
 from monitoring.lifecycle.training_set import Snapshot, keep, past_rows, served_rows
 from services.core.clock import Now
 from services.core.ports import Fleet, ModelStore, RecordStore
@@ -72,7 +72,7 @@ def _work(spec: ModelSpec, workshop: Workshop, rows: pd.DataFrame, *, trigger: s
     training, held_out = snapshot.split(spec)
     candidate = _train(spec, workshop, snapshot, training)
     verdict = _gate(spec, workshop, candidate, held_out)
-    evidence = verdict.evidence | {"trigger": trigger, "training_set": snapshot.path.name}
+    evidence = verdict.evidence | {"trigger": trigger, "training_set": snapshot.path.name} | candidate.told
     if not verdict.promoted:
         workshop.say(f"{spec.name}: the gate refused it: {'; '.join(verdict.reasons)}")
         return Retrained(promoted=False, version="", reasons=verdict.reasons, evidence=evidence)
@@ -94,13 +94,15 @@ def _train(spec: ModelSpec, workshop: Workshop, snapshot: Snapshot, training: Tr
     workshop.say(
         f"{spec.name}: trained {version} on {len(training.target)} rows, parity {candidate.manifest.parity:.1g}"
     )
+    if why := candidate.manifest.not_converted:
+        workshop.say(f"{spec.name}: {version} does not convert to ONNX, so scikit-learn serves it: {why}")
     return candidate
 
 
 def _gate(spec: ModelSpec, workshop: Workshop, candidate: Package, held_out: TrainingSet) -> Verdict:
     return judge(
         spec.gate,
-        challenger=scores(spec, candidate.onnx, held_out.features),
+        challenger=scores(candidate.form, held_out.features),
         champion=_champion_scores(spec, workshop, held_out),
         rule=scores_of_rule(spec, held_out.features),
         target=held_out.target,
@@ -113,7 +115,11 @@ def _champion_scores(spec: ModelSpec, workshop: Workshop, held_out: TrainingSet)
     champion = workshop.store.aliases(spec.name).get(CHAMPION)
     if champion is None:
         return None
-    found = scores_of_version(spec, workshop.models.directory(spec.name, champion), held_out.features)
+    try:
+        found = scores_of_version(spec, workshop.models.directory(spec.name, champion), held_out.features)
+    except Unscorable as error:
+        workshop.say(f"{spec.name}: champion {champion} cannot be compared with, the rule answers for it: {error}")
+        return None
     if found is None:
         workshop.say(
             f"{spec.name}: champion {champion} takes other features than the spec has now, so no worker serves it"

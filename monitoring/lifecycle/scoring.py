@@ -1,58 +1,45 @@
-"""The served form of a version over whole tables, for parity, references and the gate."""
+"""A version over whole tables, for parity, references and the gate: by the code that serves it."""
 
-import hashlib
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
-import msgspec
 import numpy as np
-import onnxruntime
 import pandas as pd
 from numpy.typing import NDArray
 
-from services.core.artifacts import MANIFEST_FILE, ONNX_FILE, Manifest
-from services.core.errors import CorruptArtifact
+from services.core.errors import BellwetherError
 from services.core.features import Value
-from services.core.spec import ModelSpec, Numeric
+from services.core.spec import ModelSpec
+from services.serving.form import Form, Row
+from services.serving.runtime import load, read_manifest
 
 
-def scores(spec: ModelSpec, content: bytes, features: pd.DataFrame) -> NDArray[Any]:
-    """P(positive) of every row by an ONNX model, float64 of length n."""
-    session = onnxruntime.InferenceSession(content, providers=["CPUExecutionProvider"])
-    inputs = {
-        feature.name: features[[feature.name]].to_numpy(np.float32 if isinstance(feature.kind, Numeric) else object)
-        for feature in spec.features
-    }
-    (probabilities,) = session.run(["probabilities"], inputs)
-    return np.asarray(probabilities, dtype=float)[:, 1]
+class Unscorable(BellwetherError):
+    """A version cannot score a table's rows."""
+
+    code = "unscorable"
+
+
+def scores(form: Form, features: pd.DataFrame) -> NDArray[Any]:
+    """P(positive) of every row, float64 of length n. Raises `Unscorable`."""
+    rows = cast("list[Row]", features.to_dict("records"))
+    try:
+        return np.array(form.score_many(rows), dtype=float)
+    except Exception as error:  # an estimator raises whatever its parts raise
+        raise Unscorable(f"{len(rows)} rows could not be scored: {error}") from error
 
 
 def scores_of_version(spec: ModelSpec, directory: Path, features: pd.DataFrame) -> NDArray[Any] | None:
     """P(positive) of every row by a registered version, None when it takes other features than the spec has now.
 
     Raises:
+        Unscorable: it takes these features and cannot score these rows.
         CorruptArtifact: it is not the version that was registered; what it scores would say nothing about what serves.
     """
-    manifest = _manifest(directory)
-    if tuple(manifest.features) != spec.feature_names:
+    if tuple(read_manifest(directory).features) != spec.feature_names:
         return None
-    content = (directory / ONNX_FILE).read_bytes()
-    if (found := hashlib.sha256(content).hexdigest()) != manifest.files.get(ONNX_FILE):
-        raise CorruptArtifact(
-            f"{directory / ONNX_FILE} has SHA-256 {found}, expected {manifest.files.get(ONNX_FILE)}; "
-            f"promote another version of {spec.name}"
-        )
-    return scores(spec, content, features)
-
-
-def _manifest(directory: Path) -> Manifest:
-    try:
-        return msgspec.json.decode((directory / MANIFEST_FILE).read_bytes(), type=Manifest)
-    except (OSError, msgspec.DecodeError, UnicodeDecodeError) as error:
-        raise CorruptArtifact(
-            f"{directory / MANIFEST_FILE} cannot be read: {error}; promote another version"
-        ) from error
+    return scores(load(directory, spec), features)
 
 
 def without_gaps(row: Mapping[Any, Any]) -> dict[str, Value]:

@@ -97,7 +97,7 @@ def _describe(manifest: Manifest, directory: Path) -> None:
         labels={"project": "bellwether"},
         options={},
         metadata={"training_set": manifest.training_set, "training_rows": manifest.training_rows},
-        context=ModelContext(framework_name="onnx", framework_versions={}),
+        context=ModelContext(framework_name=manifest.served_form.value, framework_versions={}),
         signatures={},
         api_version="v1",
         creation_time=manifest.created_at,

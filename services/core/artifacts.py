@@ -1,6 +1,7 @@
 """What a registered version consists of, and what a worker says that it serves."""
 
 from datetime import datetime
+from enum import StrEnum
 from typing import Final
 
 import msgspec
@@ -9,12 +10,23 @@ from services.core.features import Value
 
 MANIFEST_FILE: Final = "manifest.json"
 ONNX_FILE: Final = "model.onnx"
-"""The served form. One input per feature, named like it: float32 [n, 1] for numbers, string [n, 1] for categories;
+"""The ONNX form. One input per feature, named like it: float32 [n, 1] for numbers, string [n, 1] for categories;
 outputs `label` and `probabilities` (float32 [n, 2], the positive class second)."""
 ESTIMATOR_FILE: Final = "estimator.skops"
 """The trained scikit-learn estimator, kept without pickle."""
 REFERENCE_FILE: Final = "reference.parquet"
 """A sample of the training rows in the spec's columns, with the version's own `score`: what drift compares with."""
+
+
+class ServedForm(StrEnum):
+    """What a worker scores with: the ONNX file, or the kept estimator where that has no ONNX form."""
+
+    ONNX = "onnx"
+    SCIKIT_LEARN = "scikit-learn"
+
+    @property
+    def file(self) -> str:
+        return ONNX_FILE if self is ServedForm.ONNX else ESTIMATOR_FILE
 
 
 class CanaryCase(msgspec.Struct, frozen=True):
@@ -28,6 +40,8 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True):
     """`files` maps every other file of the version to its SHA-256 (hexadecimal).
 
     `parity` is the largest difference between the served form's score and the estimator's on the training reference.
+    `not_converted` is why scikit-learn serves, "" when ONNX does. Manifests from before the two were told apart lack
+    both members, and theirs is the ONNX form.
     """
 
     model: str
@@ -40,6 +54,8 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True):
     training_rows: int
     parity: float
     canary: list[CanaryCase]
+    served_form: ServedForm = ServedForm.ONNX
+    not_converted: str = ""
     format: int = 1
 
 

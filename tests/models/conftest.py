@@ -7,6 +7,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from monitoring.lifecycle.packaging import Served, serve
 from services.core.spec import Categorical, ModelSpec, Unavailable
 from services.core.training import TrainingSet
 from services.core.world import PastCase, World, WorldFactory
@@ -44,6 +45,12 @@ def training(spec: ModelSpec, history: list[PastCase]) -> TrainingSet:
 @pytest.fixture(scope="session")
 def estimator(spec: ModelSpec, training: TrainingSet) -> Any:
     return spec.train(training)
+
+
+@pytest.fixture(scope="session")
+def served(spec: ModelSpec, estimator: Any) -> Served:
+    """What a worker would score with: ONNX, or scikit-learn where the estimator does not convert."""
+    return serve(spec, estimator)
 
 
 def training_set(spec: ModelSpec, cases: list[PastCase]) -> TrainingSet:

@@ -87,7 +87,7 @@ def test_a_version_whose_file_was_changed_is_not_compared_with(
     made: Package, snapshot: Snapshot, tmp_path: Path
 ) -> None:
     directory = BentoModelStore(tmp_path / "bentoml").add(made.manifest, made.files)
-    (directory / ONNX_FILE).write_bytes(made.onnx + b" ")
+    (directory / ONNX_FILE).write_bytes(made.files[ONNX_FILE] + b" ")
 
     with pytest.raises(CorruptArtifact, match="SHA-256"):
         scores_of_version(SPEC, directory, snapshot.frame)

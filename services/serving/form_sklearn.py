@@ -18,20 +18,23 @@ from services.core.spec import ModelSpec, Numeric
 from services.serving.form import Row, Unloadable, cell, probability
 
 TRUSTED: Final = (
+    "functools.partial",
     "numpy.dtype",
     "sklearn.calibration._CalibratedClassifier",
     "sklearn.calibration._SigmoidCalibration",
     "sklearn.ensemble._hist_gradient_boosting.predictor.TreePredictor",
     "sklearn.tree._tree.Tree",
     "sklearn.utils._bunch.Bunch",
+    "sklearn.utils.validation.check_array",
 )
 """What a kept estimator may hold besides the public classes of scikit-learn and NumPy, which skops takes by itself.
 
 The list is closed: it is never what a file asks for. A type belongs on it when building one and setting its attributes
-runs nothing that the file chose. A dtype, a bunch and the two parts of a calibrated classifier only hold values. The
-two trees are arrays that compiled code walks through without looking at bounds: a forged one can crash a worker, which
-is why hashes are compared first, and still cannot bring code of its own. Functions, and classes from outside
-scikit-learn, do not belong here.
+runs nothing that the file chose. A dtype, a bunch and the two parts of a calibrated classifier only hold values.
+A gradient boosting on categories checks its numbers with a partial of `check_array`, which looks at an array and
+returns it; what else a partial might call has to be listed as well. The two trees are arrays that compiled code walks
+through without looking at bounds: a forged one can crash a worker, which is why hashes are compared first, and still
+cannot bring code of its own. Other functions, and classes from outside scikit-learn, do not belong here.
 """
 
 

@@ -158,6 +158,7 @@ def _overview(store: StoreInMemory, results: list[EvaluationResult], now: dateti
         now=now,
         wall_now=now,
         aliases=store.aliases("toy"),
+        versions=store.versions("toy"),
         changes=store.alias_changes("toy"),
         workers=[WorkerReport(pid=pid, model="toy", version=version, at=now) for pid in (1, 2)],
         jobs=store.jobs("toy", limit=20),

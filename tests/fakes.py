@@ -5,7 +5,7 @@ from datetime import datetime
 from typing import Any, cast
 
 from services.core.ports import RecordCounts, RecordStore
-from services.core.records import AliasChange, EvaluationResult, Job, JobState, Judged, ResultKind
+from services.core.records import AliasChange, EvaluationResult, Job, JobState, Judged, ResultKind, VersionRecord
 
 
 class StoreInMemory:
@@ -16,6 +16,7 @@ class StoreInMemory:
         self.saved: list[EvaluationResult] = []
         self.opened: list[Job] = []
         self.changes: list[AliasChange] = []
+        self.registered: list[VersionRecord] = []
         self.failure: Exception | None = None
         """Raised instead of reading rows or aliases."""
 
@@ -80,6 +81,9 @@ class StoreInMemory:
 
     def jobs(self, model: str, *, limit: int) -> list[Job]:
         return [job for job in reversed(self.opened) if job.model == model][:limit]
+
+    def versions(self, model: str) -> list[VersionRecord]:
+        return [version for version in self.registered if version.model == model]
 
     def move_alias(self, change: AliasChange) -> None:
         self.changes.append(change)

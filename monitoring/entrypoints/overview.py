@@ -16,6 +16,7 @@ from services.core.records import (
     Job,
     ResultKind,
     ResultStatus,
+    VersionRecord,
 )
 from services.core.spec import ModelSpec
 
@@ -30,6 +31,7 @@ class Overview:
     now: datetime
     wall_now: datetime
     aliases: dict[str, str]
+    versions: Sequence[VersionRecord]
     changes: Sequence[AliasChange]
     workers: Sequence[WorkerReport]
     jobs: Sequence[Job]
@@ -39,6 +41,12 @@ class Overview:
     @property
     def champion(self) -> str | None:
         return self.aliases.get(CHAMPION)
+
+    @property
+    def not_converted(self) -> str:
+        """Why scikit-learn serves the champion, "" when ONNX does."""
+        evidence = next((each.evidence for each in self.versions if each.version == self.champion), {})
+        return str(evidence.get("not_converted", ""))
 
     @property
     def open_job(self) -> Job | None:
@@ -66,6 +74,7 @@ def overview(
         now=now,
         wall_now=wall_now,
         aliases=store.aliases(spec.name),
+        versions=store.versions(spec.name),
         changes=store.alias_changes(spec.name),
         workers=fleet.workers(spec.name),
         jobs=store.jobs(spec.name, limit=JOBS_SHOWN),
@@ -80,6 +89,7 @@ def as_json(state: Overview) -> dict[str, Any]:
         {
             "champion": state.champion,
             "aliases": state.aliases,
+            "not_converted": state.not_converted or None,
             "now": state.now,
             "workers": list(state.workers),
             "availability": _judgement(state, ResultKind.AVAILABILITY),

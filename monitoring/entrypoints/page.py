@@ -19,7 +19,7 @@ from monitoring.entrypoints.panels import (
     money_panel,
     ratio,
 )
-from monitoring.entrypoints.wording import Statement, day, present
+from monitoring.entrypoints.wording import Statement, day, present, served_slowly
 from services.core.ports import RecordStore
 from services.core.records import EvaluationResult, ResultKind, ResultStatus
 from services.core.spec import Good, Measure
@@ -70,11 +70,12 @@ def _section(state: Overview, history: History) -> str:
 def _head(state: Overview) -> str:
     serving = f"{escape(state.champion)} serves" if state.champion else "no version serves"
     workers = len(state.workers)
+    slowly = f'<p class="soft">{escape(served_slowly(state))}</p>' if state.not_converted else ""
     return (
         '<p class="mark">bellwether</p>'
         f"<header><h1>{escape(state.spec.name)}</h1>"
         f'<p class="soft">{serving} · {workers} worker{"" if workers == 1 else "s"} · {escape(_moment(state.now))}</p>'
-        f'</header><p class="soft">{escape(state.spec.meaning)}</p>'
+        f'</header><p class="soft">{escape(state.spec.meaning)}</p>{slowly}'
     )
 
 

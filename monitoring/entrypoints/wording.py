@@ -25,6 +25,14 @@ def present(state: Overview) -> Statement:
     return Statement(f"{outage} {first.text}", "watch")
 
 
+def served_slowly(state: Overview) -> str:
+    """A sentence when scikit-learn itself scores, "" when ONNX does."""
+    if not state.not_converted:
+        return ""
+    why = _sentence(state.not_converted)
+    return f"scikit-learn itself scores, at milliseconds a row, because {state.champion} has no ONNX form: {why}"
+
+
 def day(moment: datetime) -> str:
     return f"{moment.day} {moment:%B}"
 

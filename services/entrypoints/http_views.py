@@ -20,6 +20,7 @@ def model_card(hosted: HostedModel, *, versions: list[str]) -> dict[str, Any]:
     return {
         **model_line(hosted),
         "versions": versions,
+        **_served(hosted),
         "problem": hosted.problem,
         "entity": spec.entity,
         "task": {
@@ -48,6 +49,19 @@ def index_page(models: list[HostedModel]) -> str:
         f"<p>Models served here:</p><ul>{rows}</ul>"
         "<p><a href='/metrics'>metrics</a> · <a href='/readyz'>ready</a> · <a href='/livez'>alive</a></p></html>"
     )
+
+
+def _served(hosted: HostedModel) -> dict[str, Any]:
+    """What scores, why it is not ONNX, and how far it is from the trained estimator; nulls while the rule answers."""
+    serving = hosted.watch.champion()
+    if serving is None:
+        return {"served_form": None, "not_converted": None, "parity": None}
+    manifest = serving.manifest
+    return {
+        "served_form": manifest.served_form.value,
+        "not_converted": manifest.not_converted or None,
+        "parity": manifest.parity,
+    }
 
 
 def _feature(feature: Feature) -> dict[str, Any]:

@@ -13,7 +13,7 @@ from monitoring.entrypoints.charts import Chart, Marker, Point, Span, marker_str
 from monitoring.entrypoints.overview import as_json
 from monitoring.entrypoints.page import PAGE_POLICY, page
 from monitoring.entrypoints.wording import present
-from services.core.records import CHAMPION, ResultKind, ResultStatus
+from services.core.records import CHAMPION, ResultKind, ResultStatus, VersionRecord
 from tests.fake_run import FakeRun, fake_run
 from tests.fakes import StoreInMemory
 from tests.toy import NOON
@@ -93,6 +93,14 @@ def test_drift_without_an_open_job_says_how_the_last_retraining_ended(waiting: F
     assert told.text.endswith("The last retraining was refused: AUC 0.71, champion 0.74, margin 0.01.")
 
 
+def test_a_champion_that_scikit_learn_serves_is_named_with_the_reason(waiting: FakeRun) -> None:
+    assert "scikit-learn" not in waiting.page()
+    state = replace(waiting.state, versions=[registered("v1", not_converted="it splits on sets of categories")])
+    shown = page([state], store=waiting.store.port)
+    assert "because v1 has no ONNX form: it splits on sets of categories." in shown
+    assert as_json(state)["not_converted"] == "it splits on sets of categories"
+
+
 def test_whatever_was_recorded_is_escaped(waiting: FakeRun) -> None:
     evil = "<script>alert(1)</script>"
     (job,) = waiting.state.jobs
@@ -100,6 +108,7 @@ def test_whatever_was_recorded_is_escaped(waiting: FakeRun) -> None:
         waiting.state,
         jobs=[msgspec.structs.replace(job, note=evil)],
         aliases={CHAMPION: evil},
+        versions=[registered(evil, not_converted=evil)],
         changes=[msgspec.structs.replace(each, version=evil) for each in waiting.state.changes],
         results=[
             msgspec.structs.replace(result, version=evil, status=ResultStatus.FAILED, body={"reason": evil})
@@ -165,6 +174,18 @@ def test_a_line_of_one_point_is_a_dot() -> None:
     chart = Chart("x", Span(NOON, NOON + DAY), 0, 1)
     chart.line([Point(NOON, 0.5)], "version0")
     assert "<circle" in chart.svg()
+
+
+def registered(version: str, **evidence: str) -> VersionRecord:
+    return VersionRecord(
+        model="toy",
+        version=version,
+        registered_at=NOON,
+        training_set="toy.parquet",
+        training_set_sha256="0" * 64,
+        training_rows=400,
+        evidence=dict(evidence),
+    )
 
 
 class _Tags(html.parser.HTMLParser):

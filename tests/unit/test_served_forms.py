@@ -18,9 +18,13 @@ from sklearn.preprocessing import FunctionTransformer, StandardScaler
 from services.adapters.model_store import BentoModelStore
 from services.core.artifacts import ESTIMATOR_FILE, MANIFEST_FILE, ServedForm
 from services.core.errors import CorruptArtifact
+from services.core.records import CHAMPION
+from services.entrypoints.http_views import model_card
+from services.entrypoints.worker import build_worker
 from services.serving.form import Row
 from services.serving.form_sklearn import TRUSTED
 from services.serving.runtime import load, read_manifest
+from services.settings import Settings
 from tests.artifacts import add_kept_version, add_toy_version, train_on_sets, training_set
 from tests.toy import toy_spec
 from tests.unit.test_champion import Bench
@@ -144,6 +148,25 @@ async def test_a_worker_swaps_from_one_form_to_the_other_and_back(tmp_path: Path
         bench.promote(version)
         await bench.watch.look()
         assert (bench.version, bench.watch.problem) == (version, "")
+
+
+async def test_the_model_page_says_what_serves_and_why(tmp_path: Path) -> None:
+    worker = build_worker([SPEC], Settings(home=tmp_path))
+    add_toy_version(worker.store, "v1")
+    add_kept_version(worker.store, "v2")
+    hosted = worker.model("toy")
+    shown = {}
+    for version in ("", "v1", "v2"):
+        if version:
+            hosted.watch.fleet.publish("toy", {CHAMPION: version})
+        await hosted.watch.look()
+        shown[version] = model_card(hosted, versions=["v1", "v2"])
+    await worker.close()
+
+    assert (shown[""]["served_form"], shown[""]["parity"]) == (None, None)
+    assert (shown["v1"]["served_form"], shown["v1"]["not_converted"]) == ("onnx", None)
+    assert shown["v2"]["served_form"] == "scikit-learn"
+    assert "splits on sets of categories" in shown["v2"]["not_converted"]
 
 
 def test_what_a_listed_type_calls_has_to_be_listed_too(directory: Path) -> None:

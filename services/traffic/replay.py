@@ -12,7 +12,7 @@ from typing import Final
 from services.core.errors import BellwetherError
 from services.core.features import Reading, Value
 from services.core.predictions import Answer
-from services.core.spec import ModelSpec
+from services.core.spec import ModelSpec, Unavailable
 from services.core.world import PastCase
 from services.traffic.client import Outcome, PredictionClient
 from services.traffic.clock import WorldClock
@@ -76,6 +76,7 @@ def training_cases(rows: Iterable[CsvRow], *, spec: ModelSpec, origin: datetime,
     """The complete and valid rows whose outcome is known, oldest first, settled before `origin`.
 
     A row with a blank or a strange value is left out: training takes complete rows, and a guess would be learnt.
+    Features that the spec calls optional may be blank: the model takes such gaps when it serves, too.
     """
     known = [
         (row, features, row.outcome)
@@ -99,7 +100,7 @@ async def _ask(row: CsvRow, client: PredictionClient, now: datetime, request_id:
     with suppress(BellwetherError):
         await client.write_features(row.entity_id, {name: Reading(value, now) for name, value in row.feed.items()})
     try:
-        return await client.predict(row.entity_id, row.request, request_id=request_id)
+        return await client.predict(row.entity_id, row.request, request_id=request_id, started_at=_started_at(row, now))
     except BellwetherError:
         return None
 
@@ -112,9 +113,17 @@ def _outcomes(rows: Sequence[CsvRow], answers: Sequence[Answer | None], outcome_
     ]
 
 
+def _started_at(row: CsvRow, now: datetime) -> datetime | None:
+    """The entity is as old when the replay asks as it was at the decision; None where the file tells neither."""
+    if row.started_at is None or row.decided_at is None:
+        return None
+    return now - (row.decided_at - row.started_at)
+
+
 def _complete(row: CsvRow, spec: ModelSpec) -> dict[str, Value] | None:
     found = row.request | row.feed
     valid = {name: value for name, value in found.items() if spec.feature(name).kind.problem(value) is None}
-    if len(valid) < len(spec.features):
+    needed = {each.name for each in spec.features if each.if_unavailable is not Unavailable.OPTIONAL}
+    if not needed <= set(valid):
         return None
-    return {name: value for name in spec.feature_names if (value := valid[name]) is not None}
+    return {name: value for name in spec.feature_names if (value := valid.get(name)) is not None}

@@ -6,6 +6,7 @@ from datetime import datetime, timedelta
 import pytest
 from aiohttp import web
 
+from services.core.spec import Unavailable
 from services.traffic.client import PredictionClient, Unanswered
 from services.traffic.mapping import CsvRow
 from services.traffic.replay import ReplayCounts, replay_rows, training_cases
@@ -96,6 +97,24 @@ def test_training_takes_complete_and_valid_rows_with_a_known_outcome() -> None:
     cases = training_cases(history, spec=toy_spec(), origin=NOON, rows_per_day=20)
     assert [case.entity_id for case in cases] == ["u", "u5"]
     assert list(cases[0].features) == list(toy_spec().feature_names)
+
+
+def test_a_gap_in_an_optional_feature_is_trained_on_as_it_is_served() -> None:
+    taken = toy_spec()
+    spec = toy_spec(features=(*taken.features[:3], replace(taken.feature("mood"), if_unavailable=Unavailable.OPTIONAL)))
+    cases = training_cases([replace(ROW, feed={"visits": 2.0, "mood": None})], spec=spec, origin=NOON, rows_per_day=20)
+    assert [case.features for case in cases] == [{"amount": 1.0, "plan": "monthly", "visits": 2.0}]
+
+
+async def test_an_entity_is_as_old_when_it_is_replayed_as_it_was_at_the_decision() -> None:
+    clock = MovedClock(NOON)
+    recorded = RecordingService(now=clock.now)
+    decided_at = NOON - timedelta(days=400)
+    row = replace(ROW, decided_at=decided_at, started_at=decided_at - timedelta(hours=3))
+    await replayed(recorded, clock, [row, replace(ROW, entity_id="ageless")])
+    asked = {each["entity_id"]: each.get("started_at") for each in recorded.predictions}
+    assert asked["ageless"] is None
+    assert datetime.fromisoformat(str(asked["u"])) == clock.moves[0] - timedelta(hours=3)
 
 
 def test_training_cases_are_in_order_and_settled_before_the_origin() -> None:

@@ -1,4 +1,5 @@
 import csv
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
@@ -134,6 +135,56 @@ def test_a_mapping_that_does_not_fit_the_model_says_where(
 ) -> None:
     with pytest.raises(MappingError, match=message):
         mapping_in(tmp_path, MAPPING.replace(found, instead))
+
+
+TIMED = (
+    'decided_at = "Asked"\nstarted_at = "Joined"\n'
+    + MAPPING.replace('column = "Visits"', 'column = "Visits"\nobserved_at = "Counted"')
+).replace('column = "Gone"', 'column = "Gone"\nobserved_at = "Known"')
+TIMED_HEADER = f"{HEADER},Asked,Joined,Counted,Known"
+VALUES = "u1,Yes,12.5,M,3,0.5"
+
+
+def timed_row(directory: Path, times: str, *, zone: str = "") -> CsvRow:
+    path = directory / "history.csv"
+    path.write_text(f"{TIMED_HEADER}\n{VALUES},{times}\n", "utf-8")
+    (row,) = read_history(path, mapping_in(directory, zone + TIMED), toy_spec())
+    return row
+
+
+def test_a_row_tells_when_its_values_its_decision_and_its_outcome_became_known_in_utc(tmp_path: Path) -> None:
+    row = timed_row(tmp_path, "2026-03-01T12:00:00+01:00,2026-02-01T00:00:00Z,2026-03-01T10:59Z,2026-03-03T00:00Z")
+
+    assert row.decided_at == datetime(2026, 3, 1, 11, tzinfo=UTC)
+    assert row.started_at == datetime(2026, 2, 1, tzinfo=UTC)
+    assert row.observed_at == {"visits": datetime(2026, 3, 1, 10, 59, tzinfo=UTC)}
+    assert row.outcome_at == datetime(2026, 3, 3, tzinfo=UTC)
+    assert row.unmapped == ()
+
+
+def test_a_time_without_an_offset_is_in_the_zone_of_the_mapping(tmp_path: Path) -> None:
+    row = timed_row(tmp_path, "2026-07-01 12:00:00,,2026-01-01,", zone='time_zone = "Europe/Berlin"\n')
+
+    assert row.decided_at == datetime(2026, 7, 1, 10, tzinfo=UTC)
+    assert row.observed_at == {"visits": datetime(2025, 12, 31, 23, tzinfo=UTC)}
+    assert (row.started_at, row.outcome_at) == (None, None)
+
+
+def test_a_time_in_no_zone_is_refused_with_its_line(tmp_path: Path) -> None:
+    with pytest.raises(MappingError, match=r"line 2: Asked is '2026-07-01' without a time zone; .*time_zone"):
+        timed_row(tmp_path, "2026-07-01,,,")
+
+
+def test_a_text_that_is_no_time_counts_as_missing_and_its_column_is_named(tmp_path: Path) -> None:
+    row = timed_row(tmp_path, "yesterday,0001-01-01T00:00+14:00,,n/a")
+
+    assert (row.decided_at, row.started_at) == (None, None)
+    assert row.unmapped == ("Asked", "Joined")
+
+
+def test_a_mapping_with_an_unknown_zone_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(MappingError, match="no time zone 'Mars/Olympus'"):
+        mapping_in(tmp_path, 'time_zone = "Mars/Olympus"\n' + MAPPING)
 
 
 def test_a_mapping_that_is_not_there_says_so(tmp_path: Path) -> None:

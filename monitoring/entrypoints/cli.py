@@ -158,6 +158,20 @@ def replay(model: str, as_json: bool, csv: Path, mapping: Path | None, train_sha
 
 @main.command()
 @model_argument
+@flag("--csv", "csv", type=click.Path(path_type=Path), required=True, help="history, one row per case")
+@flag("--mapping", type=click.Path(path_type=Path), help="mapping file; the one in the model's folder by default")
+@json_flag
+def check(model: str, as_json: bool, csv: Path, mapping: Path | None) -> None:
+    """Check a CSV of real history for what was not known at the decisions; exit code 1 when it must not be used."""
+    from monitoring.entrypoints.check import check_now, lines
+
+    found = check_now(model, csv=csv, mapping=mapping)
+    click.echo(json.dumps(found.as_body(), indent=2) if as_json else "\n".join(lines(found)))
+    sys.exit(1 if found.refusals else 0)
+
+
+@main.command()
+@model_argument
 @settings_flags("home", "clock_file")
 @json_flag
 def retrain(model: str, as_json: bool, **flags: Any) -> None:

@@ -14,6 +14,7 @@ from typing import Any, Final
 import numpy as np
 import pandas as pd
 
+from monitoring.entrypoints.check import read, require_fit
 from monitoring.entrypoints.lifecycle import first_version_now
 from monitoring.entrypoints.up.catching_up import CatchingUp
 from monitoring.entrypoints.up.children import Children, await_answer
@@ -23,16 +24,15 @@ from monitoring.evaluation.drift import drift, reference_of
 from monitoring.evaluation.windows import SAMPLE_LIMIT
 from services import bootstrap
 from services.core.artifacts import REFERENCE_FILE
-from services.core.errors import MappingError
 from services.core.ports import RecordStore
 from services.core.predictions import ServedBy
 from services.core.records import Judged
 from services.core.spec import ModelSpec
 from services.ingest.audit import audit
-from services.models.discovery import folder_of, spec_of
+from services.models.discovery import spec_of
 from services.settings import Settings
 from services.traffic.client import PredictionClient, TrafficCounts
-from services.traffic.mapping import CsvRow, load_mapping, read_history
+from services.traffic.mapping import CsvRow
 from services.traffic.replay import ReplayCounts, replay_rows, training_cases
 
 ORIGIN: Final = datetime(2026, 1, 5, tzinfo=UTC)
@@ -50,10 +50,12 @@ def replay_now(
 
     Raises:
         MappingError: the file or its mapping does not fit the model.
+        UnfitHistory: the first part holds what was not known at the decisions.
     """
     spec = spec_of(model)
-    rows = _read(spec, csv, mapping)
+    fitting, rows = read(spec, csv, mapping)
     cut = round(len(rows) * train_share)
+    require_fit(spec, fitting, rows[:cut])
     with _home(flags.pop("home", None)) as home:
         own = replace(
             settings.with_flags(**flags),
@@ -69,17 +71,6 @@ def replay_now(
         version = first_version_now(own, model, cases)["version"]
         sent, traffic = _send(own, spec, rows[cut:])
         return _report(own, spec, version, sent, traffic) | {"replayed_until": clock.now().isoformat()}
-
-
-def _read(spec: ModelSpec, csv: Path, mapping: Path | None) -> list[CsvRow]:
-    return read_history(csv, load_mapping(mapping or _shipped_mapping(spec), spec), spec)
-
-
-def _shipped_mapping(spec: ModelSpec) -> Path:
-    found = sorted(folder_of(spec.name).glob("*.toml"))
-    if len(found) != 1:
-        raise MappingError(f"model {spec.name!r} ships {len(found)} mapping files, expected one; name yours: --mapping")
-    return found[0]
 
 
 def _send(settings: Settings, spec: ModelSpec, rows: Sequence[CsvRow]) -> tuple[ReplayCounts, TrafficCounts]:

@@ -6,7 +6,7 @@ from click.testing import CliRunner
 from monitoring.entrypoints.cli import main
 
 COMMANDS = {
-    "up", "serve", "consume", "evaluate", "lifecycle", "simulate", "replay",
+    "up", "serve", "consume", "evaluate", "lifecycle", "simulate", "replay", "check",
     "retrain", "promote", "rollback", "audit", "status",
 }  # fmt: skip
 

@@ -6,7 +6,7 @@ with PROMETHEUS_MULTIPROC_DIR in files that all workers of a server share, witho
 """
 
 import os
-from collections.abc import Mapping
+from collections import Counter as TallyOf
 from pathlib import Path
 from typing import Final
 
@@ -14,7 +14,7 @@ import psutil
 from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 from prometheus_client.multiprocess import MultiProcessCollector, mark_process_dead
 
-from services.core.features import FeatureVerdict, Status
+from services.core.features import Status
 from services.core.predictions import PredictionMade
 from services.core.records import CHAMPION, Batch, Stored
 
@@ -94,15 +94,17 @@ class ServingMetrics:
             registry=registry,
         )
 
-        # One look-up per feature and request: finding a counter by its labels costs more than counting.
-        self._status_counters: dict[tuple[str, str, Status], Counter] = {}
+        # Nearly all requests show the same statuses: counting those that do, and writing the counters of each feature a
+        # few times a second, takes a tenth of what it takes to write them for each request.
+        self._unpublished: TallyOf[tuple[str, tuple[tuple[str, Status], ...]]] = TallyOf()
 
     def answered(self, made: PredictionMade, *, seconds: float) -> None:
         """An answer that is recorded. Repeats of it are `repeated`, so that this counts events."""
         self._predictions.labels(made.model, made.version, made.served_by.value, made.arm.value).inc()
         self._seconds.labels(made.model, made.served_by.value).observe(seconds)
         self._appended.labels(made.model, "prediction").inc()
-        self._count_statuses(made.model, made.features)
+        statuses = tuple([(name, verdict.status) for name, verdict in made.features.items()])
+        self._unpublished[made.model, statuses] += 1
 
     def repeated(self, model: str) -> None:
         self._repeated.labels(model).inc()
@@ -128,13 +130,12 @@ class ServingMetrics:
     def load_failed(self, model: str) -> None:
         self._load_failures.labels(model).inc()
 
-    def _count_statuses(self, model: str, verdicts: Mapping[str, FeatureVerdict]) -> None:
-        for name, verdict in verdicts.items():
-            labels = (model, name, verdict.status)
-            counter = self._status_counters.get(labels)
-            if counter is None:
-                counter = self._status_counters[labels] = self._statuses.labels(*labels)
-            counter.inc()
+    def publish(self) -> None:
+        """Write what was tallied since the last call to the counters; call it a few times a second and at the end."""
+        unpublished, self._unpublished = self._unpublished, TallyOf()
+        for (model, statuses), count in unpublished.items():
+            for feature, status in statuses:
+                self._statuses.labels(model, feature, status.value).inc(count)
 
 
 class ConsumerMetrics:

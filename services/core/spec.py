@@ -52,7 +52,7 @@ class Numeric:
 
     def problem(self, value: object) -> str | None:
         """Say why `value` is not one of this kind, or None when it is."""
-        if isinstance(value, bool) or not isinstance(value, int | float):
+        if isinstance(value, bool) or not isinstance(value, (float, int)):
             return f"found {value!r}, expected a number"
         if not math.isfinite(value):
             return f"found {value!r}, expected a finite number"

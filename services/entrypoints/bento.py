@@ -73,6 +73,8 @@ def configuration(settings: Settings) -> dict[str, Any]:
         "metrics": {"enabled": False},
         # A line per request costs more than the prediction; events and metrics tell the same.
         "logging": {"access": {"enabled": False}},
+        # Spans that no exporter takes are collected all the same, unless the URL is excluded.
+        "tracing": {"excluded_urls": [".*"]},
     }
 
 

@@ -124,6 +124,7 @@ class Routes:
         return answer(model_card(hosted, versions=versions))
 
     async def metrics(self, _request: Request) -> Response:
+        self._worker().metrics.publish()
         # Reads every worker's files, which takes longer than a prediction may wait.
         text = await asyncio.to_thread(exposition, self._worker().metrics.registry)
         return Response(text, headers={**SECURITY_HEADERS, "Content-Type": CONTENT_TYPE})

@@ -30,6 +30,9 @@ logger = logging.getLogger(__name__)
 PARENT_SECONDS: Final = 0.5
 """Between two looks at whether the server that started this worker is still there."""
 
+PUBLISH_SECONDS: Final = 0.2
+"""Between two moments at which tallied metrics become visible; a scrape comes every few seconds."""
+
 YOUNG_OBJECTS: Final = 50_000
 """Garbage collections start after so many new objects instead of 700. Each request leaves its time-out behind for a few
 seconds, so frequent collections find much that is alive and little to free, and callers see that as a slow tail."""
@@ -72,6 +75,7 @@ class Worker:
         for hosted in self.models.values():
             await hosted.watch.look()
             self._tasks.append(asyncio.create_task(hosted.watch.follow()))
+        self._tasks.append(asyncio.create_task(self._publish_metrics()))
         self._tasks.append(asyncio.create_task(_leave_with_parent(os.getppid())))
         _calm_collector()
 
@@ -79,9 +83,16 @@ class Worker:
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
+        self.metrics.publish()
         # Waits for the appends that were accepted; off the loop, on which their answers are still being sent.
         await asyncio.to_thread(self.log.close)
         self.features.close()
+
+    async def _publish_metrics(self) -> None:
+        """For a scrape that another worker answers: it sees what this one has published."""
+        while True:
+            await asyncio.sleep(PUBLISH_SECONDS)
+            self.metrics.publish()
 
     def model(self, name: str) -> HostedModel:
         hosted = self.models.get(name)

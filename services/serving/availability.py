@@ -3,7 +3,7 @@
 import math
 from collections.abc import Mapping
 from datetime import datetime, timedelta
-from typing import Final
+from typing import Final, cast
 
 from services.core.errors import FeatureSourceDown
 from services.core.features import FeatureVerdict, Reading, Readings, Status, Value
@@ -42,7 +42,9 @@ def availability(
     """
     age = None if started_at is None else now - started_at
     return {
-        feature.name: _too_early(feature, age) or _found(feature, given, readings, now) for feature in spec.features
+        feature.name: (None if feature.known_after is None else _too_early(feature, feature.known_after, age))
+        or _found(feature, given, readings, now)
+        for feature in spec.features
     }
 
 
@@ -75,14 +77,16 @@ def _found(
 
 
 def _read(feature: Feature, reading: Reading, now: datetime) -> FeatureVerdict:
-    age = (now - reading.observed_at).total_seconds()
-    if age < -CLOCK_SKEW.total_seconds():
-        problem = f"its time lies {in_words(-age)} in the future"
-        return _unavailable(feature, Status.INVALID, value=reading.value, age=age, problem=problem)
-    age = max(age, 0.0)
+    elapsed = now - reading.observed_at
+    age = elapsed.total_seconds()
+    if age < 0.0:
+        if elapsed < -CLOCK_SKEW:
+            problem = f"its time lies {in_words(-age)} in the future"
+            return _unavailable(feature, Status.INVALID, value=reading.value, age=age, problem=problem)
+        age = 0.0
     verdict = _judged(feature, reading.value, age)
     limit = feature.max_age
-    if verdict.status is Status.OK and limit is not None and age > limit.total_seconds():
+    if limit is not None and elapsed > limit and verdict.status is Status.OK:
         problem = f"{in_words(age)} old, limit {in_words(limit.total_seconds())}"
         return _unavailable(feature, Status.STALE, value=reading.value, age=age, problem=problem)
     return verdict
@@ -91,15 +95,15 @@ def _read(feature: Feature, reading: Reading, now: datetime) -> FeatureVerdict:
 def _judged(feature: Feature, value: Value | bool | None, age: float | None) -> FeatureVerdict:
     if problem := feature.kind.problem(value):
         return _unavailable(feature, Status.INVALID, value=value, age=age, problem=problem[:PROBLEM_LENGTH])
-    return FeatureVerdict(Status.OK, _recordable(value), age)
+    return FeatureVerdict(Status.OK, value if isinstance(value, str) else float(cast("float", value)), age)
 
 
-def _too_early(feature: Feature, entity_age: timedelta | None) -> FeatureVerdict | None:
+def _too_early(feature: Feature, known_after: timedelta, entity_age: timedelta | None) -> FeatureVerdict | None:
     """A value that exists before it can mean anything is a default or a leak from elsewhere, so it is not looked at."""
-    if feature.known_after is None or (entity_age is not None and entity_age >= feature.known_after):
+    if entity_age is not None and entity_age >= known_after:
         return None
     asked = "nobody said when that was" if entity_age is None else f"asked {in_words(entity_age.total_seconds())} after"
-    problem = f"known {in_words(feature.known_after.total_seconds())} after the entity's start, {asked}"
+    problem = f"known {in_words(known_after.total_seconds())} after the entity's start, {asked}"
     return _unavailable(feature, Status.TOO_EARLY, problem=problem)
 
 

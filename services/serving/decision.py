@@ -31,7 +31,7 @@ def decide(
 ) -> Decided:
     """Never raises: whatever a model or a rule does, the caller gets an answer and its reasons."""
     values = usable(verdicts)
-    reasons = (NO_MODEL,) if model is None else blocking(spec, verdicts)
+    reasons = _reasons_against(spec, model, verdicts, values)
     if model is not None and not reasons:
         decision = _by_model(spec, model, values)
         if decision is not None:
@@ -39,6 +39,14 @@ def decide(
         failed(ServedBy.MODEL)
         reasons = (f"version {model.version} failed to score",)
     return _without_model(spec, values, reasons, failed)
+
+
+def _reasons_against(
+    spec: ModelSpec, model: ServingModel | None, verdicts: Mapping[str, FeatureVerdict], values: Mapping[str, Value]
+) -> tuple[str, ...]:
+    if model is None:
+        return (NO_MODEL,)
+    return () if len(values) == len(verdicts) else blocking(spec, verdicts)
 
 
 def _without_model(spec: ModelSpec, values: Mapping[str, Value], reasons: tuple[str, ...], failed: Failed) -> Decided:
@@ -53,8 +61,9 @@ def _without_model(spec: ModelSpec, values: Mapping[str, Value], reasons: tuple[
 def _by_model(spec: ModelSpec, model: ServingModel, values: Mapping[str, Value]) -> Decision | None:
     try:
         score = model.score(values)
+        decision = spec.decide(score)
         # The recorded score is the model's, whatever the spec's words make of it.
-        return replace(spec.decide(score), score=score)
+        return decision if decision.score == score else replace(decision, score=score)
     except Exception:
         logger.exception("version %s of %s failed to score; the rule answers", model.version, spec.name)
         return None

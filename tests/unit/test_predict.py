@@ -61,6 +61,7 @@ class Bench:
         return len(self.log.read(after=0, limit=100))
 
     def count(self, name: str, **labels: str) -> float:
+        self.metrics.publish()
         return self.registry.get_sample_value(name, {"model": "toy"} | labels) or 0.0
 
 

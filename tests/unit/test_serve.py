@@ -24,6 +24,7 @@ def test_bentoml_understood_its_configuration(tmp_path: Path) -> None:
     assert effective.logging.access.enabled.get() is False
     assert (BentoMLContainer.http.host.get(), BentoMLContainer.http.port.get()) == ("127.0.0.1", 3456)
     assert BentoMLContainer.config.services[service.name].workers.get() == 3
+    assert BentoMLContainer.tracing_excluded_urls.get().url_disabled("http://127.0.0.1:3456/v1/models/toy/predict")
     factory = ServiceAppFactory(service, is_main=True)
     assert factory.timeout == REQUEST_SECONDS
     assert "/metrics" not in {getattr(route, "path", "") for route in factory.routes}

@@ -42,7 +42,7 @@ KNOWN_EVENTS: Final = {
         " borrow many months' income default, and a good credit score no longer helps"
     ),
     BUREAU_OUTAGE: "The credit bureau answers nobody: no new scores in applications and no new reports in the feed",
-    CAMPUS_CAMPAIGN: "Advertising at universities brings young applicants, many without a credit score; they pay as usual",
+    CAMPUS_CAMPAIGN: "Advertising at universities brings young applicants, many without a score; they pay as usual",
 }
 STORY: Final = (
     WorldEvent(name=BUREAU_OUTAGE, starts=15, ends=16),

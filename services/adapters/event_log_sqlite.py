@@ -163,7 +163,7 @@ class EventLogSqlite:
 
 
 def _some_existed(connection: sqlite3.Connection, events: list[Event], *, inserted: int) -> list[Appended]:
-    """While the turn is held, the newest `inserted` positions are the new ones; an id that stands twice was new once."""
+    """While the turn is held the newest `inserted` positions are the new ones; an id that stands twice is new once."""
     newest = connection.execute("SELECT position FROM events ORDER BY position DESC LIMIT ?", (inserted,))
     new = {position for (position,) in newest}
     appended = []

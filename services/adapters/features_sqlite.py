@@ -1,10 +1,9 @@
 """Online features in one SQLite file: a row per model and entity, so that a look-up is one step."""
 
 import asyncio
-import contextlib
 import sqlite3
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Final, TypeVar
 
@@ -56,27 +55,25 @@ class FeaturesSqlite:
         self._path = path
         self._timer = timer
         self._connections = ThreadConnections(path, synchronous="NORMAL", busy_seconds=BUSY_SECONDS)
-        with self._translated(), path.with_name(path.name + ".turn").open("ab") as lock, turn(lock):
-            self._connections.get().execute(_SCHEMA)
-            self._opened = _identity(path)
+        try:
+            with path.with_name(path.name + ".turn").open("ab") as lock, turn(lock):
+                self._connections.get().execute(_SCHEMA)
+                self._opened = _identity(path)
+        except (sqlite3.Error, OSError) as error:
+            raise self._down(error) from error
         self._look_at = timer() + STILL_THERE_SECONDS
 
     async def read(self, model: str, entity_id: str, names: Sequence[str]) -> dict[str, Reading]:
-        def step() -> tuple[bytes] | None:
-            row: tuple[bytes] | None = self._connection().execute(_SELECT, (model, entity_id)).fetchone()
-            return row
-
-        row = await self._patiently(step)
-        kept = {} if row is None else self._decoded(row[0])
+        kept = await self._patiently(self._kept, model, entity_id)
         return {name: _reading(*kept[name]) for name in names if name in kept}
 
     async def write(self, model: str, entity_id: str, readings: Mapping[str, Reading]) -> None:
         written = {name: (each.value, to_microseconds(each.observed_at)) for name, each in readings.items()}
         try:
             async with asyncio.timeout(WRITE_SECONDS):
-                await self._patiently(lambda: self._merge(model, entity_id, written))
+                await self._patiently(self._merge, model, entity_id, written)
         except TimeoutError as error:
-            raise FeatureSourceDown(f"online features in {self._path}: locked for {WRITE_SECONDS:g} s") from error
+            raise self._down(TimeoutError(f"locked for {WRITE_SECONDS:g} s")) from error
 
     def close(self) -> None:
         self._connections.close()
@@ -84,20 +81,22 @@ class FeaturesSqlite:
     def _merge(self, model: str, entity_id: str, written: Mapping[str, _Kept]) -> None:
         connection = self._connection()
         with transaction(connection):
-            row = connection.execute(_SELECT, (model, entity_id)).fetchone()
-            kept = {} if row is None else self._decoded(row[0])
+            kept = self._kept(model, entity_id)
             newer = {name: each for name, each in written.items() if name not in kept or each[1] > kept[name][1]}
             connection.execute(_REPLACE, (model, entity_id, _encode(kept | newer)))
 
-    async def _patiently(self, step: Callable[[], _Found]) -> _Found:
-        """Run the step, again and again while the file is locked."""
+    def _kept(self, model: str, entity_id: str) -> dict[str, _Kept]:
+        row = self._connection().execute(_SELECT, (model, entity_id)).fetchone()
+        return {} if row is None else _decode(row[0])
+
+    async def _patiently(self, step: Callable[..., _Found], *arguments: object) -> _Found:
+        """Take the step, again and again while the file is locked. Raises `FeatureSourceDown`."""
         while True:
-            with self._translated():
-                try:
-                    return step()
-                except sqlite3.OperationalError as error:
-                    if not _is_locked(error):
-                        raise
+            try:
+                return step(*arguments)
+            except (sqlite3.Error, OSError, msgspec.DecodeError) as error:
+                if not _is_locked(error):
+                    raise self._down(error) from error
             await asyncio.sleep(AGAIN_SECONDS)
 
     def _connection(self) -> sqlite3.Connection:
@@ -113,18 +112,8 @@ class FeaturesSqlite:
             self._connections.close()
             self._opened = found
 
-    def _decoded(self, readings: bytes) -> dict[str, _Kept]:
-        try:
-            return _decode(readings)
-        except msgspec.DecodeError as error:
-            raise FeatureSourceDown(f"online features in {self._path}: a row cannot be read: {error}") from error
-
-    @contextlib.contextmanager
-    def _translated(self) -> Iterator[None]:
-        try:
-            yield
-        except (sqlite3.Error, OSError) as error:
-            raise FeatureSourceDown(f"online features in {self._path}: {error}") from error
+    def _down(self, error: Exception) -> FeatureSourceDown:
+        return FeatureSourceDown(f"online features in {self._path}: {error}")
 
 
 def _identity(path: Path) -> tuple[int, int]:
@@ -132,9 +121,9 @@ def _identity(path: Path) -> tuple[int, int]:
     return found.st_dev, found.st_ino
 
 
-def _is_locked(error: sqlite3.OperationalError) -> bool:
+def _is_locked(error: Exception) -> bool:
     """Extended codes such as SQLITE_BUSY_RECOVERY carry the primary one in their lowest byte."""
-    return error.sqlite_errorcode & 0xFF in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED)
+    return getattr(error, "sqlite_errorcode", 0) & 0xFF in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED)
 
 
 def _reading(value: bool | float | str | None, observed_at: int) -> Reading:

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
+from functools import lru_cache
 from typing import Final
 
 Now = Callable[[], datetime]
@@ -28,6 +29,8 @@ def to_microseconds(moment: datetime) -> int:
     return (require_aware(moment, name="a stored time") - EPOCH) // timedelta(microseconds=1)
 
 
+# The values that one feed wrote in one go, and the rows of one request, share their times.
+@lru_cache(maxsize=1024)
 def from_microseconds(microseconds: int) -> datetime:
     """The aware UTC datetime that `to_microseconds` came from."""
     return EPOCH + timedelta(microseconds=microseconds)

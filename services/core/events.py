@@ -1,5 +1,7 @@
 """CloudEvents 1.0 envelopes of the two facts that Bellwether records."""
 
+import os
+import time
 import uuid
 from datetime import datetime
 from typing import Final
@@ -72,6 +74,14 @@ def outcome_event(outcome: OutcomeObserved) -> Event:
         time=outcome.observed_at,
         data=_encode(outcome),
     )
+
+
+def new_prediction_id() -> str:
+    """A UUID of version 7 (RFC 9562): new ids sort behind older ones, so indexes of them grow at one end."""
+    milliseconds, chance = time.time_ns() // 1_000_000, int.from_bytes(os.urandom(10))
+    value = milliseconds << 80 | 0x7 << 76 | (chance >> 64 & 0xFFF) << 64 | 0b10 << 62 | chance & (1 << 62) - 1
+    text = f"{value:032x}"
+    return f"{text[:8]}-{text[8:12]}-{text[12:16]}-{text[16:20]}-{text[20:]}"
 
 
 def requested_prediction_id(model: str, request_id: str) -> str:

@@ -30,8 +30,8 @@ logger = logging.getLogger(__name__)
 PARENT_SECONDS: Final = 0.5
 """Between two looks at whether the server that started this worker is still there."""
 
-PUBLISH_SECONDS: Final = 0.2
-"""Between two moments at which tallied metrics become visible; a scrape comes every few seconds."""
+PUBLISH_SECONDS: Final = 0.1
+"""Between two moments at which answers are counted: a scrape comes every few seconds, and a batch must be short."""
 
 YOUNG_OBJECTS: Final = 50_000
 """Garbage collections start after so many new objects instead of 700. Each request leaves its time-out behind for a few

@@ -3,10 +3,12 @@
 import asyncio
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine, Generator
 from dataclasses import dataclass, field
 from datetime import timedelta
-from typing import Final
+from functools import partial
+from types import coroutine
+from typing import Any, Final
 
 from services.core.errors import FeatureSourceDown
 from services.core.features import Readings
@@ -57,8 +59,7 @@ class FeatureLookup:
     async def _asked(self, entity_id: str) -> Readings:
         """Raises `FeatureSourceDown`, also when the budget is used up."""
         try:
-            async with asyncio.timeout(self._seconds):
-                return await self.features.read(self.spec.name, entity_id, self._names)
+            return await _within(self._seconds, self.features.read(self.spec.name, entity_id, self._names))
         except TimeoutError:
             raise FeatureSourceDown(f"no answer within {self._seconds * 1000:g} ms") from None
 
@@ -81,3 +82,35 @@ class FeatureLookup:
             await asyncio.sleep(PROBE_SECONDS)
         self._down = None
         logger.warning("online features of %s are back after %.1f s", self.spec.name, self.timer() - began)
+
+
+async def _within(seconds: float, looking_up: Coroutine[Any, Any, Readings]) -> Readings:
+    """Like `asyncio.timeout`, for a coroutine that seldom waits: no timer is made before it does.
+
+    Raises:
+        TimeoutError: it waited for longer.
+    """
+    try:
+        waits_for = looking_up.send(None)
+    except StopIteration as finished:
+        found: Readings = finished.value
+        return found
+    async with asyncio.timeout(seconds):
+        return await _resumed(looking_up, waits_for)
+
+
+@coroutine
+def _resumed(begun: Coroutine[Any, Any, Readings], waits_for: Any) -> Generator[Any, Any, Readings]:
+    """Go on with a coroutine that waits for its first future."""
+    while True:
+        try:
+            sent = yield waits_for
+        except BaseException as error:  # noqa: BLE001 - cancellation is for the coroutine to hear of
+            step = partial(begun.throw, error)
+        else:
+            step = partial(begun.send, sent)
+        try:
+            waits_for = step()
+        except StopIteration as finished:
+            found: Readings = finished.value
+            return found

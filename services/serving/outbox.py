@@ -1,17 +1,24 @@
-"""The event log as one event loop uses it: the requests of one turn of the loop share a commit."""
+"""The event log as one event loop uses it: requests that are decided together share a commit."""
 
 import asyncio
 from collections import deque
 from collections.abc import Callable
 from concurrent.futures import Future
 from functools import partial
+from typing import Final
 
 from services.core.events import Event
 from services.core.ports import Appended, EventLog
 
+QUIET_TURNS: Final = 4
+"""From the arrival of a request to its event the server takes about as many turns; turns without work take
+microseconds, so a lone request hardly waits."""
+GROUP: Final = 64
+"""Events that are handed over whatever else comes: from here on one more hardly makes the commit cheaper."""
+
 
 class Outbox:
-    """Hands events to the log at the end of the loop's turn, all those of the turn at once.
+    """Hands events to the log when the loop has nothing else to do, all of them at once.
 
     The log commits whatever has queued up. Handed over one by one, the first would be committed alone while the
     requests beside it are still being decided, and a sync to disk for each costs more than the prediction.
@@ -31,9 +38,17 @@ class Outbox:
         loop = asyncio.get_running_loop()
         appended: asyncio.Future[Appended] = loop.create_future()
         if not self._waiting:
-            loop.call_soon(self._hand_over, loop.call_soon_threadsafe)
+            loop.call_soon(self._gather, loop, 0, 0)
         self._waiting.append((event, appended))
         return await appended
+
+    def _gather(self, loop: asyncio.AbstractEventLoop, known: int, quiet_turns: int) -> None:
+        """Hand over after some turns of the loop that brought nothing new: whoever else is being decided joins."""
+        quiet_turns = quiet_turns + 1 if len(self._waiting) == known else 0
+        if quiet_turns < QUIET_TURNS and len(self._waiting) < GROUP:
+            loop.call_soon(self._gather, loop, len(self._waiting), quiet_turns)
+        else:
+            self._hand_over(loop.call_soon_threadsafe)
 
     def _hand_over(self, call_soon_threadsafe: Callable[..., object]) -> None:
         waiting, self._waiting = self._waiting, []

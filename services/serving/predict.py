@@ -1,14 +1,13 @@
 """The use case: one request becomes one recorded answer."""
 
 import time
-import uuid
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 
 from services.core.clock import Now
 from services.core.errors import Fault, InvalidRequest, MalformedEvent
-from services.core.events import Event, fact_of, prediction_event, requested_prediction_id
+from services.core.events import Event, fact_of, new_prediction_id, prediction_event, requested_prediction_id
 from services.core.features import FeatureVerdict
 from services.core.predictions import NO_ACTION, Arm, PredictionMade, PredictionRequest, ServedBy
 from services.core.spec import ModelSpec
@@ -119,7 +118,7 @@ class Predictor:
 
     def _prediction_id(self, request: PredictionRequest) -> str:
         if request.request_id is None:
-            return str(uuid.uuid4())
+            return new_prediction_id()
         return requested_prediction_id(self.spec.name, request.request_id)
 
     def _arm(self, entity_id: str) -> Arm:

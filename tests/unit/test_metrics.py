@@ -19,6 +19,7 @@ from services.metrics import ServingMetrics, exposition
 from tests.toy import prediction
 metrics = ServingMetrics(CollectorRegistry())
 metrics.answered(prediction(), seconds=0.001)
+metrics.publish()
 metrics.serves("toy", version="v1", instead_of="")
 if sys.argv[1] == "show":
     print(exposition(metrics.registry).decode())
@@ -47,6 +48,7 @@ def test_the_counts_of_ended_workers_stay_and_their_versions_do_not(tmp_path: Pa
 def test_without_a_shared_directory_the_registry_itself_is_shown() -> None:
     metrics = ServingMetrics(CollectorRegistry())
     metrics.answered(prediction(), seconds=0.001)
+    metrics.publish()
     assert b'bellwether_prediction_seconds_count{model="toy",served_by="model"} 1.0' in exposition(metrics.registry)
 
 

@@ -204,6 +204,22 @@ def rollback(model: str, as_json: bool, **flags: Any) -> None:
     _print(rollback_now(_settings(flags), model), as_json=as_json)
 
 
+@main.command()
+@model_argument
+@settings_flags("home")
+@flag("--since", metavar="TIME", help="begin with answers of this time, such as 2026-03-01T12:00:00Z")
+@flag("--until", metavar="TIME", help="end before this time  [default: just behind the newest answer]")
+@flag("--last", metavar="LENGTH", help="length of the range instead of --since: 90min, 36h, 7d  [default: 1d]")
+@flag("--version", metavar="VERSION", help="answers while this version was loaded, such as v2")
+@json_flag
+def availability(model: str, as_json: bool, home: Path | None, **asked: str | None) -> None:
+    """Say of each feature whether it was usable, how old it was, and when it kept the model from answering."""
+    from monitoring.entrypoints.availability import availability_now, lines
+
+    report = availability_now(_settings({"home": home}), model, **asked)  # type: ignore[arg-type]  # click gives text
+    click.echo(json.dumps(report, indent=2) if as_json else "\n".join(lines(report)))
+
+
 @main.group()
 def audit() -> None:
     """Prove that nothing recorded was lost."""

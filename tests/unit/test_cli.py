@@ -7,7 +7,7 @@ from monitoring.entrypoints.cli import main
 
 COMMANDS = {
     "up", "serve", "consume", "evaluate", "lifecycle", "simulate", "replay", "check",
-    "retrain", "promote", "rollback", "audit", "status",
+    "retrain", "promote", "rollback", "availability", "audit", "status",
 }  # fmt: skip
 
 

@@ -204,6 +204,15 @@ def rollback(model: str, as_json: bool, **flags: Any) -> None:
     _print(rollback_now(_settings(flags), model), as_json=as_json)
 
 
+@main.command("new-model")
+@click.argument("name")
+def new_model_folder(name: str) -> None:
+    """Write services/models/NAME: a working model to edit into yours."""
+    from monitoring.entrypoints.new_model.command import new_model
+
+    click.echo(new_model(name), nl=False)
+
+
 @main.command()
 @model_argument
 @settings_flags("home")

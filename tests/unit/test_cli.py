@@ -4,10 +4,11 @@ import pytest
 from click.testing import CliRunner
 
 from monitoring.entrypoints.cli import main
+from services.models.discovery import discover
 
 COMMANDS = {
     "up", "serve", "consume", "evaluate", "lifecycle", "simulate", "replay", "check",
-    "retrain", "promote", "rollback", "availability", "audit", "status",
+    "retrain", "promote", "rollback", "availability", "audit", "status", "new-model",
 }  # fmt: skip
 
 
@@ -45,7 +46,7 @@ def test_an_unknown_model_is_named_with_those_that_there_are() -> None:
     code, _, err = run("retrain", "chrun")
 
     assert code == 1
-    assert "found model 'chrun', expected one of churn" in err
+    assert f"found model 'chrun', expected one of {', '.join(discover())}" in err
 
 
 def test_up_refuses_a_home_whose_directory_does_not_exist(tmp_path: Path) -> None:

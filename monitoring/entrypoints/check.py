@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import ClassVar, Final
 
+from monitoring.entrypoints.tables import aligned
 from monitoring.evaluation.history_check import FeatureCheck, HistoryCheck, check_history, percent
 from monitoring.evaluation.point_in_time import HistoricRow
 from monitoring.evaluation.separation import Separation
@@ -63,7 +64,7 @@ def lines(check: HistoryCheck) -> list[str]:
     return [
         f"{check.model}: {check.n} rows; {outcomes}, {check.n - sum(check.outcomes.values())} without an outcome",
         "",
-        *_table([HEADINGS, *(_cells(each) for each in check.features)]),
+        *aligned([HEADINGS, *(_cells(each) for each in check.features)]),
         "",
         *(f"refused: {each}" for each in check.refusals),
         *(f"warning: {each}" for each in check.warnings),
@@ -118,21 +119,6 @@ def _share(part: int, whole: int) -> str:
 
 def _spoken(word: str) -> str:
     return word.replace("_", " ")
-
-
-def _table(rows: Sequence[Sequence[str]]) -> list[str]:
-    """The first and the last column to the left, figures to the right."""
-    widths = [max(len(row[place]) for row in rows) for place in range(len(rows[0]))]
-    return [
-        "  ".join(
-            (
-                row[0].ljust(widths[0]),
-                *(cell.rjust(width) for cell, width in zip(row[1:-1], widths[1:-1], strict=True)),
-                row[-1],
-            )
-        )
-        for row in rows
-    ]
 
 
 def _listed(names: Sequence[str]) -> str:

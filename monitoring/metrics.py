@@ -67,9 +67,9 @@ METRICS: Final[Mapping[str, Described]] = {
     "bellwether_retraining_open": Described("Retraining jobs that wait or run.", ("model",)),
     "bellwether_model_info": Described("1 for the version that an alias means.", ("model", "version", "alias")),
     "bellwether_records": Described(
-        "Rows of the record store: predictions, outcomes, corrections, orphan outcomes, dead letters.",
-        ("model", "what"),
+        "Rows of the record store: predictions, outcomes, corrections, orphan outcomes.", ("model", "what")
     ),
+    "bellwether_dead_letters": Described("Events that could not become rows, of all models.", ()),
     "bellwether_alerts_received": Described(
         "Alerts taken in, by what became of them.", ("result",), CounterMetricFamily
     ),
@@ -139,6 +139,7 @@ class MonitorMetrics(Collector):
             observed = [sample for model, each in self._observed.items() for sample in _of_model(model, each)]
             return [
                 *observed,
+                *_dead_letters(self._observed.values()),
                 *(Sample(LAST_SUCCESS, key, moment) for key, moment in self._succeeded.items()),
                 *(Sample("bellwether_evaluation_failures", key, count) for key, count in self._failures.items()),
                 *(Sample("bellwether_alerts_received", (result,), count) for result, count in self._alerts.items()),
@@ -154,8 +155,15 @@ def _of_model(model: str, observed: Observed) -> Iterator[Sample]:
     yield from _jobs(model, observed.jobs)
     for alias, version in observed.aliases.items():
         yield Sample("bellwether_model_info", (model, version, alias), 1)
-    for what in ("predictions", "outcomes", "corrections", "orphan_outcomes", "dead_letters"):
+    for what in ("predictions", "outcomes", "corrections", "orphan_outcomes"):
         yield Sample("bellwether_records", (model, what), getattr(observed.counts, what))
+
+
+def _dead_letters(observed: Iterable[Observed]) -> Iterator[Sample]:
+    """Each model was observed at its own time, and there are never fewer than before."""
+    counts = [each.counts.dead_letters for each in observed]
+    if counts:
+        yield Sample("bellwether_dead_letters", (), max(counts))
 
 
 def _drift(result: EvaluationResult) -> Iterator[Sample]:

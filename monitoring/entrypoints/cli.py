@@ -251,9 +251,10 @@ def audit_events(as_json: bool, **flags: Any) -> None:
 @json_flag
 def status(as_json: bool, **flags: Any) -> None:
     """Say what serves, what was found, and what the lifecycle is doing."""
-    from monitoring.entrypoints.reports import status_now
+    from monitoring.entrypoints.reports import status_lines, status_now
 
-    _print(status_now(_settings(flags)), as_json=as_json)
+    settings = _settings(flags)
+    click.echo(json.dumps(status_now(settings), indent=2) if as_json else "\n".join(status_lines(settings)))
 
 
 def _settings(flags: dict[str, Any]) -> Settings:

@@ -1,6 +1,6 @@
 """The present state of one model, as the overview page draws it and /status tells it."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final
@@ -43,6 +43,16 @@ class Overview:
         return self.aliases.get(CHAMPION)
 
     @property
+    def unasked(self) -> bool:
+        """Whether nobody has ever asked this model anything."""
+        return self.counts.predictions == 0
+
+    @property
+    def rows(self) -> int:
+        """Answers in the newest window; 0 before the first judgement."""
+        return sum(result.n for result in self.of(ResultKind.AVAILABILITY))
+
+    @property
     def not_converted(self) -> str:
         """Why scikit-learn serves the champion, "" when ONNX does."""
         evidence = next((each.evidence for each in self.versions if each.version == self.champion), {})
@@ -81,6 +91,11 @@ def overview(
         counts=store.counts(spec.name),
         results=results,
     )
+
+
+def by_traffic(states: Iterable[Overview]) -> list[Overview]:
+    """Models that are being asked first, then those that once were, then those that never were; else as they came."""
+    return sorted(states, key=lambda state: (state.rows == 0, state.unasked))
 
 
 def as_json(state: Overview) -> dict[str, Any]:

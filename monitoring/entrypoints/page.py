@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from monitoring.entrypoints.charts import marker_strip
-from monitoring.entrypoints.overview import Overview
+from monitoring.entrypoints.overview import Overview, by_traffic
 from monitoring.entrypoints.panels import (
     History,
     answered_panel,
@@ -19,7 +19,7 @@ from monitoring.entrypoints.panels import (
     money_panel,
     ratio,
 )
-from monitoring.entrypoints.wording import Statement, day, present, served_slowly
+from monitoring.entrypoints.wording import Statement, day, present, served_slowly, unasked
 from services.core.ports import RecordStore
 from services.core.records import EvaluationResult, ResultKind, ResultStatus
 from services.core.spec import Good, Measure
@@ -37,13 +37,18 @@ BAR: Final = 130
 
 
 def page(states: Sequence[Overview], *, store: RecordStore) -> str:
-    """All models, one under the other. Everything that was recorded is escaped."""
-    sections = "".join(_section(state, History.of(state, store)) for state in states)
+    """The models that were asked something, one under the other, and a line for each other one.
+
+    Everything that was recorded is escaped.
+    """
+    asked = [state for state in by_traffic(states) if not state.unasked]
+    sections = "".join(_section(state, History.of(state, store)) for state in asked)
+    body = sections + _unasked([state for state in states if state.unasked]) or "<p>No model is declared.</p>"
     return (
         '<!doctype html><html lang="en"><head><meta charset="utf-8">'
         '<meta name="viewport" content="width=device-width, initial-scale=1">'
         f'<meta http-equiv="refresh" content="{REFRESH_SECONDS}"><title>Bellwether</title><style>{STYLE}</style></head>'
-        f"<body><main>{sections or '<p>No model is declared.</p>'}</main></body></html>"
+        f'<body><main><p class="mark">bellwether</p>{body}{_foot(states)}</main></body></html>'
     )
 
 
@@ -62,9 +67,12 @@ def _section(state: Overview, history: History) -> str:
         *(_features(state), _slices(state)),
         "</div>",
     ]
-    return (
-        f"<section>{_head(state)}{_statement(present(state))}{_tiles(state)}{''.join(charts)}{_foot(state)}</section>"
-    )
+    return f"<section>{_head(state)}{_statement(present(state))}{_tiles(state)}{''.join(charts)}{_end(state)}</section>"
+
+
+def _unasked(states: Sequence[Overview]) -> str:
+    rows = "".join(f"<tr><td>{escape(state.spec.name)}<td>{escape(unasked(state))}</tr>" for state in states)
+    return f'<section class="soft"><table>{rows}</table></section>' if rows else ""
 
 
 def _head(state: Overview) -> str:
@@ -72,7 +80,6 @@ def _head(state: Overview) -> str:
     workers = len(state.workers)
     slowly = f'<p class="soft">{escape(served_slowly(state))}</p>' if state.not_converted else ""
     return (
-        '<p class="mark">bellwether</p>'
         f"<header><h1>{escape(state.spec.name)}</h1>"
         f'<p class="soft">{serving} · {workers} worker{"" if workers == 1 else "s"} · {escape(_moment(state.now))}</p>'
         f'</header><p class="soft">{escape(state.spec.meaning)}</p>{slowly}'
@@ -217,15 +224,20 @@ def _slice_rows(result: EvaluationResult) -> Iterable[str]:
             )
 
 
-def _foot(state: Overview) -> str:
+def _end(state: Overview) -> str:
     counts, name = state.counts, escape(state.spec.name)
     orphans = f" · {counts.orphan_outcomes:,} outcomes without a prediction" if counts.orphan_outcomes else ""
-    dead = f" · {counts.dead_letters:,} dead letters" if counts.dead_letters else ""
     return (
-        f"<footer>{counts.predictions:,} predictions · {counts.outcomes:,} outcomes{orphans}{dead} · "
-        f'<a href="/reports/{name}/latest">drift report</a> · <a href="/reports/{name}">all reports</a> · '
-        '<a href="/status">status</a> · <a href="/metrics">metrics</a></footer>'
+        f'<p class="end soft">{counts.predictions:,} predictions · {counts.outcomes:,} outcomes{orphans} · '
+        f'<a href="/reports/{name}/latest">drift report</a> · <a href="/reports/{name}">all reports</a></p>'
     )
+
+
+def _foot(states: Sequence[Overview]) -> str:
+    """What is not any one model's."""
+    dead = max((state.counts.dead_letters for state in states), default=0)
+    letters = f"{dead:,} dead letters · " if dead else ""
+    return f'<footer>{letters}<a href="/status">status</a> · <a href="/metrics">metrics</a></footer>'
 
 
 def _titled(title: str, more: str) -> str:

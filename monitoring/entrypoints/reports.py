@@ -1,10 +1,14 @@
 """What the command line reads from the store: the account of events, and the present state."""
 
+from collections.abc import Iterator
 from typing import Any
 
 import msgspec
 
+from monitoring.entrypoints.overview import Overview, by_traffic, overview
+from monitoring.entrypoints.wording import present, unasked
 from services import bootstrap
+from services.core.clock import wall_clock
 from services.core.records import CHAMPION, EvaluationResult, Job, ResultKind
 from services.ingest.audit import audit
 from services.models.discovery import discover
@@ -38,6 +42,53 @@ def status_now(settings: Settings) -> dict[str, Any]:
         }
     finally:
         store.close()
+
+
+def status_lines(settings: Settings) -> list[str]:
+    """The same for people: a few lines for each model that was ever asked, one for each other."""
+    store, fleet, now = bootstrap.record_store(settings), bootstrap.fleet(settings), bootstrap.clock(settings)
+    try:
+        states = [
+            overview(
+                spec,
+                store=store,
+                fleet=fleet,
+                results=[result for kind in ResultKind for result in store.results(spec.name, kind, limit=1)],
+                now=now(),
+                wall_now=wall_clock(),
+            )
+            for spec in discover().values()
+        ]
+    finally:
+        store.close()
+    return [line for state in by_traffic(states) for line in _told(state)]
+
+
+def _told(state: Overview) -> list[str]:
+    if state.unasked:
+        return [f"{state.spec.name}: {unasked(state)}"]
+    return [f"{state.spec.name}: {present(state).text}", *(f"  {line}" for line in (*_facts(state), *_troubles(state)))]
+
+
+def _facts(state: Overview) -> Iterator[str]:
+    counts = state.counts
+    answered = ", ".join(f"{who.replace('_', ' ')} {count:,}" for who, count in sorted(counts.predictions_by.items()))
+    yield f"{len(state.workers)} workers, {counts.predictions:,} predictions ({answered}), {counts.outcomes:,} outcomes"
+    judged = state.one(ResultKind.PERFORMANCE)
+    if judged is not None:
+        auc, rule = judged.body["auc"], judged.body["rule_auc"]["value"]
+        interval = f"{auc['low']:.2f} to {auc['high']:.2f}"
+        yield f"AUC of {judged.version} {auc['value']:.2f} ({interval}), rule {rule:.2f}, n {judged.body['n']:,}"
+    if state.jobs:
+        yield f"job {state.jobs[0].id} {state.jobs[0].state.value}: {state.jobs[0].note}"
+
+
+def _troubles(state: Overview) -> Iterator[str]:
+    if state.counts.orphan_outcomes:
+        yield f"{state.counts.orphan_outcomes:,} outcomes without a prediction"
+    for worker in state.workers:
+        if worker.problem:
+            yield f"worker {worker.pid} serves {worker.version or 'no version'}: {worker.problem}"
 
 
 def _judgement(newest: list[EvaluationResult]) -> dict[str, Any] | None:

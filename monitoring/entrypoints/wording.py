@@ -1,12 +1,13 @@
 """What is going on with a model, in one or two sentences for people. Pure."""
 
+from collections.abc import Mapping
 from datetime import datetime
 from typing import NamedTuple
 
 from monitoring.entrypoints.overview import Overview
 from services.core.features import Status
 from services.core.records import CHAMPION, EvaluationResult, Job, JobState, ResultKind, ResultStatus
-from services.core.spec import ModelSpec
+from services.core.spec import ModelSpec, Unavailable
 
 
 class Statement(NamedTuple):
@@ -14,6 +15,14 @@ class Statement(NamedTuple):
 
     text: str
     style: str
+
+
+def unasked(state: Overview) -> str:
+    """All there is to say of a model that nobody has asked anything."""
+    serving = f"{state.champion} would answer" if state.champion else "no version is promoted, so the rule would answer"
+    orphans = state.counts.orphan_outcomes
+    astray = f"; {orphans:,} outcomes name none of its predictions" if orphans else ""
+    return f"nobody has asked yet; {serving}{astray}"
 
 
 def present(state: Overview) -> Statement:
@@ -76,15 +85,21 @@ def _serving(state: Overview) -> str:
 
 
 def _outage(spec: ModelSpec, result: EvaluationResult | None) -> str | None:
-    """A sentence when the model answers less than its objective says, with the feature that is most often unusable."""
+    """A sentence when the model answers less than its objective says, with the feature that is most often to blame."""
     if result is None or result.body["served_by"]["model"] >= spec.objectives.answered_by_model:
         return None
-    unusable = {name: 1 - shares[Status.OK] for name, shares in result.body["features"].items() if shares}
-    worst = max(unusable, key=lambda name: unusable[name])
     return (
         f"The model gave {result.body['served_by']['model']:.0%} of the newest answers, objective "
-        f"{spec.objectives.answered_by_model:.0%}; {worst} was unusable in {unusable[worst]:.0%}."
+        f"{spec.objectives.answered_by_model:.0%}{_blame(spec, result.body['features'])}."
     )
+
+
+def _blame(spec: ModelSpec, features: Mapping[str, Mapping[str, float]]) -> str:
+    """The feature that was most often unusable, among those without which the model cannot answer."""
+    required = [each.name for each in spec.features if each.if_unavailable is Unavailable.ASK_THE_RULE]
+    unusable = {name: 1 - shares[Status.OK] for name in required if (shares := features.get(name))}
+    worst = max(unusable, key=lambda name: unusable[name], default="")
+    return f"; {worst} was unusable in {unusable[worst]:.0%}" if unusable.get(worst) else ""
 
 
 def _sentence(note: str) -> str:

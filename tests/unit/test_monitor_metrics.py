@@ -82,6 +82,15 @@ def test_every_metric_has_a_sentence_and_no_id_among_its_labels() -> None:
     assert labels.isdisjoint({"entity", "entity_id", "prediction_id", "path", "job"})
 
 
+def test_dead_letters_are_counted_once_however_many_models_there_are(run: FakeRun) -> None:
+    metrics = MonitorMetrics()
+    for model, dead in (("toy", 7), ("another", 8)):
+        counts = msgspec.structs.replace(run.state.counts, dead_letters=dead)
+        metrics.observe(model, Observed([], {}, [], counts))
+    assert metrics.registry.get_sample_value("bellwether_dead_letters") == 8
+    assert 'what="dead_letters"' not in generate_latest(metrics.registry).decode()
+
+
 def _shown(run: FakeRun) -> MonitorMetrics:
     metrics = MonitorMetrics()
     metrics.observe("toy", _observed(run))

@@ -10,9 +10,9 @@ import msgspec
 import pytest
 
 from monitoring.entrypoints.charts import Chart, Marker, Point, Span, marker_strip, nice_ticks
-from monitoring.entrypoints.overview import as_json
+from monitoring.entrypoints.overview import Overview, as_json, by_traffic
 from monitoring.entrypoints.page import PAGE_POLICY, page
-from monitoring.entrypoints.wording import present
+from monitoring.entrypoints.wording import present, unasked
 from services.core.records import CHAMPION, ResultKind, ResultStatus, VersionRecord
 from tests.fake_run import FakeRun, fake_run
 from tests.fakes import StoreInMemory
@@ -72,17 +72,56 @@ def test_a_monitor_that_has_judged_nothing_shows_a_page(beginning: FakeRun) -> N
     assert "not judged yet" in shown
 
 
-def test_an_outage_is_named_before_anything_else(waiting: FakeRun) -> None:
-    results = [
-        msgspec.structs.replace(
-            result, body=result.body | {"served_by": {"model": 0.4, "rule": 0.6, "last_resort": 0.0}}
-        )
-        if result.kind is ResultKind.AVAILABILITY
-        else result
-        for result in waiting.state.results
+def test_a_model_that_nobody_asked_is_one_line_below_those_that_are_asked(waiting: FakeRun) -> None:
+    idle, promoted = _unasked(waiting, "apple"), _unasked(waiting, "berry", aliases={CHAMPION: "v3"})
+
+    shown = page([idle, promoted, waiting.state], store=waiting.store.port)
+
+    assert shown.index("<h1>toy") < shown.index("<td>apple") < shown.index("<td>berry")
+    assert shown.count("<h1>") == 1
+    assert "<td>apple<td>nobody has asked yet; no version is promoted, so the rule would answer</tr>" in shown
+    assert "<td>berry<td>nobody has asked yet; v3 would answer</tr>" in shown
+
+
+def test_the_models_that_are_asked_now_come_before_those_that_once_were(waiting: FakeRun) -> None:
+    silent = [
+        msgspec.structs.replace(each, n=0) if each.kind is ResultKind.AVAILABILITY else each
+        for each in waiting.state.results
     ]
-    told = present(replace(waiting.state, results=results))
-    assert told.text.startswith("The model gave 40% of the newest answers, objective 95%; visits was unusable in")
+    once = replace(waiting.state, results=silent, spec=replace(waiting.state.spec, name="apple"))
+
+    assert by_traffic([_unasked(waiting, "a"), once, waiting.state])[:2] == [waiting.state, once]
+
+
+def test_outcomes_that_went_astray_are_told_of_a_model_that_nobody_asked(waiting: FakeRun) -> None:
+    state = _unasked(waiting, "apple")
+    astray = replace(state, counts=msgspec.structs.replace(state.counts, outcomes=3, orphan_outcomes=3))
+
+    assert unasked(astray).endswith("; 3 outcomes name none of its predictions")
+
+
+def test_dead_letters_belong_to_no_model_and_are_told_once(waiting: FakeRun) -> None:
+    counts = msgspec.structs.replace(waiting.state.counts, dead_letters=7)
+    state = replace(waiting.state, counts=counts)
+
+    assert page([state, state], store=waiting.store.port).count("7 dead letters") == 1
+
+
+def test_an_outage_is_blamed_on_a_feature_that_the_model_cannot_do_without(waiting: FakeRun) -> None:
+    """`mood` is imputed when it is missing, so its gaps keep the model from nothing."""
+    shares = {"amount": {"ok": 1.0}, "visits": {"ok": 0.7}, "mood": {"ok": 0.1}, "plan": {}}
+    told = _outage(waiting, features=shares)
+    assert told.startswith("The model gave 40% of the newest answers, objective 95%; visits was unusable in 30%. ")
+
+
+def test_an_outage_without_an_unusable_feature_is_blamed_on_none(waiting: FakeRun) -> None:
+    told = _outage(waiting, features={"visits": {"ok": 1.0}, "mood": {"ok": 0.1}})
+    assert told.startswith("The model gave 40% of the newest answers, objective 95%. ")
+
+
+def test_an_outage_is_named_before_anything_else(waiting: FakeRun) -> None:
+    told = _outage(waiting)
+    assert told.startswith("The model gave 40% of the newest answers, objective 95%; visits was unusable in")
 
 
 def test_drift_without_an_open_job_says_how_the_last_retraining_ended(waiting: FakeRun) -> None:
@@ -186,6 +225,22 @@ def registered(version: str, **evidence: str) -> VersionRecord:
         training_rows=400,
         evidence=dict(evidence),
     )
+
+
+def _outage(run: FakeRun, **changes: object) -> str:
+    """What is said when the model gave two answers in five; `changes` replaces parts of the availability."""
+    body = {"served_by": {"model": 0.4, "rule": 0.6, "last_resort": 0.0}} | changes
+    results = [
+        msgspec.structs.replace(result, body=result.body | body) if result.kind is ResultKind.AVAILABILITY else result
+        for result in run.state.results
+    ]
+    return present(replace(run.state, results=results)).text
+
+
+def _unasked(run: FakeRun, name: str, aliases: dict[str, str] | None = None) -> Overview:
+    """Another model's state, as it is before anybody asks."""
+    spec, counts = replace(run.state.spec, name=name), StoreInMemory().counts(name)
+    return replace(run.state, spec=spec, counts=counts, results=[], aliases=aliases or {}, changes=[], jobs=[])
 
 
 class _Tags(html.parser.HTMLParser):

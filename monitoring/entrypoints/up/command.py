@@ -23,7 +23,7 @@ from services.core.records import CHAMPION, AliasChange
 from services.core.spec import ModelSpec
 from services.core.world import World, WorldEvent
 from services.ingest.audit import Account, audit
-from services.models.discovery import spec_of, story_of, world_of
+from services.models.discovery import discover, spec_of, story_of, world_of
 from services.settings import Settings
 from services.traffic.client import PredictionClient
 from services.traffic.simulate import DayReport, Simulation
@@ -103,6 +103,8 @@ class Stack:
         say(f"  predictions  {self._service}")
         say(f"  overview     {monitor}/   also /status, /metrics, /reports/{self.spec.name}")
         say(f"  home         {self.settings.home}   (logs in logs/)")
+        if others := [name for name in discover() if name != self.spec.name]:
+            say(f"  served too   {', '.join(others)}: by their rules; nobody calls them (see --model)")
 
     def _train_first_version(self) -> None:
         cases = self.world.history(rows=HISTORY_ROWS)

@@ -1,0 +1,63 @@
+"""`bellwether status` for people: those that are asked first, a line for each that nobody asked."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from monitoring.entrypoints.reports import status_lines
+from services import bootstrap
+from services.core.artifacts import WorkerReport
+from services.core.clock import wall_clock
+from services.core.outcomes import OutcomeObserved
+from services.core.ports import RecordStore
+from services.core.predictions import ServedBy
+from services.core.records import CHAMPION, AliasChange, Batch
+from services.models.discovery import discover
+from services.settings import Settings
+from tests.toy import NOON, prediction
+
+*IDLE, ASKED = discover()
+"""The last in the alphabet is asked, so that its place in what is printed is not the alphabet's."""
+
+
+@pytest.fixture
+def settings(tmp_path: Path) -> Settings:
+    return Settings(home=tmp_path / "home")
+
+
+@pytest.fixture
+def store(settings: Settings) -> Iterator[RecordStore]:
+    store = bootstrap.record_store(settings)
+    yield store
+    store.close()
+
+
+def test_a_home_without_records_has_a_line_per_model(settings: Settings) -> None:
+    waits = "nobody has asked yet; no version is promoted, so the rule would answer"
+
+    assert status_lines(settings) == [f"{model}: {waits}" for model in discover()]
+
+
+def test_the_model_that_is_asked_comes_first_with_what_was_recorded(settings: Settings, store: RecordStore) -> None:
+    made = [prediction(1, model=ASKED, served_by=ServedBy.RULE, version=""), prediction(2, model=ASKED)]
+    store.commit(Batch(made, [], []), consumer="c", position=2)
+
+    lines = status_lines(settings)
+
+    assert lines[0] == f"{ASKED}: No version has been promoted yet; the rule answers."
+    assert lines[1] == "  0 workers, 2 predictions (model 1, rule 1), 0 outcomes"
+    assert [line.split(":")[0] for line in lines[2:]] == IDLE
+
+
+def test_what_is_wrong_is_told(settings: Settings, store: RecordStore) -> None:
+    astray = OutcomeObserved(prediction_id="elsewhere", model=ASKED, value="left", observed_at=NOON)
+    store.commit(Batch([prediction(1, model=ASKED)], [("e1", astray)], []), consumer="c", position=2)
+    store.move_alias(AliasChange(model=ASKED, alias=CHAMPION, version="v2", previous="v1", at=NOON, reason="better"))
+    behind = WorkerReport(pid=1, model=ASKED, version="v1", at=wall_clock(), problem="v2 was refused: it is corrupt")
+    bootstrap.fleet(settings).report(behind)
+
+    lines = status_lines(settings)
+
+    assert "  1 outcomes without a prediction" in lines
+    assert "  worker 1 serves v1: v2 was refused: it is corrupt" in lines

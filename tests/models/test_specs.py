@@ -17,6 +17,7 @@ from services.core.records import Judged
 from services.core.spec import Categorical, Decision, Impute, ModelSpec, Numeric, Source, Unavailable
 from services.core.world import PastCase
 from services.models.discovery import folder_of
+from services.traffic.mapping import load_mapping
 from tests.toy import prediction
 
 SCORES = [float(each) for each in np.linspace(0.0, 1.0, 201)]
@@ -158,6 +159,11 @@ def test_measures_count_nothing_while_the_outcome_is_unknown_and_are_finite_with
 def test_a_feature_that_must_be_there_is_not_also_imputed(spec: ModelSpec) -> None:
     asking = [each for each in spec.features if each.if_unavailable is Unavailable.ASK_THE_RULE]
     assert asking, "a model that answers without any feature never shows that its feeds are down"
+
+
+def test_the_mappings_of_histories_that_the_model_ships_fit_it(spec: ModelSpec) -> None:
+    for path in sorted(folder_of(spec.name).glob("*.toml")):
+        assert set(load_mapping(path, spec).features) == set(spec.feature_names)
 
 
 @pytest.mark.parametrize("question", CARD_QUESTIONS)

@@ -47,8 +47,11 @@ _Found = TypeVar("_Found")
 class FeaturesSqlite:
     """See `services.core.ports.OnlineFeatures`. Look-ups take microseconds, so they run where they are called.
 
-    While another process has locked the file, a look-up lets the event loop go on and tries again, until its caller's
-    budget ends it. `synchronous=NORMAL`: a feed writes again after a loss of power, so a value need not survive one.
+    Readers and writers of a file in WAL mode do not hold each other up. Where another process has it to itself for a
+    moment (the recovery after a crash), a look-up lets the event loop go on and tries again until its caller's budget
+    ends it. A disk that hangs holds up the look-up like everything else on that disk.
+
+    `synchronous=NORMAL`: a feed writes again after a loss of power, so a value need not survive one.
     """
 
     def __init__(self, path: Path, *, timer: Callable[[], float] = time.monotonic) -> None:
@@ -106,11 +109,9 @@ class FeaturesSqlite:
         return self._connections.get()
 
     def _require_the_same_file(self) -> None:
-        """Open the file again when another has taken its place. Raises `OSError` when there is none."""
-        found = _identity(self._path)
-        if found != self._opened:
-            self._connections.close()
-            self._opened = found
+        """Raises `OSError`. Another file is not opened: the journal beside it is that of the old one."""
+        if _identity(self._path) != self._opened:
+            raise OSError("another file has taken its place; put it back, or restart the service")
 
     def _down(self, error: Exception) -> FeatureSourceDown:
         return FeatureSourceDown(f"online features in {self._path}: {error}")

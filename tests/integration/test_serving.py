@@ -18,6 +18,7 @@ from services import bootstrap
 from services.core.events import requested_prediction_id
 from services.core.features import Value
 from services.core.predictions import Answer
+from services.entrypoints.worker import PUBLISH_SECONDS
 from services.serving.runtime import ServingModel, load
 from tests.integration.serving_process import ServingProcess, eventually, toy_serving
 from tests.toy import toy_spec
@@ -77,9 +78,10 @@ async def test_the_metrics_of_both_workers_add_up_to_the_recorded_events(
 ) -> None:
     # A connection each, so that the kernel gives both workers some.
     await asyncio.gather(*(fresh_predict(serving) for _ in range(40)))
-    async with http.get(f"{serving.url}/metrics") as response:
-        text = await response.text()
     recorded = len(bootstrap.event_log(serving.settings).read(after=0, limit=100_000))
+    # The worker that answers has counted everything; the other does so ten times a second.
+    await asyncio.sleep(3 * PUBLISH_SECONDS)
+    text = await metrics(http, serving)
     assert total(text, "bellwether_predictions_total") == recorded
     assert total(text, "bellwether_events_appended_total") == recorded
     assert total(text, "bellwether_prediction_seconds_count") == recorded
@@ -148,6 +150,11 @@ async def test_workers_leave_with_a_killed_server_and_free_its_port(tmp_path: Pa
         with socket.socket() as probe:
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             probe.bind((serving.settings.host, serving.settings.port))
+
+
+async def metrics(session: aiohttp.ClientSession, serving: ServingProcess) -> str:
+    async with session.get(f"{serving.url}/metrics") as response:
+        return await response.text()
 
 
 def loaded(serving: ServingProcess, version: str) -> ServingModel:

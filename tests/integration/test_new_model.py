@@ -10,6 +10,7 @@ import pytest
 
 ROOT = Path(__file__).parents[2]
 COPIED = ("services", "monitoring", "tests")
+NAME = "never_seen_before"
 
 
 LINT_IMPORTS = str(Path(sys.executable).with_name("lint-imports"))
@@ -17,14 +18,14 @@ LINT_IMPORTS = str(Path(sys.executable).with_name("lint-imports"))
 
 @pytest.fixture(scope="module")
 def checkout(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The code of this checkout, with a new model `demo` in it."""
+    """The code of this checkout, with a new model in it."""
     copy = tmp_path_factory.mktemp("checkout")
     for name in COPIED:
         shutil.copytree(ROOT / name, copy / name, ignore=shutil.ignore_patterns("__pycache__"))
     shutil.copy(ROOT / "pyproject.toml", copy)
-    told, out = ended(started(copy, *python("monitoring.entrypoints.cli", "new-model", "demo")))
+    told, out = ended(started(copy, *python("monitoring.entrypoints.cli", "new-model", NAME)))
     assert told == 0, out
-    assert f"{copy / 'services' / 'models' / 'demo'} is a working model" in out
+    assert f"{copy / 'services' / 'models' / NAME} is a working model" in out
     return copy
 
 
@@ -50,9 +51,9 @@ def ended(process: subprocess.Popen[str]) -> tuple[int, str]:
 
 
 def test_it_passes_the_model_tests_and_the_checks_of_types_style_and_imports(checkout: Path) -> None:
-    folder = "services/models/demo"
+    folder = f"services/models/{NAME}"
     checks = {
-        "pytest": started(checkout, *python("pytest", "tests/models", "-k", "demo", "-p", "no:cacheprovider")),
+        "pytest": started(checkout, *python("pytest", "tests/models", "-k", NAME, "-p", "no:cacheprovider")),
         "mypy": started(checkout, *python("mypy", folder)),
         "ruff check": started(checkout, *python("ruff", "check", "--no-cache", folder)),
         "ruff format": started(checkout, *python("ruff", "format", "--check", "--no-cache", folder)),
@@ -72,7 +73,7 @@ def test_a_history_of_it_is_checked_with_the_mapping_that_it_ships(checkout: Pat
         "c1,2026-03-01 09:00,no,2026-03-08 09:00,120.5,30,company,0.1,2,2026-03-01 03:00\n"
         "c2,2026-03-01 10:00,yes,2026-03-08 10:00,80,14,private,0.5,1,2026-03-02 03:00\n"
     )
-    code, out = ended(started(checkout, *python("monitoring.entrypoints.cli", "check", "demo", "--csv", str(path))))
+    code, out = ended(started(checkout, *python("monitoring.entrypoints.cli", "check", NAME, "--csv", str(path))))
 
     assert code == 1
-    assert "refused: demo: 'late_share_12m' is known 17 h after the decision in 50 % of rows" in out
+    assert f"refused: {NAME}: 'late_share_12m' is known 17 h after the decision in 50 % of rows" in out

@@ -16,9 +16,11 @@ from services.traffic.client import Outcome, PredictionClient, Refused, Unanswer
 from services.traffic.clock import WorldClock
 from services.traffic.pending import PendingOutcomes
 
-# Callers who ask at the same moment of world time: enough to keep a service of two workers busy, and few enough
-# that a moment is minutes of a world day.
+# Callers who ask at the same moment of world time: enough to keep a service of two workers busy.
 ASKED_AT_ONCE: Final = 16
+# The clock stands where the last of them asks, so to the first one everything looks older by as much. On a quiet day
+# sixteen callers are hours apart, and an hour decides whether a feature with a `known_after` is known.
+LONGEST_MOMENT: Final = timedelta(minutes=30)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -106,10 +108,11 @@ class Simulation:
     def _moments(self, day: int) -> Iterator[tuple[int, Sequence[Caller]]]:
         """The day's callers in numbered groups, ending early when told to stop."""
         callers = self.world.day(day, calls=self.calls_per_day)
-        for start in range(0, len(callers), ASKED_AT_ONCE):
-            if self.stop.is_set():
-                return
-            yield start, callers[start : start + ASKED_AT_ONCE]
+        start = 0
+        while start < len(callers) and not self.stop.is_set():
+            moment = _moment(callers[start : start + ASKED_AT_ONCE])
+            yield start, moment
+            start += len(moment)
 
     async def _ask_about(self, callers: Sequence[Caller], *, first: str) -> list[Answer | None]:
         asked = (self._ask(caller, request_id=f"{first}-{place}") for place, caller in enumerate(callers))
@@ -150,3 +153,9 @@ class Simulation:
         if left > 0:
             with suppress(TimeoutError):
                 await asyncio.wait_for(self.stop.wait(), left)
+
+
+def _moment(callers: Sequence[Caller]) -> Sequence[Caller]:
+    """Those at the front who ask near enough to one another to share a time."""
+    latest = callers[0].asked_at + LONGEST_MOMENT
+    return [caller for caller in callers if caller.asked_at <= latest]

@@ -40,7 +40,7 @@ async def simulated(recorded: RecordingService, clock: MovedClock, *, days: int,
     reports: list[DayReport] = []
     async with running(recorded) as url, PredictionClient(url, model="toy", patience_seconds=0.1) as client:
         simulation = Simulation(
-            world=HourlyWorld(),
+            world=more.pop("world", HourlyWorld()),
             client=client,
             clock=clock,
             origin=NOON,
@@ -66,6 +66,22 @@ async def test_the_clock_only_moves_forward_and_never_runs_behind_a_caller() -> 
     await simulated(RecordingService(now=clock.now), clock, days=2)
     assert clock.moves == sorted(clock.moves)
     assert clock.moves[-1] == NOON + timedelta(days=2)
+
+
+class QuietWorld(HourlyWorld):
+    """Three callers within half an hour, and one an hour after the first."""
+
+    def day(self, number: int, *, calls: int) -> list[Caller]:
+        minutes = (0, 20, 30, 60)
+        return [self._caller(NOON + timedelta(days=number, minutes=each), each) for each in minutes]
+
+
+async def test_callers_share_a_time_only_within_half_an_hour_so_that_nobody_looks_hours_older() -> None:
+    clock = MovedClock(NOON)
+    recorded = RecordingService(now=clock.now)
+    await simulated(recorded, clock, days=1, world=QuietWorld())
+    asked = [NOON + timedelta(minutes=each) for each in (30, 60)]
+    assert clock.moves[:2] == asked
 
 
 async def test_an_outcome_is_sent_when_it_is_known_in_world_time_and_not_before() -> None:

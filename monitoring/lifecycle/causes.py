@@ -10,7 +10,8 @@ from services.core.spec import ModelSpec
 def broken_sources(spec: ModelSpec, features: Iterable[str], rows: Sequence[Judged]) -> tuple[str, ...]:
     """Say which of the drifted features were unusable in more than `drift.broken_share` of the rows.
 
-    What is left of a feed that is failing is a strange sample. A model retrained on it learns the failure.
+    What is left of a feed that is failing is a strange sample. A model retrained on it learns the failure. Answers that
+    asked before a value can be known do not count: no source could have had it.
     """
     return tuple(
         f"{name} was unusable in {share:.0%} of the answers, limit {spec.drift.broken_share:.0%}: mend its source"
@@ -20,5 +21,6 @@ def broken_sources(spec: ModelSpec, features: Iterable[str], rows: Sequence[Judg
 
 
 def _unusable_share(name: str, rows: Sequence[Judged]) -> float:
-    verdicts = [verdict for row in rows if (verdict := row.prediction.features.get(name)) is not None]
-    return sum(each.status is not Status.OK for each in verdicts) / len(verdicts) if verdicts else 0.0
+    found = [verdict.status for row in rows if (verdict := row.prediction.features.get(name)) is not None]
+    expected = [status for status in found if status is not Status.TOO_EARLY]
+    return sum(status is not Status.OK for status in expected) / len(expected) if expected else 0.0

@@ -28,11 +28,23 @@ def test_a_feature_that_was_mostly_unusable_has_a_broken_source() -> None:
     )
 
 
-@pytest.mark.parametrize("status", [each for each in Status if each is not Status.OK])
-def test_every_status_but_ok_is_unusable(status: Status) -> None:
+@pytest.mark.parametrize("status", [each for each in Status if each not in (Status.OK, Status.TOO_EARLY)])
+def test_a_value_that_should_have_been_there_is_held_against_its_source_whatever_was_wrong(status: Status) -> None:
     rows = rows_without("visits", 20, of=20, verdict=FeatureVerdict(status))
 
     assert len(broken_sources(SPEC, ["visits"], rows)) == 1
+
+
+def test_a_value_that_could_not_be_known_yet_says_nothing_about_its_source() -> None:
+    too_early = FeatureVerdict(Status.TOO_EARLY)
+    stale = FeatureVerdict(Status.STALE)
+    rows = rows_without("visits", 30, of=40, verdict=too_early)
+
+    assert broken_sources(SPEC, ["visits"], rows) == ()
+    assert broken_sources(SPEC, ["visits"], rows[:30]) == ()
+    assert broken_sources(
+        SPEC, ["visits"], [*rows[:37], *(with_verdict(row, "visits", stale) for row in rows[37:])]
+    ) == ("visits was unusable in 30% of the answers, limit 20%: mend its source",)
 
 
 def test_an_imputed_value_hides_no_broken_source() -> None:

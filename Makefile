@@ -3,9 +3,10 @@ PYTHON ?= python3.11 python3.12 python3.13 python3
 VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/ready
+PEERS := .venv-peers
 
 .DEFAULT_GOAL := help
-.PHONY: help run test check lock clean
+.PHONY: help run test check bench lock clean
 
 help: ## list the targets
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | sort
@@ -22,12 +23,23 @@ check: $(READY) ## lint, types, import directions
 	@$(BIN)/mypy
 	@$(BIN)/lint-imports
 
+bench: $(READY) $(PEERS)/ready ## measure beside the peers; ARGS="serving --json F" (about twenty minutes, half of it a soak)
+	@$(BIN)/python -m tests.benchmarks $(ARGS)
+
 lock: $(READY) ## resolve the dependencies again into requirements.lock
 	@$(BIN)/uv pip compile pyproject.toml deploy/setup/installer.in --extra dev --universal --python-version 3.11 --generate-hashes \
 		--no-header --no-annotate --upgrade -q -o requirements.lock
+	@cd tests/benchmarks/peers && ../../../$(BIN)/uv pip compile requirements.in --universal --python-version 3.11 --generate-hashes \
+		--no-header --no-annotate --upgrade -q -o requirements.lock
+
+$(PEERS)/ready: tests/benchmarks/peers/requirements.lock | $(READY)
+	@echo "Setting up $(PEERS) for the servers that the benchmark compares with." >&2
+	@$(BIN)/python -m venv --clear $(PEERS)
+	@$(PEERS)/bin/python -m pip install -q --disable-pip-version-check --require-hashes -r $<
+	@touch $@
 
 clean: ## remove the virtual environment and the caches; recorded runs in .bellwether stay
-	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis build *.egg-info
+	rm -rf $(VENV) $(PEERS) .mypy_cache .ruff_cache .pytest_cache .hypothesis build *.egg-info
 
 $(READY): requirements.lock pyproject.toml deploy/setup/install
 	@deploy/setup/install $(VENV) $(PYTHON)

@@ -131,6 +131,7 @@ def _mlserver(bench: Workbench, port: int, workers: int) -> _Built:
         "parallel_workers": 0 if workers == 1 else workers,
         "debug": False,
         "access_log": False,
+        "metrics_dir": str(directory / "metrics"),
     }
     model = {
         "name": MODEL,

@@ -14,7 +14,7 @@ from bentoml.exceptions import InvalidArgument, NotFound, ServiceUnavailable
 
 from services.core.errors import BellwetherError, InvalidRequest, UnknownModel
 from services.core.spec import ModelSpec
-from services.entrypoints.http import build_app, predicted
+from services.entrypoints.http import PredictFirst, build_app, predicted
 from services.entrypoints.worker import Worker, build_worker
 from services.models.discovery import discover
 from services.settings import Settings
@@ -60,7 +60,9 @@ def build_service(specs: Iterable[ModelSpec], settings: Settings, *, name: str =
             return await hosting.predict(model, body)
 
     app = build_app(hosting.worker, body_limit=settings.body_limit)
-    return bentoml.asgi_app(app, path="/")(Bellwether)
+    service = bentoml.asgi_app(app, path="/")(Bellwether)
+    service.add_asgi_middleware(PredictFirst, ours=app)
+    return service
 
 
 def configuration(settings: Settings) -> dict[str, Any]:

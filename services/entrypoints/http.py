@@ -93,6 +93,17 @@ class Whole:
         return response
 
 
+class PredictFirst:
+    """Middleware of the server around it: a question for one prediction passes none of that server's own routes."""
+
+    def __init__(self, app: ASGIApp, ours: ASGIApp) -> None:
+        self._app = app
+        self._ours = ours
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        await (self._app if _predicting(scope) is None else self._ours)(scope, receive, send)
+
+
 def _predicting(scope: Scope) -> str | None:
     """The model of a POST to /v1/models/{model}/predict, else None."""
     if scope["type"] != "http" or scope["method"] != "POST":

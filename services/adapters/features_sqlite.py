@@ -15,8 +15,8 @@ from services.core.clock import from_microseconds, to_microseconds
 from services.core.errors import FeatureSourceDown
 from services.core.features import Reading
 
-BUSY_SECONDS: Final = 0.0
-"""SQLite waits for a lock by sleeping, and here that would put a whole event loop to sleep; `_patiently` waits."""
+OPEN_SECONDS: Final = 5.0
+"""How long an opening waits for other processes that create or close the file at the same moment."""
 AGAIN_SECONDS: Final = 0.001
 """Between two attempts at a locked file: a small part of any look-up's budget."""
 WRITE_SECONDS: Final = 1.0
@@ -57,11 +57,13 @@ class FeaturesSqlite:
     def __init__(self, path: Path, *, timer: Callable[[], float] = time.monotonic) -> None:
         self._path = path
         self._timer = timer
-        self._connections = ThreadConnections(path, synchronous="NORMAL", busy_seconds=BUSY_SECONDS)
+        self._connections = ThreadConnections(path, synchronous="NORMAL", busy_seconds=OPEN_SECONDS)
         try:
             with path.with_name(path.name + ".turn").open("ab") as lock, turn(lock):
                 self._connections.get().execute(_SCHEMA)
                 self._opened = _identity(path)
+            # SQLite waits for a lock by sleeping, and would put an event loop to sleep: `_patiently` waits instead.
+            self._connections.get().execute("PRAGMA busy_timeout = 0")
         except (sqlite3.Error, OSError) as error:
             raise self._down(error) from error
         self._look_at = timer() + STILL_THERE_SECONDS

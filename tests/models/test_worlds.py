@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from datetime import timedelta
 from typing import Any
 
+import msgspec
 import pytest
 
 from services.core.errors import SpecError
@@ -63,6 +64,11 @@ def test_requests_and_feeds_carry_the_features_of_the_spec_except_for_optional_o
     for caller in world.day(3, calls=CALLS):
         assert requested - optional(spec) <= set(caller.request) <= requested
         assert online - optional(spec) <= set(caller.feed) <= online
+
+
+def test_what_callers_and_feeds_say_can_be_sent(world: World) -> None:
+    callers = world.day(3, calls=CALLS)
+    assert msgspec.json.decode(msgspec.json.encode(callers), type=list[Caller]) == callers
 
 
 def test_values_are_valid_and_fresh_while_nothing_happens(spec: ModelSpec, world: World) -> None:

@@ -86,7 +86,7 @@ class Narrator:
             if effect is None:
                 return "waits for outcomes"
             net += effect["value"] if measure.good is Good.UP else -effect["value"]
-        return f"{net:+.0f} {self.spec.measures[0].unit}"
+        return f"{net:+.{0 if abs(net) >= 10 else 1}f} {self.spec.measures[0].unit}"
 
     def _doing(self) -> str:
         newest = self.store.jobs(self.spec.name, limit=1)

@@ -1,18 +1,29 @@
-"""The only place that reads the environment. Every setting is a field here, a variable `BELLWETHER_…`, and a flag."""
+"""The only place that reads the environment. Every setting is a field here and a variable `BELLWETHER_…`.
+
+Commands have flags for those that they use, except for secrets: a list of processes shows flags to everybody.
+"""
 
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import Field, dataclass, field, fields, replace
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, Final, Self
 
 from services.core.errors import SettingsError
+from services.core.tokens import MAKE_ONE, token_problem
 
 PREFIX = "BELLWETHER_"
 
+_TRUTHS: Final = {"true": True, "yes": True, "1": True, "false": False, "no": False, "0": False}
+
 
 def setting(default: Any, meaning: str) -> Any:
-    return field(default=default, metadata={"meaning": meaning})
+    return field(default=default, metadata={"meaning": meaning, "secret": False})
+
+
+def secret(meaning: str) -> Any:
+    """A token, "" for none; it is in no repr."""
+    return field(default="", repr=False, metadata={"meaning": meaning, "secret": True})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -38,18 +49,24 @@ class Settings:
     evaluate_seconds: float = setting(1.0, "wall-clock time between two evaluations, in seconds")
     lifecycle_seconds: float = setting(0.5, "wall-clock time between two steps of the lifecycle, in seconds")
     reports_kept: int = setting(20, "Evidently reports kept per model; the oldest beyond it are deleted")
-    alert_token: str = setting("", "bearer token of POST /alerts; empty refuses every delivery")
+    token: str = secret("bearer token of the prediction service; without any it listens on this machine alone")
+    token_file: str = setting("", "file of further bearer tokens, one per line, # before comments; empty for none")
+    predict_needs_token: bool = setting(
+        False, "whether single predictions need a token, as everything that writes does"
+    )
+    alert_token: str = secret("bearer token of POST /alerts; without one every delivery is refused")
 
     @classmethod
     def from_environment(cls, environment: Mapping[str, str] | None = None) -> Self:
         """Read every `BELLWETHER_…` variable that names a setting.
 
         Raises:
-            SettingsError: a value does not fit its setting; the variable, the value and the expected type are named.
+            SettingsError: a value does not fit its setting. The variable and what was expected are named, and the
+                value unless it is a secret. A secret that is set to nothing does not fit: it got lost on its way.
         """
         environment = os.environ if environment is None else environment
         found = {
-            each.name: _parse(variable_of(each.name), environment[variable_of(each.name)], each.type)
+            each.name: _parse(each, environment[variable_of(each.name)])
             for each in fields(cls)
             if variable_of(each.name) in environment
         }
@@ -60,8 +77,9 @@ class Settings:
         return replace(self, **{name: value for name, value in flags.items() if value is not None})
 
     def as_environment(self) -> dict[str, str]:
-        """The variables from which a child process reads the same settings."""
-        return {variable_of(each.name): str(getattr(self, each.name)) for each in fields(self)}
+        """The variables from which a child process reads the same settings; a secret that there is not has none."""
+        values = {each: getattr(self, each.name) for each in fields(self)}
+        return {variable_of(each.name): str(value) for each, value in values.items() if value or not _is_secret(each)}
 
     @property
     def event_log_path(self) -> Path:
@@ -105,8 +123,30 @@ def variable_of(name: str) -> str:
     return PREFIX + name.upper()
 
 
-def _parse(variable: str, text: str, kind: Any) -> Any:
+def _is_secret(each: Field[Any]) -> bool:
+    return bool(each.metadata["secret"])
+
+
+def _parse(each: Field[Any], text: str) -> Any:
+    variable, kind = variable_of(each.name), each.type
+    if _is_secret(each):
+        return _token(variable, text.strip())
     try:
-        return kind(text)
+        return _truth(text) if kind is bool else kind(text)  # type: ignore[operator]  # types here are no strings
     except ValueError as error:
-        raise SettingsError(f"{variable} is {text!r}; expected {kind.__name__}") from error
+        expected = "true or false" if kind is bool else kind.__name__  # type: ignore[union-attr]  # as above
+        raise SettingsError(f"{variable} is {text!r}; expected {expected}") from error
+
+
+def _token(variable: str, text: str) -> str:
+    if problem := token_problem(text):
+        raise SettingsError(f"{variable} {problem}; {MAKE_ONE}, or leave the variable unset")
+    return text
+
+
+def _truth(text: str) -> bool:
+    """`bool` would take every word for true, "False" among them."""
+    found = _TRUTHS.get(text.strip().lower())
+    if found is None:
+        raise ValueError(text)
+    return found

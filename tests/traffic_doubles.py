@@ -47,9 +47,11 @@ class RecordingService:
     outcomes: list[dict[str, Any]] = field(default_factory=list)
     written: dict[str, dict[str, Any]] = field(default_factory=dict)
     attempts: Counter[str] = field(default_factory=Counter)
+    authorizations: list[str | None] = field(default_factory=list)
 
     def app(self) -> web.Application:
         app = web.Application()
+        app.on_response_prepare.append(self._note_authorization)
         app.router.add_post("/v1/models/{model}/predict", self._predict)
         app.router.add_post("/v1/models/{model}/outcomes", self._take_outcomes)
         app.router.add_put("/v1/models/{model}/entities/{entity}/features", self._write)
@@ -71,6 +73,9 @@ class RecordingService:
     async def _write(self, request: web.Request) -> web.StreamResponse:
         self.written[request.match_info["entity"]] = (await request.json())["features"]
         return self._instead("features") or web.json_response({})
+
+    async def _note_authorization(self, request: web.Request, _response: web.StreamResponse) -> None:
+        self.authorizations.append(request.headers.get("Authorization"))
 
     def _instead(self, route: str) -> web.StreamResponse | None:
         self.attempts[route] += 1

@@ -16,7 +16,7 @@ from services.core.errors import BellwetherError
 from services.settings import Settings, variable_of
 
 Command = Callable[..., Any]
-CLICK_TYPES: dict[Any, Any] = {Path: click.Path(path_type=Path), int: int, float: float, str: str}
+CLICK_TYPES: dict[Any, Any] = {Path: click.Path(path_type=Path), int: int, float: float, str: str, bool: bool}
 
 
 class Commands(click.Group):
@@ -37,8 +37,9 @@ def settings_flags(*names: str) -> Callable[[Command], Command]:
     def decorate(command: Command) -> Command:
         for name in reversed(names):
             each = declared[name]
+            words = "--" + name.replace("_", "-")
             option = click.option(
-                "--" + name.replace("_", "-"),
+                f"{words}/--no-{words[2:]}" if each.type is bool else words,
                 name,
                 type=CLICK_TYPES[each.type],
                 envvar=variable_of(name),
@@ -69,6 +70,7 @@ def main() -> None:
 
 @main.command()
 @settings_flags("home", "host", "port", "monitor_host", "monitor_port", "consumer_port", "workers")
+@settings_flags("token_file", "predict_needs_token")
 @flag("--model", default="churn", help="model whose simulated world calls the service")
 @flag("--until", type=click.Choice(["promoted"]), help="end once a retrained version has proved itself")
 @flag("--summary", type=click.Path(path_type=Path, dir_okay=False), help="write a JSON summary to this file at the end")
@@ -86,6 +88,7 @@ def up(**flags: Any) -> None:
 
 @main.command()
 @settings_flags("home", "host", "port", "workers", "clock_file", "control_share", "feature_budget_ms", "body_limit")
+@settings_flags("token_file", "predict_needs_token")
 def serve(**flags: Any) -> None:
     """Serve every model over HTTP."""
     from services.entrypoints.serve import run_serving
@@ -125,7 +128,7 @@ def lifecycle(once: bool, **flags: Any) -> None:
 
 @main.command()
 @model_argument
-@settings_flags("home", "host", "port", "clock_file")
+@settings_flags("home", "host", "port", "clock_file", "token_file")
 @flag("--days", type=click.IntRange(1), default=10, help="world days to simulate")
 @flag("--calls-per-day", type=click.IntRange(1), default=200, help="predictions asked for per world day")
 @flag("--days-per-second", type=click.FloatRange(0.01), default=3.0, help="fastest pace of the world")

@@ -3,9 +3,8 @@
 It only translates. Handlers that read the store or a file are plain functions, which Starlette runs on threads.
 """
 
-import hmac
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from html import escape
 from http import HTTPStatus
@@ -30,6 +29,8 @@ from services.core.clock import Now
 from services.core.errors import BellwetherError, StoreUnavailable, UnknownModel
 from services.core.ports import Fleet, RecordStore
 from services.core.spec import ModelSpec
+from services.core.tokens import bearer_is_one_of
+from services.entrypoints.access import Unauthorized
 from services.entrypoints.http_json import (
     SECURITY_HEADERS,
     BodyTooLarge,
@@ -53,10 +54,6 @@ class NoToken(BellwetherError):
     code: ClassVar[str] = "alerts_closed"
 
 
-class WrongToken(BellwetherError):
-    code: ClassVar[str] = "unauthorized"
-
-
 class NoReport(BellwetherError):
     code: ClassVar[str] = "no_report"
 
@@ -69,7 +66,7 @@ class ReportIsLate(BellwetherError):
 STATUS: Final[Mapping[type[BellwetherError], HTTPStatus]] = {
     MalformedJson: HTTPStatus.BAD_REQUEST,
     MalformedAlert: HTTPStatus.BAD_REQUEST,
-    WrongToken: HTTPStatus.UNAUTHORIZED,
+    Unauthorized: HTTPStatus.UNAUTHORIZED,
     NoToken: HTTPStatus.FORBIDDEN,
     UnknownModel: HTTPStatus.NOT_FOUND,
     NoReport: HTTPStatus.NOT_FOUND,
@@ -94,7 +91,7 @@ class MonitorHttp:
     intake: Intake
     now: Now
     wall_now: Now
-    alert_token: str
+    alert_token: str = field(repr=False)
     body_limit: int
 
     def app(self) -> Starlette:
@@ -170,9 +167,8 @@ class MonitorHttp:
     def _authorise(self, header: str) -> None:
         if not self.alert_token:
             raise NoToken("this monitor takes no alerts; set BELLWETHER_ALERT_TOKEN and send it as a bearer token")
-        expected = f"Bearer {self.alert_token}".encode()
-        if not hmac.compare_digest(header.encode(), expected):
-            raise WrongToken("expected the header 'Authorization: Bearer …' with this monitor's alert token")
+        if not bearer_is_one_of(header, (self.alert_token,)):
+            raise Unauthorized("expected the header 'Authorization: Bearer …' with this monitor's alert token")
 
     def _spec(self, request: Request) -> ModelSpec:
         name = request.path_params["model"]

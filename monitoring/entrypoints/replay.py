@@ -28,6 +28,7 @@ from services.core.ports import RecordStore
 from services.core.predictions import ServedBy
 from services.core.records import Judged
 from services.core.spec import ModelSpec
+from services.entrypoints.access import token_to_send
 from services.ingest.audit import audit
 from services.models.discovery import spec_of
 from services.settings import Settings
@@ -95,7 +96,7 @@ async def _replay(
     settings: Settings, spec: ModelSpec, rows: Sequence[CsvRow], url: str
 ) -> tuple[ReplayCounts, TrafficCounts]:
     clock = bootstrap.world_clock(settings)
-    async with PredictionClient(url, model=spec.name) as client:
+    async with PredictionClient(url, model=spec.name, token=token_to_send(settings)) as client:
         counts = await replay_rows(
             rows,
             client=client,

@@ -9,6 +9,7 @@ from typing import Any
 from services import bootstrap
 from services.core.errors import SettingsError
 from services.core.world import WorldEvent
+from services.entrypoints.access import token_to_send
 from services.models.discovery import world_of
 from services.settings import Settings, variable_of
 from services.traffic.client import PredictionClient
@@ -28,7 +29,7 @@ def simulate_now(
     """Live through `days` world days, from where the shared clock stands; returns what became of the requests.
 
     Raises:
-        SettingsError: no clock file, or an event that is not NAME@DAY or NAME@DAY+DAYS.
+        SettingsError: no clock file, or an event that is not NAME@DAY or NAME@DAY+DAYS, or a token that cannot be one.
     """
     if not settings.clock_file:
         raise SettingsError(
@@ -40,7 +41,7 @@ def simulate_now(
     origin = clock.now().replace(hour=0, minute=0, second=0, microsecond=0) + timedelta(days=1)
     simulation = Simulation(
         world=world_of(model)(seed=seed, origin=origin, events=[parsed(each) for each in events]),
-        client=PredictionClient(f"http://{settings.host}:{settings.port}", model=model),
+        client=PredictionClient(f"http://{settings.host}:{settings.port}", model=model, token=token_to_send(settings)),
         clock=clock,
         origin=origin,
         calls_per_day=calls_per_day,

@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from typing import Final, NoReturn
 
 from services.core.errors import BellwetherError, PortTaken, SettingsError
+from services.entrypoints.access import access_of
 from services.settings import Settings
 
 SERVICE: Final = "services.entrypoints.bento:service"
@@ -23,8 +24,9 @@ def run_serving(settings: Settings) -> NoReturn:
 
     Raises:
         PortTaken: somebody else listens there.
-        SettingsError: the host is no address.
+        SettingsError: the host is no address, or callers from elsewhere would need no token.
     """
+    access_of(settings)
     _require_port(settings.host, settings.port)
     settings.bentoml_home.mkdir(parents=True, exist_ok=True)
     os.execve(sys.executable, command(settings), environment(settings, os.environ))  # noqa: S606 - our own interpreter

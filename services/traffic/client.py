@@ -1,7 +1,6 @@
 """An asynchronous client of the prediction service's HTTP API, for traffic on this machine."""
 
 import asyncio
-import ipaddress
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -16,6 +15,7 @@ from yarl import URL
 
 from services.core.errors import BellwetherError, SettingsError
 from services.core.features import Reading, Value
+from services.core.loopback import is_loopback
 from services.core.predictions import Answer
 from services.traffic.latencies import Latencies
 
@@ -115,19 +115,23 @@ class PredictionClient:
         base_url: of the service, such as `http://127.0.0.1:3000`.
         concurrency: requests in flight at most; further ones wait their turn.
         patience_seconds: how long a request is tried again before it counts as failed.
+        token: the bearer token that the service asks for; "" for none.
 
     Raises:
         SettingsError: the URL leads elsewhere than to this machine. Simulated traffic aimed at a real service would
             look like its customers.
     """
 
-    def __init__(self, base_url: str, *, model: str, concurrency: int = 16, patience_seconds: float = 30.0) -> None:
+    def __init__(
+        self, base_url: str, *, model: str, concurrency: int = 16, patience_seconds: float = 30.0, token: str = ""
+    ) -> None:
         _require_loopback(base_url)
         self.counts = TrafficCounts()
         self._model = URL(f"{base_url.rstrip('/')}/v1/models/{quote(model, safe='')}", encoded=True)
         self._concurrency = concurrency
         self._turn = asyncio.Semaphore(concurrency)
         self._patience = patience_seconds
+        self._headers = {"Content-Type": "application/json"} | ({"Authorization": f"Bearer {token}"} if token else {})
         self._encode = msgspec.json.Encoder().encode
         self._answer = msgspec.json.Decoder(Answer)
         self._receipt = msgspec.json.Decoder(_Receipts)
@@ -137,7 +141,7 @@ class PredictionClient:
         self._session = aiohttp.ClientSession(
             connector=aiohttp.TCPConnector(limit=self._concurrency),
             timeout=aiohttp.ClientTimeout(total=ATTEMPT_SECONDS),
-            headers={"Content-Type": "application/json"},
+            headers=self._headers,
             cookie_jar=aiohttp.DummyCookieJar(),
         )
         return self
@@ -260,15 +264,8 @@ class PredictionClient:
 
 def _require_loopback(base_url: str) -> None:
     host = urlsplit(base_url).hostname or ""
-    if not _is_loopback(host):
+    if not is_loopback(host):
         raise SettingsError(
             f"traffic would go to {host or base_url!r}; simulated and replayed traffic goes to this machine only:"
             " expected 127.0.0.1, ::1 or localhost"
         )
-
-
-def _is_loopback(host: str) -> bool:
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"

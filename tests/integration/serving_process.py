@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from services import bootstrap
 from services.core.ports import Fleet
@@ -49,9 +50,9 @@ class ServingProcess:
 
 
 @contextmanager
-def toy_serving(home: Path, *, versions: dict[str, int], workers: int = 2) -> Iterator[ServingProcess]:
-    """Serve with `versions` (name → seed) in the store, of which the first is the champion."""
-    settings = Settings(home=home, port=free_port(), workers=workers, alias_poll_seconds=0.1)
+def toy_serving(home: Path, *, versions: dict[str, int], workers: int = 2, **more: Any) -> Iterator[ServingProcess]:
+    """Serve with `versions` (name → seed) in the store, of which the first is the champion; `more` are settings."""
+    settings = Settings(home=home, port=free_port(), workers=workers, alias_poll_seconds=0.1, **more)
     store = bootstrap.model_store(settings)
     for version, seed in versions.items():
         add_toy_version(store, version, seed=seed)

@@ -76,3 +76,12 @@ def test_the_status_of_an_empty_home_knows_that_nothing_serves(tmp_path: Path) -
 
     assert code == 0
     assert '"champion": null' in out
+
+
+@pytest.mark.parametrize("command", sorted(COMMANDS - {"audit"}))
+def test_no_flag_takes_a_secret(command: str) -> None:
+    _, out, _ = run(command, "--help")
+
+    assert "--token " not in out
+    assert "--alert-token" not in out
+    assert "BELLWETHER_TOKEN]" not in out

@@ -210,3 +210,15 @@ def test_quantiles_of_latencies_are_right_to_five_per_cent() -> None:
 
 def test_without_requests_there_is_no_quantile() -> None:
     assert Latencies().quantile(0.5) is None
+
+
+@pytest.mark.parametrize(
+    ("token", "sent"), [("a-token-of-many-characters", "Bearer a-token-of-many-characters"), ("", None)]
+)
+async def test_a_token_goes_along_with_everything_that_is_sent(token: str, sent: str | None) -> None:
+    recorded = service()
+    async with running(recorded) as url, PredictionClient(url, model="toy", token=token) as client:
+        await client.write_features("user-1", {"visits": Reading(3, NOON)})
+        await client.predict("user-1", {}, request_id="r-1")
+        await client.send_outcomes([Outcome("p-1", "left", NOON)])
+    assert recorded.authorizations == [sent] * 3

@@ -22,6 +22,7 @@ from services.core.ports import EventLog, RecordStore
 from services.core.records import CHAMPION, AliasChange
 from services.core.spec import ModelSpec
 from services.core.world import World, WorldEvent
+from services.entrypoints.access import access_of, token_to_send
 from services.ingest.audit import Account, audit
 from services.models.discovery import discover, spec_of, story_of, world_of
 from services.settings import Settings
@@ -57,6 +58,7 @@ def run_up(settings: Settings, plan: Plan) -> int:
     spec = spec_of(plan.model)
     if plan.summary is not None and not plan.summary.absolute().parent.is_dir():
         raise SettingsError(f"--summary {plan.summary}: its directory does not exist; create it or choose another")
+    access_of(settings)
     with only_instance(settings.home):
         require_free_ports(settings)
         aside = move_earlier_run_aside(settings.home, at=datetime.now(UTC))
@@ -130,7 +132,7 @@ class Stack:
         stop = asyncio.Event()
         for number in (signal.SIGINT, signal.SIGTERM):
             asyncio.get_running_loop().add_signal_handler(number, stop.set)
-        client = PredictionClient(self._service, model=self.spec.name)
+        client = PredictionClient(self._service, model=self.spec.name, token=token_to_send(self.settings))
         days = _Days(self, client, stop)
         async with client:
             await Simulation(

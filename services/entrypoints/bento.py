@@ -14,6 +14,7 @@ from bentoml.exceptions import InvalidArgument, NotFound, ServiceUnavailable
 
 from services.core.errors import BellwetherError, InvalidRequest, UnknownModel
 from services.core.spec import ModelSpec
+from services.entrypoints.access import access_of
 from services.entrypoints.http import PredictFirst, build_app, predicted
 from services.entrypoints.worker import Worker, build_worker
 from services.models.discovery import discover
@@ -25,7 +26,11 @@ alive under load: a minute of them costs seconds of garbage collection, five sec
 
 
 def build_service(specs: Iterable[ModelSpec], settings: Settings, *, name: str = "bellwether") -> Any:
-    """A BentoML service of these models. Workers open their adapters when they start, not now."""
+    """A BentoML service of these models. Workers open their adapters when they start, not now.
+
+    Raises:
+        SettingsError: callers from elsewhere would need no token, or a token cannot be one.
+    """
     hosting = _Hosting(tuple(specs), settings)
 
     @bentoml.service(name=name, **configuration(settings))
@@ -59,7 +64,7 @@ def build_service(specs: Iterable[ModelSpec], settings: Settings, *, name: str =
             }
             return await hosting.predict(model, body)
 
-    app = build_app(hosting.worker, body_limit=settings.body_limit)
+    app = build_app(hosting.worker, body_limit=settings.body_limit, access=access_of(settings))
     service = bentoml.asgi_app(app, path="/")(Bellwether)
     service.add_asgi_middleware(PredictFirst, ours=app)
     return service

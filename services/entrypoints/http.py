@@ -12,6 +12,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from services.core.errors import BellwetherError, Fault, InvalidRequest
 from services.core.predictions import Answer, answer_of
+from services.entrypoints.access import OPEN, Access
 from services.entrypoints.http_json import SECURITY_HEADERS, answer, body_of, decoded
 from services.entrypoints.http_problems import exception_handlers, problem_of
 from services.entrypoints.http_views import index_page, model_card, model_line
@@ -34,17 +35,18 @@ Handlers = Mapping[Any, Callable[[Request, Any], Awaitable[Response]]]
 _COUNTERS: Final = {"accepted": "accepted", "duplicate": "duplicates", "refused": "refused"}
 
 
-def build_app(worker: Callable[[], Worker], *, body_limit: int) -> ASGIApp:
+def build_app(worker: Callable[[], Worker], *, body_limit: int, access: Access = OPEN) -> ASGIApp:
     """The application; `worker` is asked at each request, since it opens after the application was built."""
     routes = Routes(worker, body_limit)
     handlers = exception_handlers(routes.count_refused)
     model = "/v1/models/{model}"
+    features = f"{model}/entities/{{entity_id}}/features"
     app = Starlette(
         routes=[
-            Route(f"{model}/predict", routes.predict, methods=["POST"]),
-            Route(f"{model}/predict:batch", routes.predict_batch, methods=["POST"]),
-            Route(f"{model}/outcomes", routes.outcomes, methods=["POST"]),
-            Route(f"{model}/entities/{{entity_id}}/features", routes.write_features, methods=["PUT"]),
+            Route(f"{model}/predict", routes.predict, methods=["POST"], middleware=access.to_predict),
+            Route(f"{model}/predict:batch", routes.predict_batch, methods=["POST"], middleware=access.to_write),
+            Route(f"{model}/outcomes", routes.outcomes, methods=["POST"], middleware=access.to_write),
+            Route(features, routes.write_features, methods=["PUT"], middleware=access.to_write),
             Route(f"{model}/entities/{{entity_id}}/availability", routes.availability, methods=["GET"]),
             Route("/v1/models", routes.models, methods=["GET"]),
             Route(model, routes.model, methods=["GET"]),
@@ -55,7 +57,7 @@ def build_app(worker: Callable[[], Worker], *, body_limit: int) -> ASGIApp:
     )
     # A redirect would be built from the Host header, which the caller chooses.
     app.router.redirect_slashes = False
-    return Whole(app, routes.predict, handlers)
+    return Whole(app, access.before_predict(routes.predict), handlers)
 
 
 class Whole:

@@ -18,12 +18,14 @@ from services.core.errors import (
     UnknownModel,
     UnknownVersion,
 )
+from services.entrypoints.access import Unauthorized
 from services.entrypoints.http_json import BodyTooLarge, MalformedJson, UnsupportedMediaType, answer
 
 PROBLEM_JSON: Final = "application/problem+json"
 
 STATUS: Final[dict[type[BellwetherError], HTTPStatus]] = {
     MalformedJson: HTTPStatus.BAD_REQUEST,
+    Unauthorized: HTTPStatus.UNAUTHORIZED,
     UnknownModel: HTTPStatus.NOT_FOUND,
     UnknownVersion: HTTPStatus.NOT_FOUND,
     BodyTooLarge: HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
@@ -97,6 +99,8 @@ def _problem(status: HTTPStatus, code: str, detail: str) -> dict[str, Any]:
 
 def _response(members: dict[str, Any], *, retriable: bool = False) -> Response:
     response = answer(members, status=members["status"], media_type=PROBLEM_JSON)
+    if members["status"] == HTTPStatus.UNAUTHORIZED:
+        response.headers["WWW-Authenticate"] = "Bearer"
     if retriable:
         response.headers["Retry-After"] = RETRY_AFTER_SECONDS
     return response

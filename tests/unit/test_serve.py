@@ -72,3 +72,9 @@ def test_a_taken_port_is_refused_before_anything_starts(tmp_path: Path) -> None:
 def test_a_host_is_an_address(tmp_path: Path) -> None:
     with pytest.raises(SettingsError, match="expected an IP address"):
         run_serving(Settings(home=tmp_path, host="localhost"))
+
+
+def test_a_service_beyond_this_machine_is_not_built_without_a_token(tmp_path: Path) -> None:
+    everywhere = Settings(home=tmp_path, host="0.0.0.0")  # noqa: S104 - it is refused, so nothing listens there
+    with pytest.raises(SettingsError, match="BELLWETHER_TOKEN"):
+        build_service([toy_spec()], everywhere)

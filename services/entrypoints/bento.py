@@ -1,4 +1,4 @@
-"""The BentoML service: our application mounted in its server, beside a `predict` API for its clients.
+"""The BentoML service: our application in its server, beside a `predict` API for its clients.
 
 BentoML brings the worker processes, their restart, `/livez`, `/readyz` and the client; every other path is ours.
 `bentoml serve services.entrypoints.bento:service` hosts every model that is found. A worker is ready as soon as it
@@ -6,6 +6,7 @@ looked for its champions once: without one the rule answers, which is what calle
 """
 
 from collections.abc import Iterable
+from functools import partial
 from typing import Any, Final
 
 import bentoml
@@ -15,7 +16,7 @@ from bentoml.exceptions import InvalidArgument, NotFound, ServiceUnavailable
 from services.core.errors import BellwetherError, InvalidRequest, UnknownModel
 from services.core.spec import ModelSpec
 from services.entrypoints.access import access_of
-from services.entrypoints.http import PredictFirst, build_app, predicted
+from services.entrypoints.http import OursFirst, build_app, predicted
 from services.entrypoints.worker import Worker, build_worker
 from services.models.discovery import discover
 from services.settings import Settings
@@ -64,10 +65,9 @@ def build_service(specs: Iterable[ModelSpec], settings: Settings, *, name: str =
             }
             return await hosting.predict(model, body)
 
-    app = build_app(hosting.worker, body_limit=settings.body_limit, access=access_of(settings))
-    service = bentoml.asgi_app(app, path="/")(Bellwether)
-    service.add_asgi_middleware(PredictFirst, ours=app)
-    return service
+    build = partial(build_app, hosting.worker, body_limit=settings.body_limit, access=access_of(settings))
+    Bellwether.add_asgi_middleware(OursFirst, build=build)  # type: ignore[attr-defined]  # the decorator made a service
+    return Bellwether
 
 
 def configuration(settings: Settings) -> dict[str, Any]:

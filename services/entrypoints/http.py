@@ -2,32 +2,37 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping
+from functools import cached_property
 from typing import Any, Final
 
+import msgspec
 from starlette.applications import Starlette
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 from starlette.routing import Route
-from starlette.types import ASGIApp, Receive, Scope, Send
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from services.core.errors import BellwetherError, Fault, InvalidRequest
 from services.core.predictions import Answer, answer_of
 from services.entrypoints.access import OPEN, Access
-from services.entrypoints.http_json import SECURITY_HEADERS, answer, body_of, decoded
+from services.entrypoints.http_json import JSON, ROWS_AT_MOST, SECURITY_HEADERS, answer, body_of, checked_body, decoded
 from services.entrypoints.http_problems import exception_handlers, problem_of
 from services.entrypoints.http_views import index_page, model_card, model_line
+from services.entrypoints.openapi import document
 from services.entrypoints.worker import HostedModel, Worker
 from services.metrics import CONTENT_TYPE, exposition
 from services.serving.availability import blocking
 from services.serving.requests import entity_id, feature_readings, prediction_request
 
-ROWS_AT_MOST: Final = 1000
-"""Rows of one call. A thousand predictions take under a second; the server gives up on a request after a few."""
 ROWS_AT_ONCE: Final = 32
 """Rows of one call that are worked on together: enough to share the log's commits, few enough to let others in."""
 
 MODELS: Final = "/v1/models/"
 PREDICT: Final = "/predict"
+
+SERVER_READS: Final = ("/livez", "/healthz", "/readyz", "/schema.json")
+SERVER_API: Final = "/predict"
+"""Of the server around it: its health, and what its own clients read and post to."""
 
 Predict = Callable[[Request], Awaitable[Response]]
 Handlers = Mapping[Any, Callable[[Request, Any], Awaitable[Response]]]
@@ -35,23 +40,30 @@ Handlers = Mapping[Any, Callable[[Request, Any], Awaitable[Response]]]
 _COUNTERS: Final = {"accepted": "accepted", "duplicate": "duplicates", "refused": "refused"}
 
 
-def build_app(worker: Callable[[], Worker], *, body_limit: int, access: Access = OPEN) -> ASGIApp:
-    """The application; `worker` is asked at each request, since it opens after the application was built."""
+def build_app(
+    worker: Callable[[], Worker], *, body_limit: int, access: Access = OPEN, server: ASGIApp | None = None
+) -> ASGIApp:
+    """The application; `worker` is asked at each request, since it opens after the application was built.
+
+    `server` answers what is asked of itself: its health, and the API and schema of its own clients.
+    """
     routes = Routes(worker, body_limit)
     handlers = exception_handlers(routes.count_refused)
     model = "/v1/models/{model}"
-    features = f"{model}/entities/{{entity_id}}/features"
+    features = f"{model}/entities/{{entity_id:path}}/features"
     app = Starlette(
         routes=[
             Route(f"{model}/predict", routes.predict, methods=["POST"], middleware=access.to_predict),
             Route(f"{model}/predict:batch", routes.predict_batch, methods=["POST"], middleware=access.to_write),
             Route(f"{model}/outcomes", routes.outcomes, methods=["POST"], middleware=access.to_write),
             Route(features, routes.write_features, methods=["PUT"], middleware=access.to_write),
-            Route(f"{model}/entities/{{entity_id}}/availability", routes.availability, methods=["GET"]),
+            Route(f"{model}/entities/{{entity_id:path}}/availability", routes.availability, methods=["GET"]),
             Route("/v1/models", routes.models, methods=["GET"]),
             Route(model, routes.model, methods=["GET"]),
             Route("/metrics", routes.metrics, methods=["GET"]),
+            Route("/openapi.json", routes.openapi, methods=["GET"]),
             Route("/", routes.index, methods=["GET"]),
+            *([] if server is None else _routes_of(server, body_limit, access)),
         ],
         exception_handlers=handlers,
     )
@@ -60,8 +72,14 @@ def build_app(worker: Callable[[], Worker], *, body_limit: int, access: Access =
     return Whole(app, access.before_predict(routes.predict), handlers)
 
 
+def _routes_of(server: ASGIApp, body_limit: int, access: Access) -> list[Route]:
+    read = [Route(path, server, methods=["GET"]) for path in SERVER_READS]
+    strictly = StrictlyRead(server, limit=body_limit)
+    return [*read, Route(SERVER_API, strictly, methods=["POST"], middleware=access.to_predict)]
+
+
 class Whole:
-    """What the server around it sees; it must not know this for Starlette, or it takes over paths that no route has.
+    """The application with a short cut.
 
     A question for one prediction goes straight to its route. The router and the layers that turn errors into answers
     would cost such a request a fifth of its time; all others pass through them.
@@ -95,15 +113,34 @@ class Whole:
         return response
 
 
-class PredictFirst:
-    """Middleware of the server around it: a question for one prediction passes none of that server's own routes."""
+class OursFirst:
+    """Middleware of the server around it: every request is routed by us, so that all refusals look alike.
 
-    def __init__(self, app: ASGIApp, ours: ASGIApp) -> None:
-        self._app = app
-        self._ours = ours
+    `build(server=…)` makes the application, which hands the few paths of the server itself back to it.
+    """
+
+    def __init__(self, app: ASGIApp, build: Callable[..., ASGIApp]) -> None:
+        self._server = app
+        self._ours = build(server=app)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        await (self._app if _predicting(scope) is None else self._ours)(scope, receive, send)
+        await (self._ours if scope["type"] == "http" else self._server)(scope, receive, send)
+
+
+class StrictlyRead:
+    """Before an API of the server, whose own reading takes any content type, any length and NaN for a number."""
+
+    def __init__(self, server: ASGIApp, *, limit: int) -> None:
+        self._server = server
+        self._limit = limit
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        unread = [{"type": "http.request", "body": await checked_body(Request(scope, receive), limit=self._limit)}]
+
+        async def again() -> Message:
+            return unread.pop() if unread else await receive()
+
+        await self._server(scope, again, send)
 
 
 def _predicting(scope: Scope) -> str | None:
@@ -185,12 +222,20 @@ class Routes:
         text = await asyncio.to_thread(exposition, self._worker().metrics.registry)
         return Response(text, headers={**SECURITY_HEADERS, "Content-Type": CONTENT_TYPE})
 
+    async def openapi(self, _request: Request) -> Response:
+        return Response(self._openapi, headers=SECURITY_HEADERS, media_type=JSON)
+
     async def index(self, _request: Request) -> Response:
         page = index_page(list(self._worker().models.values()))
         return Response(page, headers=SECURITY_HEADERS, media_type="text/html")
 
     def count_refused(self, code: str) -> None:
         self._worker().metrics.refused(code)
+
+    @cached_property
+    def _openapi(self) -> bytes:
+        specs = [hosted.spec for hosted in self._worker().models.values()]
+        return msgspec.json.encode(document(specs))
 
     def _hosted(self, request: Request) -> HostedModel:
         return self._worker().model(request.path_params["model"])

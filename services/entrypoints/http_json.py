@@ -11,6 +11,9 @@ from services.core.errors import BellwetherError
 
 JSON: Final = "application/json"
 
+ROWS_AT_MOST: Final = 1000
+"""Rows of one call. A thousand predictions take under a second; the server gives up on a request after a few."""
+
 SECURITY_HEADERS: Final = {
     "Cache-Control": "no-store",
     "Content-Security-Policy": "default-src 'none'; frame-ancestors 'none'; base-uri 'none'; form-action 'none'",
@@ -49,6 +52,13 @@ def answer(content: object, *, status: int = 200, media_type: str = JSON) -> Res
     return response
 
 
+async def checked_body(request: Request, *, limit: int) -> bytes:
+    """The body as it came, for a reader that is less strict. Raises as `body_of` does."""
+    body = await _bounded_json(request, limit)
+    decoded(body)
+    return body
+
+
 async def body_of(request: Request, *, limit: int) -> Any:
     """The decoded body.
 
@@ -57,10 +67,14 @@ async def body_of(request: Request, *, limit: int) -> Any:
     Raises:
         UnsupportedMediaType, BodyTooLarge, MalformedJson
     """
+    return decoded(await _bounded_json(request, limit))
+
+
+async def _bounded_json(request: Request, limit: int) -> bytes:
     media_type = request.headers.get("content-type", "")
     if media_type != JSON and media_type.partition(";")[0].strip().lower() != JSON:
         raise UnsupportedMediaType(f"found Content-Type {media_type[:100]!r}, expected {JSON}")
-    return decoded(await _bounded(request, limit))
+    return await _bounded(request, limit)
 
 
 def decoded(body: bytes) -> Any:

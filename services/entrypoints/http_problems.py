@@ -39,7 +39,13 @@ STATUS: Final[dict[type[BellwetherError], HTTPStatus]] = {
 
 RETRY_AFTER_SECONDS: Final = "1"
 
-_ROUTING_CODES: Final = {404: "unknown_path", 405: "method_not_allowed"}
+ROUTING_CODES: Final = {404: "unknown_path", 405: "method_not_allowed"}
+CLIENT_GONE: Final = "client_gone"
+
+CODES: Final = frozenset(
+    {*(error.code for error in STATUS), *ROUTING_CODES.values(), CLIENT_GONE, BellwetherError.code}
+)
+"""Every `error` that a problem can have, and every code of `bellwether_requests_refused_total`."""
 
 Refused = Callable[[str], None]
 """Told the code of every request that got an error."""
@@ -67,7 +73,7 @@ def exception_handlers(refused: Refused) -> dict[Any, Callable[[Request, Any], A
         return _response(problem_of(error), retriable=error.retriable)
 
     async def unrouted(request: Request, error: HTTPException) -> Response:
-        code = _ROUTING_CODES.get(error.status_code, "http")
+        code = ROUTING_CODES.get(error.status_code, BellwetherError.code)
         refused(code)
         detail = f"{request.method} {request.url.path[:200]}: {error.detail}; GET /v1/models lists what there is"
         response = _response(_problem(HTTPStatus(error.status_code), code, detail))
@@ -75,8 +81,8 @@ def exception_handlers(refused: Refused) -> dict[Any, Callable[[Request, Any], A
         return response
 
     async def gone(_request: Request, _error: ClientDisconnect) -> Response:
-        refused("client_gone")
-        return _response(_problem(HTTPStatus.BAD_REQUEST, "client_gone", "the body ended early"))
+        refused(CLIENT_GONE)
+        return _response(_problem(HTTPStatus.BAD_REQUEST, CLIENT_GONE, "the body ended early"))
 
     async def unexpected(_request: Request, _error: Exception) -> Response:
         refused(BellwetherError.code)

@@ -26,6 +26,7 @@ GUARDED = [
     ("POST", f"{TOY}/predict:batch"),
     ("POST", f"{TOY}/outcomes"),
     ("PUT", f"{TOY}/entities/u/features"),
+    ("POST", "/predict"),
 ]
 NOT_A_TOKEN_OF_OURS = {
     "missing": {},

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from monitoring.entrypoints.cli import main
+from services.entrypoints.http_problems import CODES, ROUTING_CODES, STATUS
 from services.models.discovery import discover, folder_of
 from services.settings import Settings
 
@@ -54,6 +55,15 @@ def test_every_path_in_the_architecture_page_exists() -> None:
 @pytest.mark.parametrize("model", discover())
 def test_every_model_has_a_card(model: str) -> None:
     assert (folder_of(model) / "README.md").read_text().startswith(f"# Model card: {model}")
+
+
+def test_every_error_is_in_the_table_of_errors_with_its_status() -> None:
+    rows = re.findall(r"^\| `([a-z_]+)` \| (\d{3}) \|", (ROOT / "docs" / "http.md").read_text(), re.MULTILINE)
+    told = {code: int(status) for code, status in rows}
+
+    assert set(told) == CODES
+    assert {code: told[code] for code in ROUTING_CODES.values()} == {code: each for each, code in ROUTING_CODES.items()}
+    assert {error.code: told[error.code] for error in STATUS} == {each.code: STATUS[each].value for each in STATUS}
 
 
 def test_every_dependency_says_why_it_is_here() -> None:

@@ -14,7 +14,8 @@ from services.core.errors import EventLogUnavailable
 from services.core.events import fact_of
 from services.core.outcomes import OutcomeObserved
 from services.core.records import CHAMPION
-from services.entrypoints.http import ROWS_AT_MOST, build_app
+from services.entrypoints.http import build_app
+from services.entrypoints.http_json import ROWS_AT_MOST
 from services.entrypoints.worker import Worker, build_worker
 from services.settings import Settings
 from tests.artifacts import add_toy_version

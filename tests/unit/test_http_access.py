@@ -7,6 +7,7 @@ from typing import Any
 
 import httpx
 import pytest
+from starlette.types import Receive, Scope, Send
 
 from services.entrypoints.access import Access
 from services.entrypoints.http import build_app
@@ -20,8 +21,8 @@ WRONG = "a-token-that-nobody-knows"
 ASKED: dict[str, Any] = {"entity_id": "u", "features": {}}
 
 WRITES = [("POST", f"{TOY}/outcomes"), ("PUT", f"{TOY}/entities/u/features"), ("POST", f"{TOY}/predict:batch")]
-PREDICTS = [("POST", f"{TOY}/predict")]
-READS = [f"{TOY}/entities/u/availability", "/v1/models", TOY, "/metrics", "/"]
+PREDICTS = [("POST", f"{TOY}/predict"), ("POST", "/predict")]
+READS = [f"{TOY}/entities/u/availability", "/v1/models", TOY, "/metrics", "/openapi.json", "/", "/livez", "/readyz"]
 
 
 @pytest.fixture
@@ -29,6 +30,14 @@ async def worker(tmp_path: Path) -> AsyncIterator[Worker]:
     worker = build_worker([toy_spec()], Settings(home=tmp_path))
     yield worker
     await worker.close()
+
+
+class ServerAround:
+    """Answers whatever the application hands back to it."""
+
+    async def __call__(self, scope: Scope, _receive: Receive, send: Send) -> None:
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+        await send({"type": "http.response.body", "body": scope["path"].encode()})
 
 
 class UnreadBody:
@@ -41,7 +50,7 @@ class UnreadBody:
 @asynccontextmanager
 async def serving(worker: Worker, *, predict_needs_token: bool = False) -> AsyncIterator[httpx.AsyncClient]:
     access = Access(tokens=(OLD, NEW), predict_needs_token=predict_needs_token)
-    app = build_app(lambda: worker, body_limit=10_000, access=access)
+    app = build_app(lambda: worker, body_limit=10_000, access=access, server=ServerAround())
     async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://test") as client:
         yield client
 

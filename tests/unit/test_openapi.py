@@ -1,0 +1,98 @@
+"""The OpenAPI document says of every model what its spec says."""
+
+import json
+import re
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+from starlette.routing import Route
+
+from services.core.predictions import PredictionRequest
+from services.core.spec import Categorical, ModelSpec, Source
+from services.entrypoints.http import build_app
+from services.entrypoints.http_problems import CODES, STATUS
+from services.entrypoints.openapi import document
+from services.entrypoints.openapi.requests import (
+    example_outcome,
+    example_readings,
+    example_request,
+    example_value,
+)
+from services.models.discovery import discover
+from services.serving.requests import feature_readings, outcome, prediction_request
+from tests.toy import toy_spec
+
+MODELS = [toy_spec(), *discover().values()]
+LATER = datetime(2030, 1, 1, tzinfo=UTC)
+
+
+def schemas(spec: ModelSpec) -> dict[str, Any]:
+    found: dict[str, Any] = document([spec])["components"]["schemas"]
+    return found
+
+
+def test_every_route_is_in_the_document() -> None:
+    def no_worker() -> Any:
+        raise AssertionError("no request is sent")
+
+    routes = build_app(no_worker, body_limit=1)._app.routes  # type: ignore[attr-defined]  # an ASGI app to its callers
+    served = {
+        (re.sub(r":\w+\}", "}", route.path).replace("{model}", "toy"), verb.lower())
+        for route in routes
+        if isinstance(route, Route)
+        # The Open Inference Protocol publishes a document of its own.
+        and not route.path.startswith("/v2/")
+        for verb in (route.methods or set()) - {"HEAD"}
+    }
+    described = {(path, verb) for path, item in document([toy_spec()])["paths"].items() for verb in item}
+    assert described == served | {("/livez", "get"), ("/readyz", "get")}
+
+
+@pytest.mark.parametrize("spec", MODELS, ids=lambda spec: spec.name)
+def test_the_schema_of_a_request_names_the_features_that_come_with_it(spec: ModelSpec) -> None:
+    features = schemas(spec)[f"{spec.name}.Features"]
+    given = [feature for feature in spec.features if feature.source is Source.REQUEST]
+    assert list(features["properties"]) == [feature.name for feature in given]
+    assert (features["required"], features["additionalProperties"]) == ([], False)
+    for feature in given:
+        said = features["properties"][feature.name]
+        assert feature.meaning in said["description"]
+        assert said["anyOf"][-1]["type"] == "null"
+        usable = said["anyOf"][0]
+        if isinstance(feature.kind, Categorical):
+            assert usable["enum"] == list(feature.kind.categories)
+        else:
+            assert (usable.get("minimum"), usable.get("maximum")) == (feature.kind.low, feature.kind.high)
+
+
+@pytest.mark.parametrize("spec", MODELS, ids=lambda spec: spec.name)
+def test_every_example_is_a_request_of_its_model_with_usable_values(spec: ModelSpec) -> None:
+    asked = prediction_request(spec, example_request(spec))
+    assert isinstance(asked, PredictionRequest)
+    assert outcome(spec, example_outcome(spec), now=LATER).value == spec.task.positive
+    assert set(feature_readings(spec, example_readings(spec), now=LATER)) == {
+        each.name for each in spec.online_features
+    }
+    assert [feature.name for feature in spec.features if feature.kind.problem(example_value(feature))] == []
+
+
+@pytest.mark.parametrize("spec", MODELS, ids=lambda spec: spec.name)
+def test_every_reference_leads_to_a_component(spec: ModelSpec) -> None:
+    text = json.dumps(document([spec]))
+    assert set(re.findall(r'"#/components/schemas/([^"]+)"', text)) <= set(schemas(spec))
+
+
+def test_models_that_are_hosted_together_keep_their_own_schemas() -> None:
+    other = toy_spec(name="other")
+    both = document([toy_spec(), other])
+    assert {f"{name}.Features" for name in ("toy", "other")} <= set(both["components"]["schemas"])
+    operations = [operation["operationId"] for item in both["paths"].values() for operation in item.values()]
+    assert len(set(operations)) == len(operations)
+
+
+def test_errors_are_documented_with_the_codes_that_they_carry() -> None:
+    assert set(schemas(toy_spec())["Problem"]["properties"]["error"]["enum"]) == CODES
+    predict = document([toy_spec()])["paths"]["/v1/models/toy/predict"]["post"]["responses"]
+    assert set(predict) == {"200", "400", "413", "415", "422", "500", "503"}
+    assert {error.code for error in STATUS} <= CODES

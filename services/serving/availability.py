@@ -43,7 +43,7 @@ def availability(
     age = None if started_at is None else now - started_at
     return {
         feature.name: (None if feature.known_after is None else _too_early(feature, feature.known_after, age))
-        or _found(feature, given, readings, now)
+        or _found(feature, given, readings, now, started_at)
         for feature in spec.features
     }
 
@@ -63,7 +63,11 @@ def usable(verdicts: Mapping[str, FeatureVerdict]) -> dict[str, Value]:
 
 
 def _found(
-    feature: Feature, given: Mapping[str, Value], readings: Readings | FeatureSourceDown, now: datetime
+    feature: Feature,
+    given: Mapping[str, Value],
+    readings: Readings | FeatureSourceDown,
+    now: datetime,
+    started_at: datetime | None,
 ) -> FeatureVerdict:
     if feature.source is Source.REQUEST:
         value = given.get(feature.name)
@@ -73,7 +77,10 @@ def _found(
     reading = readings.get(feature.name)
     if reading is None or reading.value is None:
         return _unavailable(feature, Status.MISSING)
-    return _read(feature, reading, now)
+    verdict = _read(feature, reading, now)
+    if feature.known_after is None or started_at is None or verdict.status is not Status.OK:
+        return verdict
+    return _observed_too_early(feature, feature.known_after, reading.observed_at - started_at) or verdict
 
 
 def _read(feature: Feature, reading: Reading, now: datetime) -> FeatureVerdict:
@@ -104,6 +111,15 @@ def _too_early(feature: Feature, known_after: timedelta, entity_age: timedelta |
         return None
     asked = "nobody said when that was" if entity_age is None else f"asked {in_words(entity_age.total_seconds())} after"
     problem = f"known {in_words(known_after.total_seconds())} after the entity's start, {asked}"
+    return _unavailable(feature, Status.TOO_EARLY, problem=problem)
+
+
+def _observed_too_early(feature: Feature, known_after: timedelta, observed_after: timedelta) -> FeatureVerdict | None:
+    """A count of the first minutes that nobody renewed is no count of the first hour, whenever it is read."""
+    if observed_after >= known_after:
+        return None
+    known, sooner = known_after.total_seconds(), (known_after - observed_after).total_seconds()
+    problem = f"known {in_words(known)} after the entity's start, observed {in_words(sooner)} sooner"
     return _unavailable(feature, Status.TOO_EARLY, problem=problem)
 
 

@@ -104,12 +104,21 @@ def test_an_optional_feature_leaves_a_gap_and_does_not_block() -> None:
 
 def test_a_value_is_too_early_before_its_time_even_when_it_is_there() -> None:
     spec = toy_spec(features=(*SPEC.features[:2], early()))
-    readings = {"interest": reading(hours=1)}
+    readings = {"interest": reading(hours=0)}
     for started_at in (None, NOON - timedelta(hours=2)):
         found = verdicts(spec, readings=readings, started_at=started_at)
         assert found["interest"].status is Status.TOO_EARLY
     assert verdicts(spec, readings=readings, started_at=NOON - timedelta(hours=3))["interest"].status is Status.OK
     assert blocking(spec, found) == ("interest is not known yet: known 3 h after the entity's start, asked 2 h after",)
+
+
+def test_a_value_observed_before_its_time_stays_too_early_however_late_it_is_read() -> None:
+    spec = toy_spec(features=(*SPEC.features[:2], early()))
+    readings = {"interest": reading(hours=2)}
+    found = verdicts(spec, readings=readings, started_at=NOON - timedelta(hours=4))
+    assert found["interest"].status is Status.TOO_EARLY
+    assert found["interest"].problem == "known 3 h after the entity's start, observed 60 min sooner"
+    assert verdicts(spec, readings=readings, started_at=NOON - timedelta(hours=5))["interest"].status is Status.OK
 
 
 @given(

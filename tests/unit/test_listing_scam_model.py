@@ -131,9 +131,11 @@ def test_the_hour_ends_to_the_second(callers: Sequence[Caller]) -> None:
     caller = first_questions(callers)[0]
     assert caller.started_at is not None
     over = caller.started_at + FIRST_HOUR
-    feed = caller.feed | {INTERACTIONS: Reading(7.0, over - SECOND)}
-    assert seen(caller, now=over - SECOND, feed=feed)[INTERACTIONS].status is Status.TOO_EARLY
-    assert seen(caller, now=over, feed=feed)[INTERACTIONS].usable == 7.0
+    last_moment = caller.feed | {INTERACTIONS: Reading(7.0, over - SECOND)}
+    whole_hour = caller.feed | {INTERACTIONS: Reading(7.0, over)}
+    assert seen(caller, now=over - SECOND, feed=last_moment)[INTERACTIONS].status is Status.TOO_EARLY
+    assert seen(caller, now=over, feed=last_moment)[INTERACTIONS].status is Status.TOO_EARLY
+    assert seen(caller, now=over, feed=whole_hour)[INTERACTIONS].usable == 7.0
 
 
 def test_a_count_that_stopped_at_publication_is_stale_in_a_later_question(callers: Sequence[Caller]) -> None:

@@ -84,8 +84,8 @@ class Feature:
 
     Args:
         max_age: oldest usable value, measured from the value's own time; None for values of the request itself.
-        known_after: how long after the entity's start the value means anything (None: from the start). Sooner than this a
-            value is neither read nor, once it may be read, believed if it was observed sooner.
+        known_after: how long after the entity's start the value means anything (None: from the start). A value that
+            is asked for or was observed sooner is `too_early`.
     """
 
     name: str

@@ -56,6 +56,11 @@ class Access:
 
         return asked
 
+    def check_write(self, headers: Headers) -> None:
+        """As `to_write`, for a route that learns only from its body how much is asked. Raises `Unauthorized`."""
+        if self.tokens:
+            self.check(headers)
+
     def check(self, headers: Headers) -> None:
         """Raises `Unauthorized`."""
         if not bearer_is_one_of(headers.get("authorization", ""), self.tokens):

@@ -45,7 +45,7 @@ def build_service(specs: Iterable[ModelSpec], settings: Settings, *, name: str =
             await hosting.stop()
 
         async def __is_ready__(self) -> bool:
-            return hosting.started
+            return hosting.ready
 
         @bentoml.api  # type: ignore[untyped-decorator]
         async def predict(
@@ -92,7 +92,10 @@ class _Hosting:
         self._specs = specs
         self._settings = settings
         self._worker: Worker | None = None
-        self.started = False
+
+    @property
+    def ready(self) -> bool:
+        return self._worker is not None and self._worker.started
 
     @property
     def only_model(self) -> str:
@@ -102,10 +105,8 @@ class _Hosting:
     async def start(self) -> None:
         self._worker = build_worker(self._specs, self._settings)
         await self._worker.start()
-        self.started = True
 
     async def stop(self) -> None:
-        self.started = False
         if self._worker is not None:
             await self._worker.close()
 

@@ -15,17 +15,24 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from services.core.errors import BellwetherError, Fault, InvalidRequest
 from services.core.predictions import Answer, answer_of
 from services.entrypoints.access import OPEN, Access
-from services.entrypoints.http_json import JSON, ROWS_AT_MOST, SECURITY_HEADERS, answer, body_of, checked_body, decoded
+from services.entrypoints.http_json import (
+    JSON,
+    ROWS_AT_MOST,
+    ROWS_AT_ONCE,
+    SECURITY_HEADERS,
+    answer,
+    body_of,
+    checked_body,
+    decoded,
+)
 from services.entrypoints.http_problems import exception_handlers, problem_of
 from services.entrypoints.http_views import index_page, model_card, model_line
+from services.entrypoints.oip import InferenceRoutes
 from services.entrypoints.openapi import document
 from services.entrypoints.worker import HostedModel, Worker
 from services.metrics import CONTENT_TYPE, exposition
 from services.serving.availability import blocking
 from services.serving.requests import entity_id, feature_readings, prediction_request
-
-ROWS_AT_ONCE: Final = 32
-"""Rows of one call that are worked on together: enough to share the log's commits, few enough to let others in."""
 
 MODELS: Final = "/v1/models/"
 PREDICT: Final = "/predict"
@@ -63,6 +70,7 @@ def build_app(
             Route("/metrics", routes.metrics, methods=["GET"]),
             Route("/openapi.json", routes.openapi, methods=["GET"]),
             Route("/", routes.index, methods=["GET"]),
+            *InferenceRoutes(worker, body_limit=body_limit, access=access).routes(),
             *([] if server is None else _routes_of(server, body_limit, access)),
         ],
         exception_handlers=handlers,
@@ -252,7 +260,7 @@ class Routes:
 
 
 async def predicted(hosted: HostedModel, body: object) -> Answer:
-    """From a decoded body to the caller's answer; every transport ends here."""
+    """From one decoded body to the caller's answer."""
     return answer_of(await hosted.predictor.predict(prediction_request(hosted.spec, body)))
 
 

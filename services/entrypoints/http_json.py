@@ -10,9 +10,13 @@ from starlette.responses import Response
 from services.core.errors import BellwetherError
 
 JSON: Final = "application/json"
+OCTETS: Final = "application/octet-stream"
 
 ROWS_AT_MOST: Final = 1000
 """Rows of one call. A thousand predictions take under a second; the server gives up on a request after a few."""
+
+ROWS_AT_ONCE: Final = 32
+"""Rows of one call that are worked on together: enough to share the log's commits, few enough to let others in."""
 
 SECURITY_HEADERS: Final = {
     "Cache-Control": "no-store",
@@ -71,10 +75,15 @@ async def body_of(request: Request, *, limit: int) -> Any:
 
 
 async def _bounded_json(request: Request, limit: int) -> bytes:
-    media_type = request.headers.get("content-type", "")
-    if media_type != JSON and media_type.partition(";")[0].strip().lower() != JSON:
+    # The usual spelling first, since each prediction passes here.
+    if request.headers.get("content-type") != JSON and (media_type := media_type_of(request)) != JSON:
         raise UnsupportedMediaType(f"found Content-Type {media_type[:100]!r}, expected {JSON}")
-    return await _bounded(request, limit)
+    return await bounded(request, limit)
+
+
+def media_type_of(request: Request) -> str:
+    """The content type without its parameters; "" where there is none."""
+    return request.headers.get("content-type", "").partition(";")[0].strip().lower()
 
 
 def decoded(body: bytes) -> Any:
@@ -90,7 +99,8 @@ def decoded(body: bytes) -> Any:
     return content
 
 
-async def _bounded(request: Request, limit: int) -> bytes:
+async def bounded(request: Request, limit: int) -> bytes:
+    """The body as it came. Raises `BodyTooLarge`."""
     declared = request.headers.get("content-length", "0")
     if declared.isdigit() and int(declared) > limit:
         raise BodyTooLarge(f"the body has {int(declared)} bytes, expected at most {limit}; send less at once")

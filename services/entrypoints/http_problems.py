@@ -40,6 +40,9 @@ STATUS: Final[dict[type[BellwetherError], HTTPStatus]] = {
 RETRY_AFTER_SECONDS: Final = "1"
 
 ROUTING_CODES: Final = {404: "unknown_path", 405: "method_not_allowed"}
+INFERENCE: Final = "/v2"
+"""Where the Open Inference Protocol begins. It has a message in `error`, of which its clients show nothing else."""
+
 CLIENT_GONE: Final = "client_gone"
 
 CODES: Final = frozenset(
@@ -68,27 +71,27 @@ def problem_of(error: BellwetherError) -> dict[str, Any]:
 def exception_handlers(refused: Refused) -> dict[Any, Callable[[Request, Any], Any]]:
     """Starlette's handlers: for our own errors, its routing's, callers that went away, and what nobody expected."""
 
-    async def known(_request: Request, error: BellwetherError) -> Response:
+    async def known(request: Request, error: BellwetherError) -> Response:
         refused(error.code)
-        return _response(problem_of(error), retriable=error.retriable)
+        return _response(request, problem_of(error), retriable=error.retriable)
 
     async def unrouted(request: Request, error: HTTPException) -> Response:
         code = ROUTING_CODES.get(error.status_code, BellwetherError.code)
         refused(code)
         detail = f"{request.method} {request.url.path[:200]}: {error.detail}; GET /v1/models lists what there is"
-        response = _response(_problem(HTTPStatus(error.status_code), code, detail))
+        response = _response(request, _problem(HTTPStatus(error.status_code), code, detail))
         response.headers.update(error.headers or {})
         return response
 
-    async def gone(_request: Request, _error: ClientDisconnect) -> Response:
+    async def gone(request: Request, _error: ClientDisconnect) -> Response:
         refused(CLIENT_GONE)
-        return _response(_problem(HTTPStatus.BAD_REQUEST, CLIENT_GONE, "the body ended early"))
+        return _response(request, _problem(HTTPStatus.BAD_REQUEST, CLIENT_GONE, "the body ended early"))
 
-    async def unexpected(_request: Request, _error: Exception) -> Response:
+    async def unexpected(request: Request, _error: Exception) -> Response:
         refused(BellwetherError.code)
         # Starlette raises it again behind this answer, and the server logs it with its traceback.
         detail = "the service failed; its log says why"
-        return _response(_problem(HTTPStatus.INTERNAL_SERVER_ERROR, BellwetherError.code, detail))
+        return _response(request, _problem(HTTPStatus.INTERNAL_SERVER_ERROR, BellwetherError.code, detail))
 
     return {BellwetherError: known, HTTPException: unrouted, ClientDisconnect: gone, Exception: unexpected}
 
@@ -103,7 +106,9 @@ def _problem(status: HTTPStatus, code: str, detail: str) -> dict[str, Any]:
     }
 
 
-def _response(members: dict[str, Any], *, retriable: bool = False) -> Response:
+def _response(request: Request, members: dict[str, Any], *, retriable: bool = False) -> Response:
+    if f"{request.scope['path']}/".startswith(f"{INFERENCE}/"):
+        members["error"] += f": {members['detail']}"
     response = answer(members, status=members["status"], media_type=PROBLEM_JSON)
     if members["status"] == HTTPStatus.UNAUTHORIZED:
         response.headers["WWW-Authenticate"] = "Bearer"

@@ -68,6 +68,8 @@ class Worker:
     store: ModelStore
     now: Now
     metrics: ServingMetrics
+    started: bool = field(default=False, init=False)
+    """Whether every model has its champion or its reason to have none."""
     _tasks: list[asyncio.Task[None]] = field(default_factory=list, init=False)
 
     async def start(self) -> None:
@@ -78,8 +80,10 @@ class Worker:
         self._tasks.append(asyncio.create_task(self._publish_metrics()))
         self._tasks.append(asyncio.create_task(_leave_with_parent(os.getppid())))
         _calm_collector()
+        self.started = True
 
     async def close(self) -> None:
+        self.started = False
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)

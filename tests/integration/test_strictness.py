@@ -116,7 +116,7 @@ async def test_an_unknown_verb_is_told_which_there_are(
         assert set(response.headers["Allow"].split(", ")) == allowed
 
 
-@pytest.mark.parametrize("path", ["/predict/", "/livez/", "/docs.json", "/static_content/x", "/v2", "/v1/models/"])
+@pytest.mark.parametrize("path", ["/predict/", "/livez/", "/docs.json", "/static_content/x", "/v1", "/v1/models/"])
 @pytest.mark.parametrize("method", ["GET", "POST"])
 async def test_an_unknown_path_is_a_problem(http: aiohttp.ClientSession, method: str, path: str) -> None:
     async with http.request(method, path) as response:

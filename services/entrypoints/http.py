@@ -54,7 +54,7 @@ def build_app(
 
     `server` answers what is asked of itself: its health, and the API and schema of its own clients.
     """
-    routes = Routes(worker, body_limit)
+    routes = Routes(worker, body_limit, access)
     handlers = exception_handlers(routes.count_refused)
     model = "/v1/models/{model}"
     features = f"{model}/entities/{{entity_id:path}}/features"
@@ -163,9 +163,10 @@ def _predicting(scope: Scope) -> str | None:
 
 
 class Routes:
-    def __init__(self, worker: Callable[[], Worker], body_limit: int) -> None:
+    def __init__(self, worker: Callable[[], Worker], body_limit: int, access: Access) -> None:
         self._worker = worker
         self._limit = body_limit
+        self._access = access
 
     async def predict(self, request: Request) -> Response:
         hosted = self._hosted(request)
@@ -243,7 +244,7 @@ class Routes:
     @cached_property
     def _openapi(self) -> bytes:
         specs = [hosted.spec for hosted in self._worker().models.values()]
-        return msgspec.json.encode(document(specs))
+        return msgspec.json.encode(document(specs, self._access))
 
     def _hosted(self, request: Request) -> HostedModel:
         return self._worker().model(request.path_params["model"])

@@ -1,10 +1,12 @@
 """Hooks of Schemathesis: what makes a request valid beside its form, which no schema can say.
 
-Times lie in the past, and a `request_id` was not used for another entity before.
+Times lie in the past, a `request_id` was not used for another entity before, and the tensors of one request have
+equally many rows.
 """
 
 from datetime import UTC, datetime
 from typing import Any
+from uuid import uuid4
 
 import schemathesis
 from hypothesis import strategies as st
@@ -25,3 +27,21 @@ def before_call(_context: schemathesis.HookContext, case: schemathesis.Case[Any]
     match body:
         case {"request_id": str(request_id), "entity_id": str(entity_id)} if 0 < len(request_id) < 100:
             case.body = {**body, "request_id": f"{request_id}-{hash(entity_id):x}"}
+        case {"inputs": [*inputs]} if case.meta and not case.meta.generation.mode.is_negative:
+            case.body = {**body, "inputs": fitted(inputs), "outputs": [*once(body.get("outputs", [])).values()]}
+
+
+def fitted(inputs: list[Any]) -> list[Any]:
+    """Each tensor once, with as many rows as there are entities, and request ids that belong to these."""
+    tensors = once(inputs)
+    entities = tensors["entity_id"]["data"]
+    for tensor in tensors.values():
+        tensor["shape"] = [len(entities)]
+        tensor["data"] = [*tensor["data"], *[None] * len(entities)][: len(entities)]
+    if "request_id" in tensors:
+        tensors["request_id"]["data"] = [request_id and f"{uuid4()}" for request_id in tensors["request_id"]["data"]]
+    return list(tensors.values())
+
+
+def once(named: list[dict[str, Any]]) -> dict[str, dict[str, Any]]:
+    return {each["name"]: dict(each) for each in named}

@@ -60,7 +60,7 @@ def test_the_document_of_every_model_is_valid_openapi() -> None:
 async def test_every_example_of_a_request_is_accepted(serving: ServingProcess) -> None:
     async with aiohttp.ClientSession() as session:
         for path, verb, body in examples(document([toy_spec()])):
-            url = serving.url + path.replace("{entity_id}", "user-1")
+            url = serving.url + path.replace("{entity_id}", "user-1").replace("{version}", "v1")
             async with session.request(verb, url, json=body) as response:
                 assert response.status == 200, (path, await response.text())
 

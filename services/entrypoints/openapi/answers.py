@@ -4,15 +4,21 @@ from typing import Any, Final
 
 import msgspec
 
+from services.core.artifacts import ServedForm
 from services.core.features import FeatureVerdict
 from services.core.predictions import Answer
 from services.entrypoints.http_problems import CODES
+from services.entrypoints.openapi.operation import PROBLEM
 from services.entrypoints.openapi.requests import Schema, reference
 from services.serving.outcomes import Receipt
 
 _TEXT: Final[Schema] = {"type": "string"}
 _TEXTS: Final[Schema] = {"type": "array", "items": _TEXT}
 _COUNT: Final[Schema] = {"type": "integer", "minimum": 0}
+_PROBLEM_OF_MODEL: Final[Schema] = {
+    "type": "string",
+    "description": "Why the champion that was asked for does not answer; empty when it does.",
+}
 
 
 def answer_schemas() -> dict[str, Schema]:
@@ -24,27 +30,27 @@ def answer_schemas() -> dict[str, Schema]:
         **structs,
         "Answers": _answers(),
         "Receipts": _receipts(),
-        "Written": _open({"model": _TEXT, "entity_id": _TEXT, "written": _TEXTS}),
+        "Written": opened({"model": _TEXT, "entity_id": _TEXT, "written": _TEXTS}),
         "Availability": _availability(),
         "ModelLine": _model_line(),
-        "Models": _open({"models": {"type": "array", "items": reference("ModelLine")}}),
+        "Models": opened({"models": {"type": "array", "items": reference("ModelLine")}}),
         "ModelCard": _model_card(),
-        "Problem": _problem(),
+        PROBLEM: problem_schema(),
     }
 
 
 def _answers() -> Schema:
-    refused = _open({"problem": reference("Problem")})
-    return {"type": "array", "items": {"oneOf": [_open({"answer": reference("Answer")}), refused]}}
+    refused = opened({"problem": reference(PROBLEM)})
+    return {"type": "array", "items": {"oneOf": [opened({"answer": reference("Answer")}), refused]}}
 
 
 def _receipts() -> Schema:
     rows = {"type": "array", "items": reference("Receipt")}
-    return _open({"accepted": _COUNT, "duplicates": _COUNT, "refused": _COUNT, "rows": rows})
+    return opened({"accepted": _COUNT, "duplicates": _COUNT, "refused": _COUNT, "rows": rows})
 
 
 def _availability() -> Schema:
-    return _open(
+    return opened(
         {
             "model": _TEXT,
             "version": {"type": "string", "description": "What would answer; empty while that is the rule."},
@@ -58,16 +64,30 @@ def _availability() -> Schema:
 
 
 def _model_line() -> Schema:
-    return _open(dict.fromkeys(("name", "meaning", "owner", "version"), _TEXT))
+    return opened(dict.fromkeys(("name", "meaning", "owner", "version"), _TEXT))
 
 
 def _model_card() -> Schema:
-    features = {"type": "array", "items": _open(dict.fromkeys(("name", "kind", "source", "meaning"), _TEXT))}
-    return {"allOf": [reference("ModelLine"), _open({"versions": _TEXTS, "entity": _TEXT, "features": features})]}
+    features = {"type": "array", "items": opened(dict.fromkeys(("name", "kind", "source", "meaning"), _TEXT))}
+    members = {"versions": _TEXTS, **_served(), "problem": _PROBLEM_OF_MODEL, "entity": _TEXT, "features": features}
+    return {"allOf": [reference("ModelLine"), opened(members)]}
 
 
-def _problem() -> Schema:
-    fault = _open({"field": _TEXT, "problem": _TEXT})
+def _served() -> dict[str, Schema]:
+    """Of the version that answers; nulls while that is the rule."""
+    forms = [form.value for form in ServedForm]
+    return {
+        "served_form": {"enum": [*forms, None], "description": "What scores."},
+        "not_converted": {"type": ["string", "null"], "description": "Why it is not ONNX; null when it is."},
+        "parity": {
+            "type": ["number", "null"],
+            "description": "Largest difference between its scores and the trained estimator's.",
+        },
+    }
+
+
+def problem_schema() -> Schema:
+    fault = opened({"field": _TEXT, "problem": _TEXT})
     members: dict[str, Any] = {
         "type": {"type": "string", "format": "uri"},
         "title": _TEXT,
@@ -75,7 +95,7 @@ def _problem() -> Schema:
         "detail": _TEXT,
         "error": {"enum": sorted(CODES), "description": "The code to branch on; it stays the same."},
     }
-    problem = _open(members)
+    problem = opened(members)
     problem["properties"]["faults"] = {
         "type": "array",
         "items": fault,
@@ -84,6 +104,6 @@ def _problem() -> Schema:
     return problem
 
 
-def _open(properties: dict[str, Any]) -> Schema:
+def opened(properties: dict[str, Any]) -> Schema:
     """An object with at least these members."""
     return {"type": "object", "properties": properties, "required": list(properties)}

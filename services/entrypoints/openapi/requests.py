@@ -25,7 +25,7 @@ PAST_MOMENT: Final[Schema] = {**MOMENT, "description": "A time with its offset, 
 
 ROW_BEYOND: Final[Schema] = {"description": "Anything else is refused in its own row; the others are not affected."}
 
-_NO_VALUE: Final[Schema] = {"type": "null", "description": "There is no value: `missing`."}
+NO_VALUE: Final[Schema] = {"type": "null", "description": "There is no value: `missing`."}
 
 
 def request_schemas(spec: ModelSpec) -> dict[str, Schema]:
@@ -76,7 +76,7 @@ def example_value(feature: Feature) -> float | str:
 
 
 def _predict_request(spec: ModelSpec) -> Schema:
-    return _object(
+    return closed(
         {
             "entity_id": {**IDENTIFIER, "description": f"The {spec.entity}."},
             "features": reference(f"{spec.name}.Features"),
@@ -90,7 +90,7 @@ def _predict_request(spec: ModelSpec) -> Schema:
 
 def _features(spec: ModelSpec) -> Schema:
     given = [feature for feature in spec.features if feature.source is Source.REQUEST]
-    schema = _object({feature.name: _feature(feature) for feature in given}, example=example_features(spec))
+    schema = closed({feature.name: feature_values(feature) for feature in given}, example=example_features(spec))
     return {
         **schema,
         "description": "Those that come with the request. None has to be there; what is absent or null is `missing`.",
@@ -98,7 +98,7 @@ def _features(spec: ModelSpec) -> Schema:
 
 
 def _outcome(spec: ModelSpec) -> Schema:
-    return _object(
+    return closed(
         {
             "prediction_id": IDENTIFIER,
             "value": {"enum": list(spec.task.classes), "description": "What turned out to be true."},
@@ -111,19 +111,19 @@ def _outcome(spec: ModelSpec) -> Schema:
 
 def _readings(spec: ModelSpec) -> Schema:
     written = {feature.name: _reading(feature) for feature in spec.online_features}
-    return _object({"features": _object(written)}, required=["features"], example=example_readings(spec))
+    return closed({"features": closed(written)}, required=["features"], example=example_readings(spec))
 
 
 def _reading(feature: Feature) -> Schema:
     observed_at = {**PAST_MOMENT, "description": "The value's own time, not in the future; its age counts from here."}
-    return _object({"value": _feature(feature), "observed_at": observed_at}, required=["value", "observed_at"])
+    return closed({"value": feature_values(feature), "observed_at": observed_at}, required=["value", "observed_at"])
 
 
-def _feature(feature: Feature) -> Schema:
+def feature_values(feature: Feature) -> Schema:
     values = _numbers(feature.kind) if isinstance(feature.kind, Numeric) else _categories(feature.kind)
     return {
         "description": f"{feature.meaning}. Refreshed: {feature.refreshed}. Owner: {feature.owner}.",
-        "anyOf": [*values, _NO_VALUE],
+        "anyOf": [*values, NO_VALUE],
         "examples": [example_value(feature)],
     }
 
@@ -149,7 +149,8 @@ def _or_null(schema: Schema, description: str) -> Schema:
     return {**schema, "type": [schema["type"], "null"], "description": description}
 
 
-def _object(properties: dict[str, Schema], *, required: list[str] | None = None, example: Any = None) -> Schema:
+def closed(properties: dict[str, Schema], *, required: list[str] | None = None, example: Any = None) -> Schema:
+    """An object with these members and no others."""
     return {
         "type": "object",
         "properties": properties,

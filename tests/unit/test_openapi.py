@@ -3,6 +3,7 @@
 import json
 import re
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -10,17 +11,24 @@ from starlette.routing import Route
 
 from services.core.predictions import PredictionRequest
 from services.core.spec import Categorical, ModelSpec, Source
+from services.entrypoints.access import OPEN, Access
 from services.entrypoints.http import build_app
 from services.entrypoints.http_problems import CODES, STATUS
+from services.entrypoints.http_views import model_card
+from services.entrypoints.oip.inference import inference
+from services.entrypoints.oip.tensors import inputs_of
 from services.entrypoints.openapi import document
+from services.entrypoints.openapi.inference import example_inference
 from services.entrypoints.openapi.requests import (
     example_outcome,
     example_readings,
     example_request,
     example_value,
 )
+from services.entrypoints.worker import build_worker
 from services.models.discovery import discover
 from services.serving.requests import feature_readings, outcome, prediction_request
+from services.settings import Settings
 from tests.toy import toy_spec
 
 MODELS = [toy_spec(), *discover().values()]
@@ -94,3 +102,46 @@ def test_errors_are_documented_with_the_codes_that_they_carry() -> None:
     predict = document([toy_spec()])["paths"]["/v1/models/toy/predict"]["post"]["responses"]
     assert set(predict) == {"200", "400", "413", "415", "422", "500", "503"}
     assert {error.code for error in STATUS} <= CODES
+
+
+def test_operations_name_a_token_only_where_the_service_asks_for_one() -> None:
+    assert "securitySchemes" not in document([toy_spec()])["components"]
+    assert asked_for_tokens(OPEN) == {}
+    token: list[dict[str, list[str]]] = [{"bearer": []}]
+    writes = dict.fromkeys(("toy_predict_batch", "toy_outcomes", "toy_write_features"), token)
+    infers = ("toy_inference_infer", "toy_version_inference_infer")
+    tokens = ("a-token-that-is-known-0123456789",)
+    assert asked_for_tokens(Access(tokens=tokens)) == writes | {name: [{}, *token] for name in infers}
+    predicts = dict.fromkeys(("toy_predict", *infers), token)
+    assert asked_for_tokens(Access(tokens=tokens, predict_needs_token=True)) == writes | predicts
+
+
+def asked_for_tokens(access: Access) -> dict[str, Any]:
+    """Security by operation; each that has one answers 401, names a scheme that there is, and no token is told."""
+    described = document([toy_spec()], access)
+    assert not any(token in json.dumps(described) for token in access.tokens)
+    operations = [operation for item in described["paths"].values() for operation in item.values()]
+    guarded = {each["operationId"]: each["security"] for each in operations if "security" in each}
+    assert {each["operationId"] for each in operations if "401" in each["responses"]} == set(guarded)
+    schemes = {name for security in guarded.values() for each in security for name in each}
+    assert schemes == set(described["components"].get("securitySchemes", {}))
+    return guarded
+
+
+@pytest.mark.parametrize("spec", MODELS, ids=lambda spec: spec.name)
+def test_an_inference_request_names_its_tensors_as_the_protocol_announces_them(spec: ModelSpec) -> None:
+    tensors = schemas(spec)[f"{spec.name}.InferenceRequest"]["properties"]["inputs"]["items"]["anyOf"]
+    described = {each["properties"]["name"]["const"]: each["properties"]["datatype"]["const"] for each in tensors}
+    assert described == {name: accepted[0] for name, accepted in inputs_of(spec).items()}
+    example = json.dumps(example_inference(spec)).encode()
+    assert len(inference(spec, example, header=None).rows) == 1
+
+
+async def test_the_card_of_a_model_has_the_members_that_are_described(tmp_path: Path) -> None:
+    worker = build_worker([toy_spec()], Settings(home=tmp_path))
+    card = model_card(worker.model("toy"), versions=[])
+    line, members = schemas(toy_spec())["ModelCard"]["allOf"]
+    described = set(members["required"]) | set(schemas(toy_spec())["ModelLine"]["required"])
+    await worker.close()
+    assert line["$ref"].endswith("/ModelLine")
+    assert {"served_form", "not_converted", "parity", "problem"} <= described <= set(card)

@@ -1,7 +1,13 @@
 """Somebody else's client of the Open Inference Protocol asks the real server."""
 
 import math
+import os
+import re
+import signal
+import subprocess
+import sys
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -12,7 +18,9 @@ from tritonclient.utils import InferenceServerException
 from services import bootstrap
 from services.core.events import fact_of
 from services.core.predictions import PredictionMade
-from tests.integration.serving_process import ServingProcess, eventually, toy_serving
+from services.entrypoints.serve import command, environment
+from services.settings import Settings
+from tests.integration.serving_process import ROOT, ServingProcess, eventually, free_port, toy_serving
 
 TOKEN = "a-token-of-the-test-0123456789"  # noqa: S105 - known to this test alone
 BEARER = {"Authorization": f"Bearer {TOKEN}"}
@@ -178,3 +186,28 @@ def test_a_promotion_is_seen_in_the_metadata(serving: ServingProcess, client: An
     serving.promote("v2")
     eventually(lambda: client.is_model_ready("toy", "v2"), what="v2 serves")
     assert client.get_model_metadata("toy", "v2")["versions"] == ["v2"]
+
+
+def test_the_example_of_the_documentation_runs_as_it_stands(tmp_path: Path) -> None:
+    (example,) = re.findall(r"```python\n(.*?)```", (ROOT / "docs" / "http.md").read_text(), re.DOTALL)
+    settings = Settings(home=tmp_path, port=free_port(), workers=1)
+    with (tmp_path / "serving.log").open("wb") as log:
+        server = subprocess.Popen(
+            command(settings), cwd=ROOT, env=environment(settings, os.environ), stdout=log, stderr=subprocess.STDOUT
+        )
+    try:
+        eventually(lambda: answers(settings.port), what=f"every model is served, see {tmp_path}/serving.log")
+        moved = example.replace("127.0.0.1:3000", f"127.0.0.1:{settings.port}")
+        said = subprocess.run([sys.executable, "-c", moved], capture_output=True, text=True, check=True, timeout=30)
+    finally:
+        server.send_signal(signal.SIGTERM)
+        server.wait(20)
+    assert "served_by [b'rule' b'last_resort']" in said.stdout
+
+
+def answers(port: int) -> bool:
+    try:
+        with triton.InferenceServerClient(f"127.0.0.1:{port}") as client:
+            return bool(client.is_server_ready())
+    except OSError:
+        return False

@@ -8,8 +8,9 @@ import contextlib
 import queue
 import sqlite3
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from concurrent.futures import Future
+from itertools import islice
 from pathlib import Path
 from typing import Final
 
@@ -18,7 +19,7 @@ from services.adapters.turns import turn
 from services.core.clock import from_microseconds, to_microseconds
 from services.core.errors import EventLogUnavailable
 from services.core.events import Event, LoggedEvent
-from services.core.ports import Appended
+from services.core.ports import Appended, Settled
 
 # 500 events of 2 kB are a megabyte: one sync then costs more than the next group would wait for.
 GROUP: Final = 500
@@ -40,7 +41,7 @@ CREATE TABLE IF NOT EXISTS events (
 _COLUMNS: Final = "id, type, source, topic, key, time, data"
 _ROW: Final = "(?, ?, ?, ?, ?, ?, ?)"
 
-_Pending = tuple[Event, Future[Appended]]
+_Pending = tuple[Sequence[Event], Future[list[Settled]]]
 
 
 class EventLogSqlite:
@@ -63,13 +64,13 @@ class EventLogSqlite:
         self._writer = threading.Thread(target=self._write, name="event-log-writer", daemon=True)
         self._writer.start()
 
-    def append(self, event: Event) -> Future[Appended]:
-        future: Future[Appended] = Future()
+    def append(self, *events: Event) -> Future[list[Settled]]:
+        future: Future[list[Settled]] = Future()
         with self._closing:
             if not self._closed:
-                self._queue.put((event, future))
+                self._queue.put((events, future))
                 return future
-        future.set_exception(EventLogUnavailable(f"event log {self._path} is closed; nothing was appended"))
+        future.set_result([EventLogUnavailable(f"event log {self._path} is closed") for _ in events])
         return future
 
     def find(self, event_id: str) -> Event | None:
@@ -119,38 +120,40 @@ class EventLogSqlite:
     def _next_group(self) -> tuple[list[_Pending], bool]:
         """What waits, without what its caller has given up; and whether more can come."""
         group: list[_Pending] = []
+        size = 0
         pending = self._queue.get()
         while pending is not None:
-            if pending[1].set_running_or_notify_cancel():  # from here on it can no longer be given up
+            events, future = pending
+            if future.set_running_or_notify_cancel():  # from here on it can no longer be given up
                 group.append(pending)
-            if len(group) == GROUP or self._queue.empty():
+                size += len(events)
+            if size >= GROUP or self._queue.empty():
                 return group, True
             pending = self._queue.get()
         return group, False
 
     def _settle(self, group: list[_Pending]) -> None:
-        try:
-            appended = self._commit([event for event, _ in group])
-        except Exception as error:  # noqa: BLE001 - the edge of the writer thread: every waiting request gets the reason
-            self._fail(group, error)
-            return
-        for (_, future), result in zip(group, appended, strict=True):
-            future.set_result(result)
+        settled = iter(self._settled([event for events, _ in group for event in events]))
+        for events, future in group:
+            future.set_result(list(islice(settled, len(events))))
 
-    def _fail(self, group: list[_Pending], error: Exception) -> None:
-        """Refuse a group; but one that the disk did not refuse is tried event by event, so that one fails alone."""
-        if len(group) > 1 and not isinstance(error, sqlite3.OperationalError | OSError):
-            for pending in group:
-                self._settle([pending])
-            return
-        for _, future in group:
-            future.set_exception(EventLogUnavailable(f"event log {self._path}: {error}; the event was not appended"))
+    def _settled(self, events: list[Event]) -> list[Settled]:
+        """Refuses them all when the disk does; an event that cannot be written for what it holds is refused alone."""
+        try:
+            return [*self._commit(events)]
+        except Exception as error:  # noqa: BLE001 - the edge of the writer thread: every waiting request gets the reason
+            if len(events) > 1 and not isinstance(error, sqlite3.OperationalError | OSError):
+                return [each for event in events for each in self._settled([event])]
+            why = f"event log {self._path}: {error}; the event was not appended"
+            return [EventLogUnavailable(why) for _ in events]
 
     def _commit(self, events: list[Event]) -> list[Appended]:
         """All in one statement, which SQLite commits by itself.
 
         The interpreter's lock is handed over at each statement, and under load it comes back milliseconds later.
         """
+        if not events:
+            return []
         rows = [value for event in events for value in _row(event)]
         statement = f"INSERT OR IGNORE INTO events ({_COLUMNS}) VALUES {', '.join([_ROW] * len(events))}"
         connection = self._connections.get()

@@ -15,6 +15,7 @@ from typing import Any, Protocol
 import msgspec
 
 from services.core.artifacts import Manifest, WorkerReport
+from services.core.errors import EventLogUnavailable
 from services.core.events import Event, LoggedEvent
 from services.core.features import Reading, Readings
 from services.core.records import (
@@ -38,16 +39,23 @@ class Appended(msgspec.Struct, frozen=True):
     existing: Event | None = None
 
 
+Settled = Appended | EventLogUnavailable
+"""What became of an event: its position, or why it is not in the log."""
+
+
 class EventLog(Protocol):
     """The durable outbox, shared by every worker of a machine.
 
     Ordering: positions rise in the order of commits; a reader never sees position n after it has seen a larger one.
-    Durability: an append's future resolves after the event would survive kill -9 and loss of power.
+    Durability: an append's future resolves after its events would survive kill -9 and loss of power.
     Threads: every method may be called from any thread.
     """
 
-    def append(self, event: Event) -> Future[Appended]:
-        """Add the event unless its id is already there. The future raises `EventLogUnavailable`."""
+    def append(self, *events: Event) -> Future[list[Settled]]:
+        """Add each event unless its id is already there. What became of it stands at its place in the result.
+
+        A future that is cancelled in time leaves no event.
+        """
         ...
 
     def find(self, event_id: str) -> Event | None: ...

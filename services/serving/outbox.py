@@ -1,14 +1,12 @@
 """The event log as one event loop uses it: requests that are decided together share a commit."""
 
 import asyncio
-from collections import deque
-from collections.abc import Callable
+from collections.abc import Sequence
 from concurrent.futures import Future
-from functools import partial
 from typing import Final
 
 from services.core.events import Event
-from services.core.ports import Appended, EventLog
+from services.core.ports import Appended, EventLog, Settled
 
 QUIET_TURNS: Final = 4
 """From the arrival of a request to its event the server takes about as many turns; turns without work take
@@ -27,8 +25,6 @@ class Outbox:
     def __init__(self, log: EventLog) -> None:
         self._log = log
         self._waiting: list[tuple[Event, asyncio.Future[Appended]]] = []
-        self._settled: deque[tuple[asyncio.Future[Appended], Future[Appended]]] = deque()
-        self._woken = False
 
     def find(self, event_id: str) -> Event | None:
         return self._log.find(event_id)
@@ -48,36 +44,22 @@ class Outbox:
         if quiet_turns < QUIET_TURNS and len(self._waiting) < GROUP:
             loop.call_soon(self._gather, loop, len(self._waiting), quiet_turns)
         else:
-            self._hand_over(loop.call_soon_threadsafe)
+            self._hand_over(loop)
 
-    def _hand_over(self, call_soon_threadsafe: Callable[..., object]) -> None:
-        waiting, self._waiting = self._waiting, []
-        for event, appended in waiting:
-            if not appended.cancelled():
-                done = partial(self._log_is_done, appended, call_soon_threadsafe)
-                self._log.append(event).add_done_callback(done)
+    def _hand_over(self, loop: asyncio.AbstractEventLoop) -> None:
+        waiting = [(event, appended) for event, appended in self._waiting if not appended.cancelled()]
+        self._waiting = []
+        if waiting:
+            handed = self._log.append(*(event for event, _ in waiting))
+            callers = [appended for _, appended in waiting]
+            handed.add_done_callback(lambda done: loop.call_soon_threadsafe(_tell, callers, done))
 
-    def _log_is_done(
-        self,
-        appended: asyncio.Future[Appended],
-        call_soon_threadsafe: Callable[..., object],
-        result: Future[Appended],
-    ) -> None:
-        """In the log's thread: the loop is woken once for all that was committed together."""
-        self._settled.append((appended, result))
-        if not self._woken:
-            self._woken = True
-            call_soon_threadsafe(self._settle)
 
-    def _settle(self) -> None:
-        # Before the first look: what comes after the last one wakes the loop again.
-        self._woken = False
-        while self._settled:
-            appended, result = self._settled.popleft()
-            if appended.cancelled():
-                continue
-            error = result.exception()
-            if error is None:
-                appended.set_result(result.result())
-            else:
-                appended.set_exception(error)
+def _tell(callers: Sequence[asyncio.Future[Appended]], handed: Future[list[Settled]]) -> None:
+    for caller, settled in zip(callers, handed.result(), strict=True):
+        if caller.cancelled():
+            continue
+        if isinstance(settled, Appended):
+            caller.set_result(settled)
+        else:
+            caller.set_exception(settled)

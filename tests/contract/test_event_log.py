@@ -11,7 +11,7 @@ import pytest
 from services.adapters.event_log_sqlite import EventLogSqlite
 from services.core.errors import EventLogUnavailable
 from services.core.events import Event, prediction_event
-from services.core.ports import EventLog
+from services.core.ports import Appended, EventLog, Settled
 from tests.toy import prediction
 
 ADAPTERS: dict[str, Callable[[Path], EventLog]] = {
@@ -43,7 +43,12 @@ def event(number: int) -> Event:
 
 
 def append(log: EventLog, *numbers: int) -> list[int]:
-    return [future.result(10).position for future in [log.append(event(number)) for number in numbers]]
+    """Positions of events that are appended one by one, none waiting for another."""
+    return [each.position for each in settled(log, *map(event, numbers)) if isinstance(each, Appended)]
+
+
+def settled(log: EventLog, *events: Event) -> list[Settled]:
+    return [each for future in [log.append(event) for event in events] for each in future.result(10)]
 
 
 def test_what_was_appended_is_read_in_the_order_of_its_positions(log: EventLog) -> None:
@@ -54,14 +59,19 @@ def test_what_was_appended_is_read_in_the_order_of_its_positions(log: EventLog) 
     assert [each.position for each in log.read(after=0, limit=10)] == positions
 
 
+def test_events_that_are_appended_together_have_positions_in_their_order(log: EventLog) -> None:
+    together = log.append(event(2), event(1), event(3)).result(10)
+
+    logged = log.read(after=0, limit=10)
+    assert [each.event for each in logged] == [event(2), event(1), event(3)]
+    assert [Appended(each.position) for each in logged] == together
+
+
 def test_an_id_that_is_there_already_is_answered_with_the_event_that_has_it(log: EventLog) -> None:
     (position,) = append(log, 1)
     again = prediction_event(prediction(1, label="another"))
 
-    appended = log.append(again).result(10)
-
-    assert appended.position == position
-    assert appended.existing == event(1)
+    assert log.append(again).result(10) == [Appended(position, event(1))]
     assert len(log.read(after=0, limit=10)) == 1
 
 
@@ -69,9 +79,9 @@ def test_of_an_id_that_is_appended_twice_at_once_the_first_wins_and_the_others_a
     append(log, 7)
     again = prediction_event(prediction(1, label="another"))
 
-    settled = [future.result(10) for future in [log.append(each) for each in (event(1), again, event(7), event(2))]]
+    found = settled(log, event(1), again, event(7), event(2))
 
-    assert [each.existing for each in settled] == [None, event(1), event(7), None]
+    assert [each.existing for each in found if isinstance(each, Appended)] == [None, event(1), event(7), None]
     assert [each.event for each in log.read(after=0, limit=10)] == [event(7), event(1), event(2)]
 
 
@@ -138,16 +148,18 @@ def test_callers_that_give_up_stop_nobody_and_leave_no_event(log: EventLog) -> N
 
 def test_an_event_that_cannot_be_written_fails_alone(log: EventLog) -> None:
     timeless = msgspec.structs.replace(event(3), time=datetime(2026, 3, 1))  # noqa: DTZ001 - what must not be stored
-    futures = [log.append(each) for each in (event(1), event(2), timeless, event(4), event(5))]
 
-    refused = [future.exception(10) for future in futures]
+    together = log.append(event(1), timeless, event(2)).result(10)
+    apart = settled(log, event(4), timeless, event(5))
 
-    assert [type(error) for error in refused if error] == [EventLogUnavailable]
+    assert [type(each) for each in together + apart] == [Appended, EventLogUnavailable, Appended] * 2
     assert [each.event for each in log.read(after=0, limit=10)] == [event(number) for number in (1, 2, 4, 5)]
 
 
 def test_an_append_to_a_closed_log_is_refused(log: EventLog) -> None:
     log.close()
 
-    with pytest.raises(EventLogUnavailable, match="closed"):
-        log.append(event(1)).result(10)
+    (refused, _) = log.append(event(1), event(2)).result(10)
+
+    assert isinstance(refused, EventLogUnavailable)
+    assert "closed" in str(refused)

@@ -25,7 +25,9 @@ def files_no_larger_than(size_bytes: int) -> Iterator[None]:
 
 
 def append(log: EventLogSqlite, number: int) -> None:
-    log.append(prediction_event(prediction(number))).result(10)
+    (settled,) = log.append(prediction_event(prediction(number))).result(10)
+    if isinstance(settled, EventLogUnavailable):
+        raise settled
 
 
 def append_until_refused(log: EventLogSqlite) -> int:

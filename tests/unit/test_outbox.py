@@ -10,20 +10,20 @@ import pytest
 from services.adapters.event_log_sqlite import EventLogSqlite
 from services.core.errors import EventLogUnavailable
 from services.core.events import Event, prediction_event
-from services.core.ports import Appended
+from services.core.ports import Appended, Settled
 from services.serving.outbox import GROUP, Outbox
 from tests.toy import prediction
 
 
 class HeldLog(EventLogSqlite):
-    """Takes events and settles them when the test says so; `calls` are the events of each turn of the loop."""
+    """Takes events and settles them when the test says so."""
 
     def __init__(self, path: Path) -> None:
         super().__init__(path)
-        self.taken: list[tuple[Event, Future[Appended]]] = []
+        self.taken: list[tuple[tuple[Event, ...], Future[list[Settled]]]] = []
 
-    def append(self, event: Event) -> Future[Appended]:
-        self.taken.append((event, Future()))
+    def append(self, *events: Event) -> Future[list[Settled]]:
+        self.taken.append((events, Future()))
         return self.taken[-1][1]
 
 
@@ -66,7 +66,7 @@ async def test_events_that_come_within_a_few_turns_are_handed_over_together(held
     await turns(2)
     assert held.taken == []
     await turns(10)
-    assert [taken for taken, _ in held.taken] == [event(1), event(2)]
+    assert [events for events, _ in held.taken] == [(event(1), event(2))]
     first.cancel()
     second.cancel()
 
@@ -77,7 +77,7 @@ async def test_a_stream_of_events_without_a_pause_is_handed_over_all_the_same(he
     for number in range(GROUP + 5):
         callers.append(asyncio.create_task(outbox.append(event(number))))
         await turns(1)
-    assert len(held.taken) >= GROUP
+    assert [len(events) for events, _ in held.taken] == [GROUP]
     for caller in callers:
         caller.cancel()
 
@@ -96,9 +96,8 @@ async def test_a_caller_that_goes_away_later_disturbs_nobody(held: HeldLog) -> N
     leaving, staying = (asyncio.create_task(outbox.append(event(number))) for number in (1, 2))
     await turns(10)
     leaving.cancel()
-    for position, (_, future) in enumerate(held.taken):
-        future.set_result(Appended(position))
-    assert (await staying).position == 1
+    held.taken[0][1].set_result([Appended(1), Appended(2)])
+    assert (await staying).position == 2
 
 
 async def test_a_log_that_refuses_is_heard_by_every_caller(log: EventLogSqlite) -> None:

@@ -16,7 +16,7 @@ from services.adapters.model_store import BentoModelStore
 from services.core.errors import EventLogUnavailable, FeatureSourceDown, InvalidRequest
 from services.core.events import Event, fact_of
 from services.core.features import Reading, Readings, Status, Value
-from services.core.ports import Appended, EventLog, OnlineFeatures
+from services.core.ports import EventLog, OnlineFeatures, Settled
 from services.core.predictions import Arm, PredictionRequest, ServedBy
 from services.core.spec import Decision
 from services.metrics import ServingMetrics
@@ -208,9 +208,9 @@ async def test_nobody_acts_on_the_control_arm_and_the_intention_is_kept(bench: B
 
 
 class FullLog(EventLogSqlite):
-    def append(self, event: Event) -> Future[Appended]:
-        future: Future[Appended] = Future()
-        future.set_exception(EventLogUnavailable("database or disk is full"))
+    def append(self, *events: Event) -> Future[list[Settled]]:
+        future: Future[list[Settled]] = Future()
+        future.set_result([EventLogUnavailable("database or disk is full") for _ in events])
         return future
 
 

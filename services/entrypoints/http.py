@@ -7,6 +7,7 @@ from typing import Any, Final
 
 import msgspec
 from starlette.applications import Starlette
+from starlette.convertors import PathConvertor, register_url_convertor
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 from starlette.routing import Route
@@ -37,6 +38,9 @@ from services.serving.requests import entity_id, feature_readings, prediction_re
 MODELS: Final = "/v1/models/"
 PREDICT: Final = "/predict"
 
+ENTITY: Final = "entity"
+"""How a route reads an entity's id."""
+
 SERVER_READS: Final = ("/livez", "/healthz", "/readyz", "/schema.json")
 SERVER_API: Final = "/predict"
 """Of the server around it: its health, and what its own clients read and post to."""
@@ -57,14 +61,14 @@ def build_app(
     routes = Routes(worker, body_limit, access)
     handlers = exception_handlers(routes.count_refused)
     model = "/v1/models/{model}"
-    features = f"{model}/entities/{{entity_id:path}}/features"
+    features = f"{model}/entities/{{entity_id:{ENTITY}}}/features"
     app = Starlette(
         routes=[
             Route(f"{model}/predict", routes.predict, methods=["POST"], middleware=access.to_predict),
             Route(f"{model}/predict:batch", routes.predict_batch, methods=["POST"], middleware=access.to_write),
             Route(f"{model}/outcomes", routes.outcomes, methods=["POST"], middleware=access.to_write),
             Route(features, routes.write_features, methods=["PUT"], middleware=access.to_write),
-            Route(f"{model}/entities/{{entity_id:path}}/availability", routes.availability, methods=["GET"]),
+            Route(f"{model}/entities/{{entity_id:{ENTITY}}}/availability", routes.availability, methods=["GET"]),
             Route("/v1/models", routes.models, methods=["GET"]),
             Route(model, routes.model, methods=["GET"]),
             Route("/metrics", routes.metrics, methods=["GET"]),
@@ -84,6 +88,15 @@ def _routes_of(server: ASGIApp, body_limit: int, access: Access) -> list[Route]:
     read = [Route(path, server, methods=["GET"]) for path in SERVER_READS]
     strictly = StrictlyRead(server, limit=body_limit)
     return [*read, Route(SERVER_API, strictly, methods=["POST"], middleware=access.to_predict)]
+
+
+class EntityConvertor(PathConvertor):
+    """Ids are the callers' own: they may have slashes, and line breaks, which Starlette's paths may not."""
+
+    regex = r"[\s\S]*"
+
+
+register_url_convertor(ENTITY, EntityConvertor())
 
 
 class Whole:

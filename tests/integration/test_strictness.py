@@ -3,9 +3,11 @@
 import json
 from collections.abc import AsyncIterator, Iterator
 from typing import Any
+from urllib.parse import quote
 
 import aiohttp
 import pytest
+from yarl import URL
 
 from services import bootstrap
 from services.core.errors import InvalidRequest
@@ -164,7 +166,11 @@ async def test_nothing_that_was_refused_is_recorded(http: aiohttp.ClientSession,
     log.close()
 
 
-async def test_an_entity_whose_id_has_a_slash_can_have_features(http: aiohttp.ClientSession) -> None:
+@pytest.mark.parametrize("entity", ["a/b", "a\nb", "a\n", "/a/features"])
+async def test_an_entity_may_have_any_id(http: aiohttp.ClientSession, entity: str) -> None:
     written = {"features": {"mood": {"value": 1, "observed_at": "2026-01-05T08:00:00Z"}}}
-    async with http.put(f"{TOY}/entities/a/b/features", json=written) as response:
-        assert (await response.json())["entity_id"] == "a/b"
+    path = f"{TOY}/entities/{quote(entity, safe='')}"
+    async with http.put(URL(f"{path}/features", encoded=True), json=written) as response:
+        assert (await response.json())["entity_id"] == entity
+    async with http.get(URL(f"{path}/availability", encoded=True)) as response:
+        assert (await response.json())["features"]["mood"]["value"] == 1

@@ -18,8 +18,8 @@ if TYPE_CHECKING:
     from services.core.training import TrainingSet
 
 NAME = re.compile(r"[a-z][a-z0-9_]{0,62}")
-RESERVED = frozenset({"made_at", "score", "target", "weight"})
-"""Columns that stand beside the features in training sets and references."""
+RESERVED = frozenset({"made_at", "score", "target", "weight", "entity_id", "request_id", "started_at"})
+"""What stands beside the features: columns of training sets and references, and members of requests."""
 
 
 class Source(StrEnum):
@@ -103,7 +103,9 @@ class Feature:
         if not NAME.fullmatch(self.name):
             raise SpecError(f"feature name {self.name!r} is not snake_case; expected {NAME.pattern}")
         if self.name in RESERVED:
-            raise SpecError(f"feature name {self.name!r} is taken by a column of every training set; choose another")
+            raise SpecError(
+                f"feature name {self.name!r} is one that stands beside the features everywhere; choose another"
+            )
         if self.source is Source.ONLINE and self.max_age is None:
             raise SpecError(f"feature {self.name!r} comes from the online store and has no max_age; state one")
         imputed = self.if_unavailable

@@ -31,8 +31,8 @@ def _parser() -> argparse.ArgumentParser:
     command = commands.add_parser("serving", help="the prediction service beside its peers, on the churn pipeline")
     command.add_argument("--json", type=Path, help="write the results to this file")
     command.add_argument("--page", type=Path, help="write the results into this page, between its marks")
-    command.add_argument("--seconds", type=float, default=4.0, help="length of one measurement [default: 4]")
-    command.add_argument("--rounds", type=int, default=3, help="measurements of each kind, in turn [default: 3]")
+    command.add_argument("--seconds", type=float, default=2.0, help="length of one measurement [default: 2]")
+    command.add_argument("--rounds", type=int, default=8, help="measurements of each kind, in turn [default: 8]")
     command.add_argument("--soak-seconds", type=float, default=600.0, help="length of the soak; 0 leaves it out")
     return parser
 

@@ -37,7 +37,7 @@ def _machine(result: dict[str, Any]) -> str:
 
 
 def _ratios(result: dict[str, Any]) -> str:
-    lines = ["Our requests per second over theirs, one worker each:", ""]
+    lines = ["Our requests per second over theirs, one worker each, the median of the rounds:", ""]
     lines.append("| over | " + " | ".join(f"{c} conn." for c in CONNECTIONS) + " |")
     lines.append("| --- |" + " --- |" * len(CONNECTIONS))
     for peer in PEERS:

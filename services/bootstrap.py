@@ -6,16 +6,20 @@ and the monitor never loads the server.
 
 from __future__ import annotations
 
-from datetime import datetime
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from services.core.clock import Now, wall_clock
+from services.core.errors import SettingsError
 from services.core.ports import EventLog, Fleet, ModelStore, OnlineFeatures, RecordStore
-from services.settings import Settings
+from services.core.transport import EventSink, EventSource, Outbox, Passage
+from services.settings import GROW, KAFKA, LOCAL, Settings
 
 if TYPE_CHECKING:
     from services.adapters.clock_file import ClockFile
+    from services.adapters.event_log_kafka import KafkaCluster
+    from services.adapters.event_log_sqlite import EventLogSqlite
 
 
 def clock(settings: Settings) -> Now:
@@ -31,10 +35,80 @@ def world_clock(settings: Settings, *, start: datetime | None = None) -> ClockFi
 
 
 def event_log(settings: Settings) -> EventLog:
+    """The local log, which every answer waits for, whatever carries its events on."""
+    return _local_log(settings)
+
+
+def outbox(settings: Settings) -> Outbox:
+    """The local log as the forwarder sees it."""
+    from services.adapters.outbox_sqlite import OutboxSqlite
+
+    return OutboxSqlite(settings.event_log_path, _local_log(settings))
+
+
+def event_sink(settings: Settings) -> EventSink:
+    """Raises `SettingsError` where the event log is the local one, which is carried nowhere."""
+    from services.adapters.event_log_kafka import KafkaSink
+
+    return KafkaSink(_kafka(settings), now=clock(settings))
+
+
+def event_source(settings: Settings, store: RecordStore) -> EventSource:
+    """What a consumer reads."""
+    if settings.event_log == LOCAL:
+        from services.ingest.local import LocalSource
+
+        return LocalSource(event_log(settings), position=store.position)
+    from services.adapters.event_log_kafka import KafkaSource
+
+    return KafkaSource(_kafka(settings), position=store.position, now=clock(settings))
+
+
+def passage(settings: Settings, store: RecordStore) -> Passage:
+    """How far events have come on the way that these settings choose."""
+    if settings.event_log == LOCAL:
+        from services.ingest.local import LocalPassage
+
+        return LocalPassage(position=store.position)
+    from services.adapters.event_log_kafka import KafkaPassage
+
+    return KafkaPassage(_kafka(settings), outbox=outbox(settings), position=store.position)
+
+
+def _local_log(settings: Settings) -> EventLogSqlite:
     from services.adapters.event_log_sqlite import EventLogSqlite
+    from services.adapters.outbox_sqlite import refuse_beyond
 
     settings.home.mkdir(parents=True, exist_ok=True)
-    return EventLogSqlite(settings.event_log_path)
+    refusing = settings.event_log != LOCAL and settings.outbox_full != GROW
+    return EventLogSqlite(
+        settings.event_log_path, require_room=refuse_beyond(settings.outbox_limit) if refusing else None
+    )
+
+
+def _kafka(settings: Settings) -> KafkaCluster:
+    from services.adapters.event_log_kafka import KafkaCluster
+
+    if settings.event_log != KAFKA:
+        raise SettingsError(
+            f"BELLWETHER_EVENT_LOG is {settings.event_log!r}; expected 'kafka', or 'sqlite', which no forwarder is for"
+        )
+    if not settings.kafka:
+        raise SettingsError("BELLWETHER_KAFKA is empty; expected Kafka's servers, such as 127.0.0.1:9092")
+    return KafkaCluster(
+        servers=settings.kafka,
+        prefix=settings.kafka_prefix,
+        group=settings.kafka_group,
+        partitions=settings.kafka_partitions,
+        replication=settings.kafka_replication,
+        retention=timedelta(hours=settings.kafka_retention_hours),
+        session=timedelta(seconds=settings.kafka_session_seconds),
+        security_protocol=settings.kafka_security_protocol,
+        sasl_mechanism=settings.kafka_sasl_mechanism,
+        user=settings.kafka_user,
+        password=settings.kafka_password,
+        ca_file=settings.kafka_ca_file,
+    )
 
 
 def online_features(settings: Settings) -> OnlineFeatures:

@@ -7,6 +7,8 @@ with PROMETHEUS_MULTIPROC_DIR in files that all workers of a server share, witho
 
 import os
 from collections import Counter as Tally
+from collections.abc import Sequence
+from datetime import datetime
 from pathlib import Path
 from typing import Final
 
@@ -16,6 +18,7 @@ from prometheus_client.multiprocess import MultiProcessCollector, mark_process_d
 
 from services.core.predictions import PredictionMade
 from services.core.records import CHAMPION, Batch, Stored
+from services.core.transport import Lag, Unsent
 
 CONTENT_TYPE: Final = CONTENT_TYPE_LATEST
 MULTIPROCESS_DIRECTORY: Final = "PROMETHEUS_MULTIPROC_DIR"
@@ -167,6 +170,24 @@ class ConsumerMetrics:
             ("reason",),
             registry=registry,
         )
+        self._lag = Gauge(
+            "bellwether_consumer_lag",
+            "Events of a partition that this consumer has not stored yet.",
+            ("topic", "partition"),
+            registry=registry,
+        )
+        self._round = Gauge(
+            "bellwether_consumer_last_round_timestamp_seconds",
+            "When the consumer last looked for events.",
+            registry=registry,
+        )
+
+    def looked(self, lags: Sequence[Lag], *, at: datetime) -> None:
+        """Partitions that have gone to another consumer are no longer told."""
+        self._lag.clear()
+        for lag in lags:
+            self._lag.labels(lag.topic, str(lag.partition)).set(lag.events)
+        self._round.set(at.timestamp())
 
     def observe_consumed(self, stored: Stored, batch: Batch) -> None:
         """Count a committed batch; what a replay had buried before counts as a duplicate, not as a dead letter."""
@@ -174,6 +195,31 @@ class ConsumerMetrics:
         self._duplicates.inc(stored.duplicates)
         for letter in batch.dead_letters[: stored.dead_lettered]:
             self._dead.labels(letter.reason).inc()
+
+
+class ForwarderMetrics:
+    """Of the forwarder: one process, so its values stay in memory."""
+
+    def __init__(self, registry: CollectorRegistry) -> None:
+        self.registry = registry
+        self._delivered = Counter(
+            "bellwether_events_delivered", "Events of the local log that the broker has for good.", registry=registry
+        )
+        self._depth = Gauge(
+            "bellwether_outbox_depth", "Events of the local log that the broker does not have yet.", registry=registry
+        )
+        self._limit = Gauge("bellwether_outbox_limit", "How many may wait.", registry=registry)
+        self._oldest = Gauge(
+            "bellwether_outbox_oldest_seconds", "Age of the oldest event that waits, 0 for none.", registry=registry
+        )
+
+    def delivered(self, events: int) -> None:
+        self._delivered.inc(events)
+
+    def waiting(self, unsent: Unsent, *, limit: int, at: datetime) -> None:
+        self._depth.set(unsent.events)
+        self._limit.set(limit)
+        self._oldest.set(0.0 if unsent.oldest_at is None else max(0.0, (at - unsent.oldest_at).total_seconds()))
 
 
 def exposition(registry: CollectorRegistry) -> bytes:

@@ -14,6 +14,11 @@ from services.core.tokens import MAKE_ONE, token_problem
 
 PREFIX = "BELLWETHER_"
 
+LOCAL: Final = "sqlite"
+KAFKA: Final = "kafka"
+REFUSE: Final = "refuse"
+GROW: Final = "grow"
+
 _TRUTHS: Final = {"true": True, "yes": True, "1": True, "false": False, "no": False, "0": False}
 
 
@@ -24,6 +29,11 @@ def setting(default: Any, meaning: str) -> Any:
 def secret(meaning: str) -> Any:
     """A token, "" for none; it is in no repr."""
     return field(default="", repr=False, metadata={"meaning": meaning, "secret": True})
+
+
+def password(meaning: str) -> Any:
+    """A secret that somebody else's server has chosen, so that it may be any text but none."""
+    return field(default="", repr=False, metadata={"meaning": meaning, "secret": True, "any_text": True})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -55,6 +65,25 @@ class Settings:
         False, "whether single predictions need a token, as everything that writes does"
     )
     alert_token: str = secret("bearer token of POST /alerts; without one every delivery is refused")
+    event_log: str = setting(LOCAL, "what consumers read: sqlite (the machine's own log) or kafka")
+    outbox_limit: int = setting(1_000_000, "events that may wait for Kafka; each takes about 2 kB of disk")
+    outbox_full: str = setting(REFUSE, "beyond that limit: refuse (predictions get an error) or grow")
+    forwarder_port: int = setting(3003, "port of the forwarder's /metrics, on 127.0.0.1")
+    forward_batch: int = setting(500, "events that the forwarder has under way at once")
+    kafka: str = setting("", "Kafka's servers as host:port, with commas between them")
+    kafka_prefix: str = setting("bellwether", "what the names of the topics begin with")
+    kafka_group: str = setting("bellwether", "group of the consumers that share the topics' partitions")
+    kafka_partitions: int = setting(6, "partitions of a topic that is created; more consumers than that are idle")
+    kafka_replication: int = setting(-1, "replicas of a topic that is created; -1 leaves it to the broker")
+    kafka_retention_hours: float = setting(168.0, "how long a topic that is created keeps its records, in hours")
+    kafka_session_seconds: float = setting(15.0, "silence after which a consumer's partitions go to others, in seconds")
+    kafka_security_protocol: str = setting("PLAINTEXT", "PLAINTEXT, SSL, SASL_PLAINTEXT or SASL_SSL")
+    kafka_sasl_mechanism: str = setting("", "PLAIN, SCRAM-SHA-256 or SCRAM-SHA-512; empty without SASL")
+    kafka_user: str = setting("", "user name for SASL")
+    kafka_password: str = password("password for SASL")
+    kafka_ca_file: str = setting(
+        "", "file of the authorities that Kafka's certificate may come from; empty for the system's"
+    )
 
     @classmethod
     def from_environment(cls, environment: Mapping[str, str] | None = None) -> Self:
@@ -129,6 +158,8 @@ def _is_secret(each: Field[Any]) -> bool:
 
 def _parse(each: Field[Any], text: str) -> Any:
     variable, kind = variable_of(each.name), each.type
+    if each.metadata.get("any_text"):
+        return _password(variable, text.rstrip("\r\n"))
     if _is_secret(each):
         return _token(variable, text.strip())
     try:
@@ -141,6 +172,12 @@ def _parse(each: Field[Any], text: str) -> Any:
 def _token(variable: str, text: str) -> str:
     if problem := token_problem(text):
         raise SettingsError(f"{variable} {problem}; {MAKE_ONE}, or leave the variable unset")
+    return text
+
+
+def _password(variable: str, text: str) -> str:
+    if not text:
+        raise SettingsError(f"{variable} is empty; give the password, or leave the variable unset")
     return text
 
 

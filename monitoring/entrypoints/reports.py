@@ -1,7 +1,7 @@
 """What the command line reads from the store: the account of events, and the present state."""
 
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, Final
 
 import msgspec
 
@@ -14,12 +14,16 @@ from services.ingest.audit import audit
 from services.models.discovery import discover
 from services.settings import Settings
 
+PATIENCE_SECONDS: Final = 10.0
+"""How long an account waits for the consumers to pass what is on its way; what they have not passed is in flight."""
+
 
 def event_account(settings: Settings) -> dict[str, Any]:
     """The account of `services.ingest.audit`, JSON-ready."""
     log, store = bootstrap.event_log(settings), bootstrap.record_store(settings)
     try:
-        account: dict[str, Any] = msgspec.to_builtins(audit(log, store))
+        passed = bootstrap.passage(settings, store).passed(patience=PATIENCE_SECONDS)
+        account: dict[str, Any] = msgspec.to_builtins(audit(log, store, passed=passed))
         return account
     finally:
         log.close()

@@ -8,7 +8,8 @@ import contextlib
 import queue
 import sqlite3
 import threading
-from collections.abc import Iterator, Sequence
+import time
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future
 from itertools import islice
 from pathlib import Path
@@ -35,24 +36,35 @@ CREATE TABLE IF NOT EXISTS events (
     topic TEXT NOT NULL,
     key TEXT NOT NULL,
     time INTEGER NOT NULL,
-    data BLOB NOT NULL
+    data BLOB NOT NULL,
+    appended_at INTEGER NOT NULL DEFAULT 0
+)
+"""
+_FORWARDED_SCHEMA: Final = """
+CREATE TABLE IF NOT EXISTS forwarded (
+    one INTEGER PRIMARY KEY CHECK (one = 1),
+    destination TEXT NOT NULL,
+    position INTEGER NOT NULL
 )
 """
 _COLUMNS: Final = "id, type, source, topic, key, time, data"
-_ROW: Final = "(?, ?, ?, ?, ?, ?, ?)"
+_ROW: Final = "(?, ?, ?, ?, ?, ?, ?, ?)"
 
 _Pending = tuple[Sequence[Event], Future[list[Settled]]]
+RequireRoom = Callable[[sqlite3.Connection], None]
 
 
 class EventLogSqlite:
     """See `services.core.ports.EventLog`.
 
     Durability: WAL with `synchronous=FULL`. Order: `AUTOINCREMENT` positions are given inside the write transaction,
-    and transactions are serial, so positions rise in the order of commits.
+    and transactions are serial, so positions rise in the order of commits. `require_room` is asked before each commit,
+    and raises `EventLogUnavailable` when there is none.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, *, require_room: RequireRoom | None = None) -> None:
         self._path = path
+        self._require_room = require_room
         self._connections = ThreadConnections(path, synchronous="FULL", busy_seconds=BUSY_SECONDS)
         self._queue: queue.SimpleQueue[_Pending | None] = queue.SimpleQueue()
         self._closed = False
@@ -60,7 +72,7 @@ class EventLogSqlite:
         with self._translated():
             self._turn = path.with_name(path.name + ".turn").open("ab")
             with turn(self._turn):
-                self._connections.get().execute(_SCHEMA)
+                _create(self._connections.get())
         self._writer = threading.Thread(target=self._write, name="event-log-writer", daemon=True)
         self._writer.start()
 
@@ -142,7 +154,7 @@ class EventLogSqlite:
         try:
             return [*self._commit(events)]
         except Exception as error:  # noqa: BLE001 - the edge of the writer thread: every waiting request gets the reason
-            if len(events) > 1 and not isinstance(error, sqlite3.OperationalError | OSError):
+            if len(events) > 1 and not isinstance(error, sqlite3.OperationalError | OSError | EventLogUnavailable):
                 return [each for event in events for each in self._settled([event])]
             why = f"event log {self._path}: {error}; the event was not appended"
             return [EventLogUnavailable(why) for _ in events]
@@ -154,15 +166,26 @@ class EventLogSqlite:
         """
         if not events:
             return []
-        rows = [value for event in events for value in _row(event)]
-        statement = f"INSERT OR IGNORE INTO events ({_COLUMNS}) VALUES {', '.join([_ROW] * len(events))}"
+        now = time.time_ns() // 1000
+        rows = [value for event in events for value in (*_row(event), now)]
+        statement = f"INSERT OR IGNORE INTO events ({_COLUMNS}, appended_at) VALUES {', '.join([_ROW] * len(events))}"
         connection = self._connections.get()
+        if self._require_room is not None:
+            self._require_room(connection)
         with turn(self._turn):
             cursor = connection.execute(statement, rows)
             if cursor.rowcount < len(events):
                 return _some_existed(connection, events, inserted=cursor.rowcount)
         last = cursor.lastrowid or 0
         return [Appended(position) for position in range(last - len(events) + 1, last + 1)]
+
+
+def _create(connection: sqlite3.Connection) -> None:
+    """A log of an earlier version does not know when its events were appended."""
+    connection.execute(_SCHEMA)
+    connection.execute(_FORWARDED_SCHEMA)
+    if "appended_at" not in {name for _, name, *_ in connection.execute("PRAGMA table_info(events)")}:
+        connection.execute("ALTER TABLE events ADD COLUMN appended_at INTEGER NOT NULL DEFAULT 0")
 
 
 def _some_existed(connection: sqlite3.Connection, events: list[Event], *, inserted: int) -> list[Appended]:

@@ -98,7 +98,8 @@ class Records(Protocol):
     """Predictions and outcomes, and how far each consumer has read. All times are aware UTC."""
 
     def commit(self, batch: Batch, *, consumer: str, position: int) -> Stored:
-        """Add the batch's rows and move the consumer's position, in one transaction.
+        """Add the batch's rows and move the consumer's position, in one transaction. It only moves forwards: a consumer
+        whose partition has gone to another may still come with what it had read.
 
         Rows whose event id is already stored are counted as duplicates and left as they are.
         """
@@ -140,7 +141,13 @@ class Records(Protocol):
 
     def dead_event_ids(self, ids: Sequence[str]) -> set[str]: ...
 
-    def dead_letters(self, *, limit: int) -> list[DeadLetter]: ...
+    def dead_letters(self, *, limit: int, reason: str | None = None) -> list[DeadLetter]:
+        """Newest first; of one reason alone, or of all."""
+        ...
+
+    def redeem(self, batch: Batch, *, origins: Sequence[str]) -> Stored:
+        """Add the rows that dead letters have become, and remove the letters with these origins, in one transaction."""
+        ...
 
     def counts(self, model: str | None = None) -> RecordCounts: ...
 

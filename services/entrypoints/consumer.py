@@ -2,44 +2,62 @@
 
 import logging
 import sys
+from typing import Final
 
 from prometheus_client import CollectorRegistry, start_http_server
 
 from services import bootstrap
-from services.entrypoints.processes import log_to_stderr, stop_on_signals
-from services.ingest.consume import CONSUMER, consume, consume_once
+from services.core.clock import wall_clock
+from services.core.records import Batch, Stored
+from services.entrypoints.processes import end_unless_called_within, log_to_stderr, stop_on_signals
+from services.ingest.consume import consume, consume_once
 from services.metrics import ConsumerMetrics
 from services.settings import Settings
+
+LONGEST_ROUND_SECONDS: Final = 180.0
+"""Above every limit of time that a round has, and below what an operator would wait before restarting it by hand."""
 
 logger = logging.getLogger("bellwether.consumer")
 
 
 def run_consumer(settings: Settings, *, once: bool = False) -> int:
-    """Carry events over until the process is told to stop; with `once`, until the log has no more."""
+    """Carry events over until the process is told to stop; with `once`, until there are no more."""
     log_to_stderr()
     stop = stop_on_signals()
-    log, store = bootstrap.event_log(settings), bootstrap.record_store(settings)
+    store = bootstrap.record_store(settings)
+    source = bootstrap.event_source(settings, store)
     metrics = ConsumerMetrics(CollectorRegistry())
     now = bootstrap.clock(settings)
-    logger.info("reads %s from position %d", settings.event_log_path, store.position(CONSUMER))
+    counted = {"stored": 0}
+
+    def observe(stored: Stored, batch: Batch) -> None:
+        counted["stored"] += stored.stored
+        metrics.observe_consumed(stored, batch)
+
+    def each_round() -> None:
+        end_unless_called_within(LONGEST_ROUND_SECONDS)
+        metrics.looked(source.lags(), at=wall_clock())
+
+    logger.info("reads %s", settings.event_log)
     try:
         if once:
-            while carried := consume_once(log, store, limit=settings.consume_batch, now=now):
-                metrics.observe_consumed(*carried)
+            while consume_once(source, store, limit=settings.consume_batch, now=now, observe=observe):
+                pass
         else:
             start_http_server(settings.consumer_port, addr="127.0.0.1", registry=metrics.registry)
             consume(
-                log,
+                source,
                 store,
                 limit=settings.consume_batch,
                 now=now,
                 stop=stop,
                 idle_seconds=settings.poll_seconds,
-                observe=metrics.observe_consumed,
+                observe=observe,
+                each_round=each_round,
             )
     finally:
-        logger.info("stopped at position %d", store.position(CONSUMER))
-        log.close()
+        logger.info("stored %d events", counted["stored"])
+        source.close()
         store.close()
     return 0
 

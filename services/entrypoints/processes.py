@@ -1,5 +1,6 @@
 """What every long-running process does in the same way: one log format, and a clean stop on SIGTERM and Ctrl-C."""
 
+import faulthandler
 import logging
 import signal
 import sys
@@ -12,6 +13,8 @@ def log_to_stderr() -> None:
     )
     # Every process migrates the store when it starts, and almost always there is nothing to tell.
     logging.getLogger("alembic").setLevel(logging.WARNING)
+    # Our own lines say what a broker's absence means; the client adds a dozen of its own to each.
+    logging.getLogger("kafka").setLevel(logging.CRITICAL)
 
 
 def stop_on_signals() -> threading.Event:
@@ -20,3 +23,11 @@ def stop_on_signals() -> threading.Event:
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stop.set())
     return stop
+
+
+def end_unless_called_within(seconds: float) -> None:
+    """End this process, with the stack of every thread on standard error, unless this is called again in time.
+
+    A library that loops for ever cannot be interrupted from inside; whoever started the process starts it again.
+    """
+    faulthandler.dump_traceback_later(seconds, exit=True)

@@ -1,13 +1,18 @@
 """Events become rows. Pure: what cannot become a row becomes a dead letter with its reason, never an exception."""
 
+import re
 from collections.abc import Sequence
 from datetime import datetime
+from typing import Final
 
 from services.core.clock import to_microseconds
 from services.core.errors import MalformedEvent
 from services.core.events import Event, LoggedEvent, fact_of
 from services.core.predictions import PredictionMade
 from services.core.records import Batch, DeadLetter
+
+_NUL: Final = re.compile(rb"(?<!\\)(?:\\\\)*\\u0000")
+"""The escape of a NUL in JSON, and not an escaped backslash before `u0000`."""
 
 
 def apply(logged: Sequence[LoggedEvent], *, origin: str, now: datetime) -> Batch:
@@ -26,6 +31,7 @@ def apply(logged: Sequence[LoggedEvent], *, origin: str, now: datetime) -> Batch
 
 
 def _add(batch: Batch, event: Event) -> None:
+    _require_no_nul(event)
     fact = fact_of(event)
     if isinstance(fact, PredictionMade):
         _require_same("prediction id", fact.prediction_id, event.id)
@@ -35,6 +41,12 @@ def _add(batch: Batch, event: Event) -> None:
         _require_same("key", fact.prediction_id, event.key)
         _require_instant("observed_at", fact.observed_at)
         batch.outcomes.append((event.id, fact))
+
+
+def _require_no_nul(event: Event) -> None:
+    """PostgreSQL takes no NUL in a text."""
+    if b"u0000" in event.data and _NUL.search(event.data):
+        raise MalformedEvent("nul_character", f"{event.type} {event.id}: a text in its data has a NUL")
 
 
 def _require_same(name: str, found: str, expected: str) -> None:

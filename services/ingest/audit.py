@@ -5,14 +5,14 @@ from typing import Final
 import msgspec
 
 from services.core.ports import EventLog, Records
-from services.ingest.consume import CONSUMER
+from services.ingest.local import CONSUMER
 
 IDS_AT_ONCE: Final = 10_000
 EXAMPLES: Final = 10
 
 
 class Account(msgspec.Struct, frozen=True, kw_only=True):
-    """Counts of distinct events. `unaccounted` were passed by the consumer and are nowhere; some are named."""
+    """Counts of distinct events. `unaccounted` were passed by the consumers and are nowhere; some are named."""
 
     appended: int
     stored: int
@@ -23,12 +23,15 @@ class Account(msgspec.Struct, frozen=True, kw_only=True):
     examples: list[str]
 
 
-def audit(log: EventLog, store: Records) -> Account:
+def audit(log: EventLog, store: Records, *, passed: int | None = None) -> Account:
     """Look up every event of the log in the store, by id, a portion at a time.
 
-    The position is read first, so a consumer that works meanwhile can only turn "in flight" into "stored".
+    Args:
+        passed: the position up to which the consumers have passed every event (see `Passage`); by default what the
+            consumer of the local log has. It is known before the look-ups begin, so consumers that work meanwhile can
+            only turn "in flight" into "stored".
     """
-    position = store.position(CONSUMER)
+    position = store.position(CONSUMER) if passed is None else passed
     appended = stored = dead = in_flight = 0
     missing: list[str] = []
     unaccounted = after = 0

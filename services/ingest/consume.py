@@ -11,12 +11,11 @@ from typing import Final
 
 from services.core.clock import Now
 from services.core.errors import EventLogUnavailable, StoreUnavailable
-from services.core.ports import EventLog, Records
+from services.core.ports import Records
 from services.core.records import Batch, Stored
+from services.core.transport import EventSource
 from services.ingest.apply import apply
 
-CONSUMER: Final = "records"
-ORIGIN: Final = "event-log"
 # A store that is down comes back in seconds or in hours; a look every five seconds is enough for the latter.
 LONGEST_PAUSE_SECONDS: Final = 5.0
 
@@ -24,17 +23,21 @@ logger = logging.getLogger(__name__)
 Observe = Callable[[Stored, Batch], None]
 
 
-def consume_once(log: EventLog, store: Records, *, limit: int, now: Now) -> tuple[Stored, Batch] | None:
-    """Carry up to `limit` events over; None when there were none."""
-    logged = log.read(after=store.position(CONSUMER), limit=limit)
-    if not logged:
-        return None
-    batch = apply(logged, origin=ORIGIN, now=now())
-    return store.commit(batch, consumer=CONSUMER, position=logged[-1].position), batch
+def consume_once(source: EventSource, store: Records, *, limit: int, now: Now, observe: Observe) -> bool:
+    """Carry about `limit` events over, and tell what each commit did; returns whether there were any."""
+    portions = source.read(limit=limit)
+    for portion in portions:
+        batch = apply(portion.events, origin=portion.origin, now=now())
+        batch.dead_letters.extend(portion.dead_letters)
+        source.bury(portion, batch.dead_letters)
+        stored = store.commit(batch, consumer=portion.partition, position=portion.position)
+        source.kept(portion)
+        observe(stored, batch)
+    return bool(portions)
 
 
 def consume(
-    log: EventLog,
+    source: EventSource,
     store: Records,
     *,
     limit: int,
@@ -42,19 +45,22 @@ def consume(
     stop: threading.Event,
     idle_seconds: float,
     observe: Observe,
+    each_round: Callable[[], None],
 ) -> None:
-    """Carry events over until `stop` is set. Outages of the log or the store are waited out; no event is skipped."""
+    """Carry events over until `stop` is set. Outages of the log or the store are waited out; no event is skipped.
+
+    `each_round` is called before every look for events, so that somebody notices when that stops.
+    """
     pause = idle_seconds
     while not stop.is_set():
         try:
-            carried = consume_once(log, store, limit=limit, now=now)
+            each_round()
+            carried = consume_once(source, store, limit=limit, now=now, observe=observe)
         except (StoreUnavailable, EventLogUnavailable) as error:
             logger.warning("%s: %s; trying again in %.1f s", error.code, error, pause)
             stop.wait(pause)
             pause = min(pause * 2, LONGEST_PAUSE_SECONDS)
             continue
         pause = idle_seconds
-        if carried is None:
+        if not carried:
             stop.wait(idle_seconds)
-        else:
-            observe(*carried)

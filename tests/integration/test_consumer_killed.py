@@ -14,7 +14,7 @@ from services.core.events import outcome_event, prediction_event
 from services.core.outcomes import OutcomeObserved
 from services.core.ports import EventLog, RecordStore
 from services.ingest.audit import audit
-from services.ingest.consume import CONSUMER
+from services.ingest.local import CONSUMER
 from services.settings import Settings
 from tests.ports import free_port
 from tests.toy import NOON, prediction

@@ -10,7 +10,8 @@ from services.core.errors import StoreUnavailable
 from services.core.events import prediction_event
 from services.core.records import Batch, Stored
 from services.ingest.audit import audit
-from services.ingest.consume import CONSUMER, consume, consume_once
+from services.ingest.consume import consume, consume_once
+from services.ingest.local import CONSUMER, LocalSource
 from tests.toy import NOON, prediction
 
 
@@ -48,12 +49,21 @@ def append(log: EventLogSqlite, *numbers: int) -> None:
         future.result(10)
 
 
+def carry(log: EventLogSqlite, store: RecordStoreSql, *, limit: int, seen: list[int]) -> bool:
+    source = LocalSource(log, position=store.position)
+    return consume_once(
+        source, store, limit=limit, now=lambda: NOON, observe=lambda stored, _: seen.append(stored.stored)
+    )
+
+
 def test_a_round_carries_at_most_the_limit_and_the_next_one_goes_on(log: EventLogSqlite, store: RecordStoreSql) -> None:
     append(log, 1, 2, 3)
 
-    carried = [consume_once(log, store, limit=2, now=lambda: NOON) for _ in range(3)]
+    seen: list[int] = []
 
-    assert [each and each[0].stored for each in carried] == [2, 1, None]
+    carried = [carry(log, store, limit=2, seen=seen) for _ in range(3)]
+
+    assert (carried, seen) == ([True, True, False], [2, 1])
     assert store.position(CONSUMER) == log.end()
 
 
@@ -68,7 +78,16 @@ def test_an_outage_of_the_store_is_waited_out_and_nothing_is_skipped(log: EventL
         if sum(seen) == 3:
             stop.set()
 
-    consume(log, store, limit=2, now=lambda: NOON, stop=stop, idle_seconds=0.001, observe=observe)
+    consume(
+        LocalSource(log, position=store.position),
+        store,
+        limit=2,
+        now=lambda: NOON,
+        stop=stop,
+        idle_seconds=0.001,
+        observe=observe,
+        each_round=lambda: None,
+    )
 
     assert seen == [2, 1]
     assert audit(log, store).stored == 3
@@ -79,7 +98,7 @@ def test_the_account_tells_stored_dead_and_in_flight_apart(log: EventLogSqlite, 
     append(log, 1)
     poison = prediction_event(prediction(2))
     log.append(type(poison)(**{**{f: getattr(poison, f) for f in poison.__struct_fields__}, "data": b"?"})).result(10)
-    consume_once(log, store, limit=10, now=lambda: NOON)
+    carry(log, store, limit=10, seen=[])
     append(log, 3)
 
     account = audit(log, store)

@@ -8,7 +8,7 @@ from typing import Final
 from services.core.ports import EventLog, RecordStore
 from services.core.records import ResultKind
 from services.core.spec import ModelSpec
-from services.ingest.consume import CONSUMER
+from services.ingest.local import CONSUMER
 
 PATIENCE_SECONDS: Final = 10.0
 LOOK_SECONDS: Final = 0.02

@@ -37,10 +37,13 @@ class SqlRecords:
     def commit(self, batch: Batch, *, consumer: str, position: int) -> Stored:
         with self._database.transaction() as connection:
             self._move(connection, consumer, position)
-            made = self._add(connection, predictions, [_prediction_row(each) for each in batch.predictions])
-            seen = self._add(connection, outcomes, [_outcome_row(*each) for each in batch.outcomes])
-            self._keep_latest(connection, batch.outcomes)
-            dead = self._add(connection, dead_letters, [msgspec.structs.asdict(each) for each in batch.dead_letters])
+            return self._add_batch(connection, batch)
+
+    def _add_batch(self, connection: Connection, batch: Batch) -> Stored:
+        made = self._add(connection, predictions, [_prediction_row(each) for each in batch.predictions])
+        seen = self._add(connection, outcomes, [_outcome_row(*each) for each in batch.outcomes])
+        self._keep_latest(connection, batch.outcomes)
+        dead = self._add(connection, dead_letters, [msgspec.structs.asdict(each) for each in batch.dead_letters])
         events = len(batch.predictions) + len(batch.outcomes)
         return Stored(stored=made + seen, duplicates=events - made - seen, dead_lettered=dead)
 
@@ -87,8 +90,18 @@ class SqlRecords:
     def dead_event_ids(self, ids: Sequence[str]) -> set[str]:
         return self._among(dead_letters.c.event_id, ids)
 
-    def dead_letters(self, *, limit: int) -> list[DeadLetter]:
+    def redeem(self, batch: Batch, *, origins: Sequence[str]) -> Stored:
+        with self._database.transaction() as connection:
+            for start in range(0, len(origins), IDS_AT_ONCE):
+                connection.execute(
+                    dead_letters.delete().where(dead_letters.c.origin.in_(origins[start : start + IDS_AT_ONCE]))
+                )
+            return self._add_batch(connection, batch)
+
+    def dead_letters(self, *, limit: int, reason: str | None = None) -> list[DeadLetter]:
         query = select(dead_letters).order_by(dead_letters.c.at.desc(), dead_letters.c.origin.desc()).limit(limit)
+        if reason is not None:
+            query = query.where(dead_letters.c.reason == reason)
         with self._database.transaction() as connection:
             return [DeadLetter(**row) for row in connection.execute(query).mappings()]
 
@@ -147,7 +160,9 @@ class SqlRecords:
     def _move(self, connection: Connection, consumer: str, position: int) -> None:
         insert = self._database.insert(positions)
         moved = insert.on_conflict_do_update(
-            index_elements=[positions.c.consumer], set_={"position": insert.excluded.position}
+            index_elements=[positions.c.consumer],
+            set_={"position": insert.excluded.position},
+            where=insert.excluded.position > positions.c.position,
         )
         connection.execute(moved, {"consumer": consumer, "position": position})
 

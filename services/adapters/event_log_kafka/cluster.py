@@ -1,0 +1,120 @@
+"""Which cluster, how to connect to it, and the topics in it."""
+
+import contextlib
+import uuid
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from datetime import timedelta
+from typing import Any, Final
+
+from kafka import KafkaAdminClient, TopicPartition
+from kafka.errors import KafkaError
+
+from services.core.errors import EventLogUnavailable
+from services.core.events import DEAD_LETTERS_TOPIC, OUTCOMES_TOPIC, PREDICTIONS_TOPIC
+
+TOPICS: Final = (PREDICTIONS_TOPIC, OUTCOMES_TOPIC, DEAD_LETTERS_TOPIC)
+PREFIX: Final = "bellwether"
+
+CONNECT_SECONDS: Final = 10.0
+"""Above a broker's own start of a few seconds; the caller waits and tries again however long it takes."""
+
+DEAD_LETTER_BYTES: Final = 8_000_000
+"""A dead letter may hold what was too large for the other topics: eight times what a broker takes by default."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Topic:
+    """A topic that exists. One that is deleted and made again is another one, with another `id`."""
+
+    name: str
+    id: uuid.UUID
+    partitions: int
+
+    @property
+    def parts(self) -> list[TopicPartition]:
+        return [TopicPartition(self.name, number) for number in range(self.partitions)]
+
+    def part_name(self, partition: int) -> str:
+        """The name of a partition that no other cluster or later topic has, for positions and origins."""
+        return f"{self.name}/{partition}/{self.id}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class KafkaCluster:
+    """`servers` are host:port, with commas between them. Topics begin with `prefix`.
+
+    `replication` of -1 leaves the number of replicas to the broker. `user` and `password` are for SASL.
+    """
+
+    servers: str
+    prefix: str = PREFIX
+    group: str = PREFIX
+    partitions: int = 6
+    replication: int = -1
+    retention: timedelta = timedelta(days=7)
+    session: timedelta = timedelta(seconds=15)
+    security_protocol: str = "PLAINTEXT"
+    sasl_mechanism: str = ""
+    user: str = ""
+    password: str = field(default="", repr=False)
+    ca_file: str = ""
+
+    def connection(self) -> dict[str, Any]:
+        """What every client of the cluster is made with."""
+        return {
+            "bootstrap_servers": self.servers.split(","),
+            "bootstrap_timeout_ms": int(CONNECT_SECONDS * 1000),
+            # After a broker's return nobody should wait half a minute more, which is the client's own limit.
+            "reconnect_backoff_max_ms": 2000,
+            "security_protocol": self.security_protocol,
+            "sasl_mechanism": self.sasl_mechanism or None,
+            "sasl_plain_username": self.user or None,
+            "sasl_plain_password": self.password or None,
+            "ssl_cafile": self.ca_file or None,
+        }
+
+    def topic_name(self, topic: str) -> str:
+        """The cluster's name for one of `TOPICS`."""
+        return self.prefix + topic.removeprefix(PREFIX)
+
+    @contextlib.contextmanager
+    def translated(self) -> Iterator[None]:
+        try:
+            yield
+        except (KafkaError, OSError) as error:
+            raise EventLogUnavailable(f"Kafka at {self.servers}: {type(error).__name__}: {error}") from error
+
+    def topics(self) -> dict[str, Topic]:
+        """Each of `TOPICS`; those that are missing are created. Raises `EventLogUnavailable`."""
+        with self.translated(), contextlib.closing(KafkaAdminClient(**self.connection())) as admin:
+            names = {topic: self.topic_name(topic) for topic in TOPICS}
+            found = _described(admin, names.values())
+            missing = [topic for topic, name in names.items() if name not in found]
+            if missing:
+                # Another process may create them at the same moment, so what counts is what is there afterwards.
+                wanted = {names[topic]: self._wanted(topic) for topic in missing}
+                admin.create_topics(wanted, raise_errors=False)
+                admin.wait_for_topics(list(wanted), timeout_ms=int(CONNECT_SECONDS * 1000))
+                found = _described(admin, names.values())
+        return {topic: found[name] for topic, name in names.items()}
+
+    def _wanted(self, topic: str) -> dict[str, Any]:
+        configs = {"retention.ms": str(self.retention // timedelta(milliseconds=1)), "cleanup.policy": "delete"}
+        if topic == DEAD_LETTERS_TOPIC:
+            configs["max.message.bytes"] = str(DEAD_LETTER_BYTES)
+        return {"num_partitions": self.partitions, "replication_factor": self.replication, "configs": configs}
+
+
+def destination_of(topics: Mapping[str, Topic]) -> str:
+    """What the forwarder's position belongs to: topics that were made anew have to get everything again."""
+    return f"{topics[PREDICTIONS_TOPIC].id}/{topics[OUTCOMES_TOPIC].id}"
+
+
+def _described(admin: KafkaAdminClient, names: Any) -> Mapping[str, Topic]:
+    described = admin.describe_topics(list(names))
+    return {
+        each["name"]: Topic(name=each["name"], id=each["topic_id"], partitions=len(each["partitions"]))
+        for each in described
+        if not each["error_code"]
+    }

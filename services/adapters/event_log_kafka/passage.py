@@ -1,0 +1,45 @@
+"""How far the events of a local log have come through Kafka."""
+
+import contextlib
+import time
+from collections.abc import Callable
+from typing import Final
+
+from services.adapters.event_log_kafka.cluster import KafkaCluster, Topic, destination_of
+from services.adapters.event_log_kafka.unreadable import alone
+from services.core.transport import Outbox
+
+ASK_SECONDS: Final = 10.0
+LOOK_SECONDS: Final = 0.05
+
+
+class KafkaPassage:
+    """See `services.core.transport.Passage`. `position` looks a partition's name up in the store."""
+
+    def __init__(self, cluster: KafkaCluster, *, outbox: Outbox, position: Callable[[str], int]) -> None:
+        self._cluster = cluster
+        self._outbox = outbox
+        self._position = position
+
+    def passed(self, *, patience: float) -> int:
+        """Everything that was forwarded stands before the ends of the partitions, which are asked for afterwards; once
+        the consumers have stored up to there, whatever is missing is on no way any more."""
+        topics = self._cluster.topics()
+        forwarded = self._outbox.forwarded(destination_of(topics))
+        ends = self._ends({topic.name: topic for topic in topics.values()})
+        deadline = time.monotonic() + patience
+        while not self._stored_up_to(ends):
+            if time.monotonic() >= deadline:
+                return 0
+            time.sleep(LOOK_SECONDS)
+        return forwarded
+
+    def _ends(self, topics: dict[str, Topic]) -> dict[str, int]:
+        """By the partition's name in the store."""
+        parts = [part for topic in topics.values() for part in topic.parts]
+        with self._cluster.translated(), contextlib.closing(alone(self._cluster)) as consumer:
+            ends = consumer.end_offsets(parts, timeout_ms=int(ASK_SECONDS * 1000))
+        return {topics[part.topic].part_name(part.partition): end for part, end in ends.items()}
+
+    def _stored_up_to(self, ends: dict[str, int]) -> bool:
+        return all(self._position(name) >= end for name, end in ends.items())

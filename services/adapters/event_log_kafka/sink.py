@@ -1,0 +1,155 @@
+"""Where the forwarder delivers to, and where dead letters are told to others.
+
+The client's producer keeps what it is given without a limit, and waits for metadata inside `send`; so no more is given
+to it than one call's events, every wait has an end, and none of this is on a request's path.
+"""
+
+import logging
+import time
+from collections.abc import Sequence
+from typing import Any, Final, NamedTuple
+
+import msgspec
+from kafka import KafkaProducer
+from kafka.errors import KafkaError, MessageSizeTooLargeError, RecordListTooLargeError
+
+from services.adapters.event_log_kafka.cloud_events import Headers, headers_of, headers_of_letter
+from services.adapters.event_log_kafka.cluster import CONNECT_SECONDS, KafkaCluster, Topic, destination_of
+from services.core.clock import Now
+from services.core.errors import EventLogUnavailable
+from services.core.events import DEAD_LETTERS_TOPIC, Event
+from services.core.records import DeadLetter
+
+DELIVERY_SECONDS: Final = 20.0
+"""For one call's events; a broker that takes longer counts as away, and they are sent again."""
+
+REQUEST_BYTES: Final = 32_000_000
+"""Below what a broker takes in one request (100 MB); how large one record may be is the topic's own setting."""
+
+TOO_LARGE: Final = (MessageSizeTooLargeError, RecordListTooLargeError)
+
+logger = logging.getLogger(__name__)
+
+
+class Record(NamedTuple):
+    """What is sent; `topic` is our name of it."""
+
+    topic: str
+    key: bytes
+    value: bytes
+    headers: Headers
+
+
+class KafkaSink:
+    """See `services.core.transport.EventSink`."""
+
+    def __init__(self, cluster: KafkaCluster, *, now: Now) -> None:
+        self._cluster = cluster
+        self._now = now
+        self._producer: KafkaProducer | None = None
+        self._topics: dict[str, Topic] = {}
+
+    def destination(self) -> str:
+        self._connected()
+        return destination_of(self._topics)
+
+    def deliver(self, events: Sequence[Event]) -> None:
+        refused = self._sent(
+            [Record(event.topic, event.key.encode(), event.data, headers_of(event)) for event in events]
+        )
+        self.bury([self._oversized(events[place]) for place in refused])
+
+    def bury(self, letters: Sequence[DeadLetter]) -> None:
+        """Return once every letter is in the topic of dead letters; one that is too large leaves its data out."""
+        refused = self._sent([_record_of(letter) for letter in letters])
+        for place in self._sent([_record_of(_without_data(letters[place])) for place in refused]):
+            logger.error("no topic takes the dead letter of event %s", letters[refused[place]].event_id)
+
+    def close(self) -> None:
+        producer, self._producer = self._producer, None
+        if producer is not None:
+            try:
+                producer.close(timeout=1)
+            except (KafkaError, OSError, RuntimeError) as error:
+                logger.info("a producer did not close in time: %s", error)
+
+    def _connected(self) -> KafkaProducer:
+        if self._producer is None:
+            self._topics = self._cluster.topics()
+            with self._cluster.translated():
+                self._producer = produced(self._cluster)
+        return self._producer
+
+    def _sent(self, records: Sequence[Record]) -> list[int]:
+        """Send them all and wait for each; returns the places of those that are too large for their topics."""
+        if not records:
+            return []
+        producer = self._connected()
+        deadline = time.monotonic() + DELIVERY_SECONDS
+        refused = []
+        try:
+            waiting = [_begun(producer, self._topics[record.topic].name, record) for record in records]
+            for place, future in enumerate(waiting):
+                if future is None or not _arrived(future, deadline):
+                    refused.append(place)
+        except (KafkaError, OSError) as error:
+            self.close()
+            raise EventLogUnavailable(f"Kafka at {self._cluster.servers}: {type(error).__name__}: {error}") from error
+        if refused:
+            # A batch that the broker refused leaves a gap in the producer's numbering of its batches.
+            self.close()
+        return refused
+
+    def _oversized(self, event: Event) -> DeadLetter:
+        return DeadLetter(
+            event_id=event.id,
+            reason="oversized",
+            detail=f"{len(event.data)} bytes of data are more than topic {event.topic} takes",
+            origin=f"forwarder@{event.id}",
+            type=event.type,
+            key=event.key,
+            data=event.data,
+            at=self._now(),
+        )
+
+
+def produced(cluster: KafkaCluster) -> KafkaProducer:
+    return KafkaProducer(
+        **cluster.connection(),
+        acks="all",
+        enable_idempotence=True,
+        allow_auto_create_topics=False,
+        max_block_ms=int(CONNECT_SECONDS * 1000),
+        request_timeout_ms=int(DELIVERY_SECONDS * 500),
+        delivery_timeout_ms=int(DELIVERY_SECONDS * 1000),
+        max_request_size=REQUEST_BYTES,
+        # What is sent in one call shares requests: bytes per partition, and the wait for more of them.
+        batch_size=128_000,
+        linger_ms=5,
+    )
+
+
+def _begun(producer: KafkaProducer, topic: str, record: Record) -> Any:
+    try:
+        return producer.send(topic, key=record.key, value=record.value, headers=record.headers)
+    except TOO_LARGE:
+        return None
+
+
+def _arrived(future: Any, deadline: float) -> bool:
+    """False for a record that is too large. Raises `KafkaError`."""
+    try:
+        future.get(timeout=max(0.0, deadline - time.monotonic()))
+    except TOO_LARGE:
+        return False
+    return True
+
+
+def _record_of(letter: DeadLetter) -> Record:
+    key = letter.key.encode(errors="replace")
+    return Record(DEAD_LETTERS_TOPIC, key, letter.data, headers_of_letter(letter))
+
+
+def _without_data(letter: DeadLetter) -> DeadLetter:
+    detail = f"{letter.detail[:1000]}; its data of {len(letter.data)} bytes is too large for the dead letters, too"
+    return msgspec.structs.replace(letter, data=b"", key=letter.key[:1000], detail=detail)

@@ -1,0 +1,270 @@
+"""What a consumer reads from Kafka: the partitions that its group gives it, from the positions in the store.
+
+The client may raise once for a record that it cannot read and then loop inside `poll` for ever, so after any exception
+the consumer is thrown away; what cannot be read is looked for beside it, and passed over as dead letters.
+"""
+
+import logging
+import queue
+import time
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any, Final
+
+from kafka import ConsumerRebalanceListener, KafkaConsumer, OffsetAndMetadata, TopicPartition
+from kafka.errors import CorruptRecordError, KafkaError
+
+from services.adapters.event_log_kafka.cloud_events import event_of, letter_of, unreadable_letter
+from services.adapters.event_log_kafka.cluster import KafkaCluster, Topic
+from services.adapters.event_log_kafka.sink import KafkaSink
+from services.adapters.event_log_kafka.unreadable import end_of_unreadable
+from services.core.clock import Now
+from services.core.errors import EventLogUnavailable, MalformedEvent
+from services.core.events import DEAD_LETTERS_TOPIC, LoggedEvent
+from services.core.records import DeadLetter
+from services.core.transport import Lag, Portion
+
+WAIT_SECONDS: Final = 0.2
+"""How long a read waits for records when there are none: short, because the caller looks at its stop signal between."""
+
+CLOSE_SECONDS: Final = 2.0
+STALL_SECONDS: Final = 30.0
+"""Without a record for so long, the broker is asked whether there are some. Above a broker's restart."""
+
+ASK_SECONDS: Final = 5.0
+TELL_SECONDS: Final = 5.0
+"""Between two moments at which the broker is told the positions, for its own tools; nothing here reads them."""
+
+logger = logging.getLogger(__name__)
+
+
+class KafkaSource:
+    """See `services.core.transport.EventSource`. `position` looks a partition's name up in the store."""
+
+    def __init__(self, cluster: KafkaCluster, *, position: Callable[[str], int], now: Now) -> None:
+        self._cluster = cluster
+        self._position = position
+        self._now = now
+        self._letters = KafkaSink(cluster, now=now)
+        self._consumer: KafkaConsumer | None = None
+        self._topics: dict[str, tuple[str, Topic]] = {}
+        """By the cluster's name of the topic: our name of it, and what it is."""
+        self._rebalances = Rebalances()
+        self._next: dict[TopicPartition, int] = {}
+        """Of each partition that is this consumer's and stands at its position: the offset to be read next."""
+        self._to_seek: set[TopicPartition] = set()
+        self._handed_out: dict[str, TopicPartition] = {}
+        self._told: dict[TopicPartition, int] = {}
+        self._tell_at = self._progress_at = time.monotonic()
+
+    def read(self, *, limit: int) -> list[Portion]:
+        consumer = self._connected()
+        self._go_to_positions(consumer)
+        try:
+            polled = consumer.poll(timeout_ms=int(WAIT_SECONDS * 1000), max_records=limit)
+        except Exception as error:  # noqa: BLE001 - whatever it is, this consumer must not be polled again
+            return self._passed_over(error)
+        self._follow_rebalances()
+        self._watch_progress(consumer, polled)
+        return [self._portion(part, records) for part, records in polled.items() if part in self._next]
+
+    def bury(self, portion: Portion, letters: Sequence[DeadLetter]) -> None:
+        """Letters that were read from the topic of dead letters are told already."""
+        part = self._handed_out[portion.partition]
+        if letters and self._topics[part.topic][0] != DEAD_LETTERS_TOPIC:
+            self._letters.bury(letters)
+
+    def kept(self, portion: Portion) -> None:
+        part = self._handed_out.pop(portion.partition)
+        self._told[part] = portion.position
+        if self._consumer is not None and time.monotonic() >= self._tell_at:
+            self._tell(self._consumer)
+
+    def lags(self) -> list[Lag]:
+        consumer = self._consumer
+        ends = (
+            {part: consumer.highwater(part) for part in self._next if part in consumer.assignment()} if consumer else {}
+        )
+        return [
+            Lag(topic=part.topic, partition=part.partition, events=max(0, end - self._next[part]))
+            for part, end in ends.items()
+            if end is not None
+        ]
+
+    def close(self) -> None:
+        if self._consumer is not None:
+            self._tell(self._consumer)
+        self._drop()
+        self._letters.close()
+
+    def _connected(self) -> KafkaConsumer:
+        if self._consumer is None:
+            topics = self._cluster.topics()
+            self._topics = {topic.name: (ours, topic) for ours, topic in topics.items()}
+            with self._cluster.translated():
+                self._consumer = joined(self._cluster, list(self._topics), self._rebalances)
+            self._progress_at = time.monotonic()
+        return self._consumer
+
+    def _go_to_positions(self, consumer: KafkaConsumer) -> None:
+        """Partitions that are new here, and those whose last portion was not kept, begin at the stored position."""
+        self._follow_rebalances()
+        self._to_seek.update(self._handed_out.values())
+        self._handed_out.clear()
+        for part in sorted(self._to_seek):
+            offset = self._position(self._name(part))
+            self._to_seek.discard(part)
+            if part in consumer.assignment():
+                consumer.seek(part, offset)
+                consumer.resume(part)
+                self._next[part] = offset
+
+    def _follow_rebalances(self) -> None:
+        for assigned, parts in self._rebalances.since():
+            for part in parts:
+                self._next.pop(part, None)
+            self._to_seek = self._to_seek | parts if assigned else self._to_seek - parts
+
+    def _portion(self, part: TopicPartition, records: list[Any]) -> Portion:
+        name = self._name(part)
+        events: list[LoggedEvent] = []
+        letters: list[DeadLetter] = []
+        for record in records:
+            self._sort(record, events, letters, origin=f"{name}@{record.offset}")
+        missing = records[0].offset - self._next[part]
+        if missing > 0:
+            logger.warning("%s: the broker no longer has %d records before offset %d", name, missing, records[0].offset)
+        self._next[part] = records[-1].offset + 1
+        self._handed_out[name] = part
+        return Portion(partition=name, origin=name, events=events, dead_letters=letters, position=self._next[part])
+
+    def _sort(self, record: Any, events: list[LoggedEvent], letters: list[DeadLetter], *, origin: str) -> None:
+        ours, _ = self._topics[record.topic]
+        try:
+            if ours == DEAD_LETTERS_TOPIC:
+                letters.append(letter_of(record))
+            else:
+                events.append(LoggedEvent(record.offset, event_of(record, topic=ours)))
+        except MalformedEvent as error:
+            letters.append(unreadable_letter(record, error, origin=origin, now=self._now()))
+
+    def _passed_over(self, error: Exception) -> list[Portion]:
+        """Portions of dead letters for what cannot be read, where that is why the client raised."""
+        stood = self._drop()
+        if isinstance(error, CorruptRecordError) or not isinstance(error, KafkaError):
+            logger.exception("a record cannot be read; looking for what can be read behind it", exc_info=error)
+            ends = {part: end_of_unreadable(self._cluster, part, offset) for part, offset in stood.items()}
+            if bad := [
+                self._unreadable(part, stood[part], end, error) for part, end in ends.items() if end > stood[part]
+            ]:
+                return bad
+        raise EventLogUnavailable(f"Kafka at {self._cluster.servers}: {type(error).__name__}: {error}") from error
+
+    def _unreadable(self, part: TopicPartition, start: int, end: int, error: Exception) -> Portion:
+        name = self._name(part)
+        self._handed_out[name] = part
+        letters = [
+            DeadLetter(
+                event_id=f"{name}@{offset}",
+                reason="unreadable",
+                detail=f"{type(error).__name__}: {error}".replace("\x00", "\ufffd"),
+                origin=f"{name}@{offset}",
+                type="",
+                key="",
+                data=b"",
+                at=self._now(),
+            )
+            for offset in range(start, end)
+        ]
+        return Portion(partition=name, origin=name, events=[], dead_letters=letters, position=end)
+
+    def _watch_progress(self, consumer: KafkaConsumer, polled: dict[TopicPartition, Any]) -> None:
+        """A consumer that gets nothing while there is something is replaced."""
+        now = time.monotonic()
+        if polled:
+            self._progress_at = now
+        if now - self._progress_at < STALL_SECONDS or not self._next:
+            return
+        self._progress_at = now
+        try:
+            ends = consumer.end_offsets(list(self._next), timeout_ms=int(ASK_SECONDS * 1000))
+        except KafkaError as error:
+            self._drop()
+            raise EventLogUnavailable(f"Kafka at {self._cluster.servers}: {type(error).__name__}: {error}") from error
+        if any(ends[part] > offset for part, offset in self._next.items()):
+            self._drop()
+            raise EventLogUnavailable(f"Kafka at {self._cluster.servers} gave no record for {STALL_SECONDS:.0f} s")
+
+    def _tell(self, consumer: KafkaConsumer) -> None:
+        """Without a limit of time the client tries for ever; a broker that does not listen is no reason to wait."""
+        self._tell_at = time.monotonic() + TELL_SECONDS
+        told = {part: OffsetAndMetadata(offset, "", -1) for part, offset in self._told.items() if part in self._next}
+        self._told = {}
+        if told:
+            try:
+                consumer.commit(told, timeout_ms=int(CLOSE_SECONDS * 1000))
+            except KafkaError as error:
+                logger.info("the broker did not take note of the positions: %s", error)
+
+    def _name(self, part: TopicPartition) -> str:
+        return self._topics[part.topic][1].part_name(part.partition)
+
+    def _drop(self) -> dict[TopicPartition, int]:
+        """Throw the consumer away; returns where each partition stood."""
+        consumer, self._consumer = self._consumer, None
+        stood, self._next = self._next, {}
+        self._rebalances = Rebalances()
+        self._to_seek, self._handed_out, self._told = set(), {}, {}
+        if consumer is not None:
+            close(consumer)
+        return stood
+
+
+class Rebalances(ConsumerRebalanceListener):  # type: ignore[misc]  # the library is untyped
+    """Takes note of what the group gave and took, on the client's own thread, where nothing may wait.
+
+    A partition that was given is not read before it stands at its stored position.
+    """
+
+    def __init__(self) -> None:
+        self.consumer: KafkaConsumer | None = None
+        self._noted: queue.SimpleQueue[tuple[bool, set[TopicPartition]]] = queue.SimpleQueue()
+
+    def on_partitions_assigned(self, assigned: Iterable[TopicPartition]) -> None:
+        if self.consumer is not None:
+            self.consumer.pause(*assigned)
+        self._noted.put((True, set(assigned)))
+
+    def on_partitions_revoked(self, revoked: Iterable[TopicPartition]) -> None:
+        self._noted.put((False, set(revoked)))
+
+    def on_partitions_lost(self, lost: Iterable[TopicPartition]) -> None:
+        self._noted.put((False, set(lost)))
+
+    def since(self) -> Iterable[tuple[bool, set[TopicPartition]]]:
+        """What happened since the last call, in order: whether partitions were given (or taken), and which."""
+        while not self._noted.empty():
+            yield self._noted.get()
+
+
+def joined(cluster: KafkaCluster, topics: list[str], rebalances: Rebalances) -> KafkaConsumer:
+    """A consumer of the group. It decodes nothing: the client does not survive a decoder that raises."""
+    consumer = KafkaConsumer(
+        **cluster.connection(),
+        client_id="bellwether-consumer",
+        group_id=cluster.group,
+        session_timeout_ms=int(cluster.session.total_seconds() * 1000),
+        enable_auto_commit=False,
+        auto_offset_reset="earliest",
+        allow_auto_create_topics=False,
+    )
+    rebalances.consumer = consumer
+    consumer.subscribe(topics, listener=rebalances)
+    return consumer
+
+
+def close(consumer: KafkaConsumer) -> None:
+    """Leave the group if the broker listens; it would find out by itself."""
+    try:
+        consumer.close(autocommit=False, timeout_ms=int(CLOSE_SECONDS * 1000))
+    except (KafkaError, OSError, RuntimeError) as error:
+        logger.info("a consumer did not close in time: %s", error)

@@ -1,0 +1,57 @@
+"""The forwarder process: from the local log to Kafka."""
+
+import logging
+import sys
+from typing import Final
+
+from prometheus_client import CollectorRegistry, start_http_server
+
+from services import bootstrap
+from services.core.clock import wall_clock
+from services.entrypoints.processes import end_unless_called_within, log_to_stderr, stop_on_signals
+from services.ingest.forward import forward, forward_once
+from services.metrics import ForwarderMetrics
+from services.settings import Settings
+
+LONGEST_ROUND_SECONDS: Final = 180.0
+"""Above every limit of time that a round has, and below what an operator would wait before restarting it by hand."""
+
+logger = logging.getLogger("bellwether.forwarder")
+
+
+def run_forwarder(settings: Settings, *, once: bool = False) -> int:
+    """Deliver events until the process is told to stop; with `once`, until there are no more."""
+    log_to_stderr()
+    stop = stop_on_signals()
+    sink = bootstrap.event_sink(settings)
+    outbox = bootstrap.outbox(settings)
+    metrics = ForwarderMetrics(CollectorRegistry())
+
+    def each_round() -> None:
+        end_unless_called_within(LONGEST_ROUND_SECONDS)
+        metrics.waiting(outbox.unsent(), limit=settings.outbox_limit, at=wall_clock())
+
+    logger.info("carries %s to %s", settings.event_log_path, settings.kafka)
+    try:
+        if once:
+            while delivered := forward_once(outbox, sink, limit=settings.forward_batch):
+                metrics.delivered(delivered)
+        else:
+            start_http_server(settings.forwarder_port, addr="127.0.0.1", registry=metrics.registry)
+            forward(
+                outbox,
+                sink,
+                limit=settings.forward_batch,
+                stop=stop,
+                idle_seconds=settings.poll_seconds,
+                observe=metrics.delivered,
+                each_round=each_round,
+            )
+    finally:
+        sink.close()
+        outbox.close()
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(run_forwarder(Settings.from_environment()))

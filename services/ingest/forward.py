@@ -1,0 +1,59 @@
+"""From the local log to where consumers read, each event at least once.
+
+The position moves only when the destination has every event before it for good: a forwarder that dies in between
+delivers some of them again, and the store ignores what it has.
+"""
+
+import logging
+import threading
+from collections.abc import Callable
+from typing import Final
+
+from services.core.errors import EventLogUnavailable
+from services.core.transport import EventSink, Outbox
+
+# A broker that is down comes back in seconds or in hours; a look every five seconds is enough for the latter.
+LONGEST_PAUSE_SECONDS: Final = 5.0
+
+logger = logging.getLogger(__name__)
+
+
+def forward_once(outbox: Outbox, sink: EventSink, *, limit: int) -> int:
+    """Deliver up to `limit` events, and move the position behind them; returns how many there were."""
+    destination = sink.destination()
+    logged = outbox.read(after=outbox.forwarded(destination), limit=limit)
+    if logged:
+        sink.deliver([each.event for each in logged])
+        outbox.forward_to(destination, logged[-1].position)
+    return len(logged)
+
+
+def forward(
+    outbox: Outbox,
+    sink: EventSink,
+    *,
+    limit: int,
+    stop: threading.Event,
+    idle_seconds: float,
+    observe: Callable[[int], None],
+    each_round: Callable[[], None],
+) -> None:
+    """Deliver events until `stop` is set. A destination that is away is waited for; no event is skipped.
+
+    No more than `limit` events are in memory. `each_round` is called before every look for events.
+    """
+    pause = idle_seconds
+    while not stop.is_set():
+        try:
+            each_round()
+            delivered = forward_once(outbox, sink, limit=limit)
+        except EventLogUnavailable as error:
+            logger.warning("%s: %s; trying again in %.1f s", error.code, error, pause)
+            stop.wait(pause)
+            pause = min(pause * 2, LONGEST_PAUSE_SECONDS)
+            continue
+        pause = idle_seconds
+        if delivered:
+            observe(delivered)
+        else:
+            stop.wait(idle_seconds)

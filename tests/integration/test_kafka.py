@@ -1,0 +1,106 @@
+"""From the local log through a real broker into the store, whatever ends in between."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from services import bootstrap
+from services.adapters.event_log_kafka import KafkaCluster
+from services.core.events import outcome_event, prediction_event
+from services.core.outcomes import OutcomeObserved
+from services.core.ports import EventLog, RecordStore
+from services.ingest.audit import Account, audit
+from services.settings import Settings
+from tests.ports import free_port
+from tests.toy import NOON, prediction
+
+FORWARDER, CONSUMER = "services.entrypoints.forwarder", "services.entrypoints.consumer"
+
+
+@pytest.fixture
+def settings(cluster: KafkaCluster, tmp_path: Path) -> Settings:
+    return Settings(
+        home=tmp_path,
+        event_log="kafka",
+        kafka=cluster.servers,
+        kafka_prefix=cluster.prefix,
+        kafka_group=cluster.group,
+        kafka_partitions=cluster.partitions,
+        kafka_session_seconds=6.0,
+        consumer_port=free_port(),
+        forwarder_port=free_port(),
+        poll_seconds=0.02,
+    )
+
+
+@pytest.fixture
+def log(settings: Settings) -> Iterator[EventLog]:
+    opened = bootstrap.event_log(settings)
+    yield opened
+    opened.close()
+
+
+@pytest.fixture
+def store(settings: Settings) -> Iterator[RecordStore]:
+    opened = bootstrap.record_store(settings)
+    yield opened
+    opened.close()
+
+
+@pytest.fixture
+def start(settings: Settings) -> Iterator[Callable[[str], subprocess.Popen[bytes]]]:
+    """Start a process of the stack; all of them end with the test."""
+    started: list[subprocess.Popen[bytes]] = []
+
+    def begin(module: str) -> subprocess.Popen[bytes]:
+        environment = os.environ | settings.as_environment() | {"BELLWETHER_CONSUMER_PORT": str(free_port())}
+        started.append(subprocess.Popen([sys.executable, "-m", module], env=environment))
+        return started[-1]
+
+    yield begin
+    for process in started:
+        process.kill()
+        process.wait(10)
+
+
+def append(log: EventLog, count: int, *, first: int = 0) -> None:
+    futures = []
+    for number in range(first, first + count):
+        made = prediction(number)
+        fact = OutcomeObserved(prediction_id=made.prediction_id, model="toy", value="left", observed_at=NOON)
+        futures.append(log.append(prediction_event(made), outcome_event(fact)))
+    for future in futures:
+        future.result(30)
+
+
+def poll(condition: Callable[[], bool], *, seconds: float = 60.0) -> None:
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline, "the condition did not come true in time"
+        time.sleep(0.02)
+
+
+def account(settings: Settings, log: EventLog, store: RecordStore) -> Account:
+    return audit(log, store, passed=bootstrap.passage(settings, store).passed(patience=30.0))
+
+
+def test_what_was_appended_comes_through_the_broker_into_the_store_once(
+    settings: Settings, log: EventLog, store: RecordStore, start: Callable[[str], subprocess.Popen[bytes]]
+) -> None:
+    append(log, 500)
+    forwarder, consumer = start(FORWARDER), start(CONSUMER)
+
+    poll(lambda: store.counts().outcomes == 500)
+
+    found = account(settings, log, store)
+    assert (found.appended, found.stored, found.in_flight, found.unaccounted) == (1000, 1000, 0, 0)
+    assert found.duplicates_stored == 0
+    for process in (forwarder, consumer):
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(20) == 0

@@ -57,6 +57,17 @@ def flag(*declarations: str, **more: Any) -> Callable[[Command], Command]:
     return click.option(*declarations, show_envvar=True, show_default=True, **more)
 
 
+KAFKA_FLAGS = (
+    "kafka",
+    "kafka_prefix",
+    "kafka_partitions",
+    "kafka_replication",
+    "kafka_retention_hours",
+    "kafka_security_protocol",
+    "kafka_sasl_mechanism",
+    "kafka_user",
+    "kafka_ca_file",
+)
 json_flag = flag("--json", "as_json", is_flag=True, help="print one machine-readable object")
 once_flag = flag("--once", is_flag=True, help="do one round and end")
 model_argument = click.argument("model")
@@ -88,7 +99,7 @@ def up(**flags: Any) -> None:
 
 @main.command()
 @settings_flags("home", "host", "port", "workers", "clock_file", "control_share", "feature_budget_ms", "body_limit")
-@settings_flags("token_file", "predict_needs_token")
+@settings_flags("token_file", "predict_needs_token", "event_log", "outbox_limit", "outbox_full")
 def serve(**flags: Any) -> None:
     """Serve every model over HTTP."""
     from services.entrypoints.serve import run_serving
@@ -97,13 +108,55 @@ def serve(**flags: Any) -> None:
 
 
 @main.command()
-@settings_flags("home", "clock_file", "consumer_port", "consume_batch", "poll_seconds")
+@settings_flags("home", "clock_file", "consumer_port", "consume_batch", "poll_seconds", "event_log")
+@settings_flags(*KAFKA_FLAGS, "kafka_group", "kafka_session_seconds")
 @once_flag
 def consume(once: bool, **flags: Any) -> None:
     """Carry events from the log into the record store."""
     from services.entrypoints.consumer import run_consumer
 
     sys.exit(run_consumer(_settings(flags), once=once))
+
+
+@main.command()
+@settings_flags("home", "forwarder_port", "forward_batch", "poll_seconds", "outbox_limit", "outbox_full", "event_log")
+@settings_flags(*KAFKA_FLAGS)
+@once_flag
+def forward(once: bool, **flags: Any) -> None:
+    """Carry events from the local log to Kafka."""
+    from services.entrypoints.forwarder import run_forwarder
+
+    sys.exit(run_forwarder(_settings(flags), once=once))
+
+
+@main.group("dead-letters")
+def dead_letters() -> None:
+    """See what could not become rows, and try it again."""
+
+
+@dead_letters.command("list")
+@settings_flags("home")
+@flag("--reason", help="of this reason alone, such as undecodable")
+@flag("--limit", type=click.IntRange(1), default=20, help="at most so many, the newest")
+@json_flag
+def dead_letters_list(as_json: bool, reason: str | None, limit: int, **flags: Any) -> None:
+    """Say what could not become rows, why, and where it came from."""
+    from monitoring.entrypoints.dead_letters import as_rows, letters_now, lines
+
+    letters = letters_now(_settings(flags), reason=reason, limit=limit)
+    click.echo(json.dumps(as_rows(letters), indent=2) if as_json else "\n".join(lines(letters)))
+
+
+@dead_letters.command("retry")
+@settings_flags("home", "clock_file")
+@flag("--reason", help="of this reason alone, such as oversized")
+@flag("--limit", type=click.IntRange(1), default=1000, help="at most so many, the newest")
+@json_flag
+def dead_letters_retry(as_json: bool, reason: str | None, limit: int, **flags: Any) -> None:
+    """Try dead letters again; those that become rows are letters no more."""
+    from monitoring.entrypoints.dead_letters import retry_now
+
+    _print(retry_now(_settings(flags), reason=reason, limit=limit), as_json=as_json)
 
 
 @main.command()
@@ -238,7 +291,7 @@ def audit() -> None:
 
 
 @audit.command("events")
-@settings_flags("home")
+@settings_flags("home", "event_log", *KAFKA_FLAGS)
 @json_flag
 def audit_events(as_json: bool, **flags: Any) -> None:
     """Account for every appended event; exit code 1 when one is unaccounted for or stored twice."""

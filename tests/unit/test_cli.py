@@ -7,7 +7,7 @@ from monitoring.entrypoints.cli import main
 from services.models.discovery import discover
 
 COMMANDS = {
-    "up", "serve", "consume", "evaluate", "lifecycle", "simulate", "replay", "check",
+    "up", "serve", "consume", "forward", "dead-letters", "evaluate", "lifecycle", "simulate", "replay", "check",
     "retrain", "promote", "rollback", "availability", "audit", "status", "new-model",
 }  # fmt: skip
 
@@ -21,7 +21,7 @@ def test_the_commands_are_those_that_the_design_names() -> None:
     assert set(main.commands) == COMMANDS
 
 
-@pytest.mark.parametrize("command", sorted(COMMANDS - {"audit"}))
+@pytest.mark.parametrize("command", sorted(COMMANDS - {"audit", "dead-letters"}))
 def test_every_flag_shows_its_environment_twin(command: str) -> None:
     code, out, _ = run(command, "--help")
 
@@ -30,7 +30,7 @@ def test_every_flag_shows_its_environment_twin(command: str) -> None:
     assert out.count("env var:") >= len(flags) - 1, "only --help itself has none"
 
 
-@pytest.mark.parametrize("loop", ["consume", "evaluate", "lifecycle"])
+@pytest.mark.parametrize("loop", ["consume", "forward", "evaluate", "lifecycle"])
 def test_every_loop_can_do_one_round_and_end(loop: str) -> None:
     assert "--once" in run(loop, "--help")[1]
 
@@ -40,6 +40,13 @@ def test_a_known_error_is_one_line_that_names_the_remedy(tmp_path: Path) -> None
 
     assert code == 1
     assert err.splitlines()[-1].startswith("bellwether: churn has no champion before the present one")
+
+
+def test_a_forwarder_without_a_broker_to_carry_to_says_which_setting_is_missing(tmp_path: Path) -> None:
+    home = str(tmp_path / "home")
+
+    assert "BELLWETHER_EVENT_LOG is 'sqlite'; expected 'kafka'" in run("forward", "--home", home)[2]
+    assert "BELLWETHER_KAFKA is empty" in run("forward", "--home", home, "--event-log", "kafka")[2]
 
 
 def test_an_unknown_model_is_named_with_those_that_there_are() -> None:
@@ -78,7 +85,7 @@ def test_the_status_of_an_empty_home_knows_that_nothing_serves(tmp_path: Path) -
     assert '"champion": null' in out
 
 
-@pytest.mark.parametrize("command", sorted(COMMANDS - {"audit"}))
+@pytest.mark.parametrize("command", sorted(COMMANDS - {"audit", "dead-letters"}))
 def test_no_flag_takes_a_secret(command: str) -> None:
     _, out, _ = run(command, "--help")
 

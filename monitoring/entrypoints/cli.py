@@ -81,7 +81,7 @@ def main() -> None:
 
 @main.command()
 @settings_flags("home", "host", "port", "monitor_host", "monitor_port", "consumer_port", "workers")
-@settings_flags("token_file", "predict_needs_token")
+@settings_flags("token_file", "predict_needs_token", "event_log", *KAFKA_FLAGS, "forwarder_port")
 @flag("--model", default="churn", help="model whose simulated world calls the service")
 @flag("--until", type=click.Choice(["promoted"]), help="end once a retrained version has proved itself")
 @flag("--summary", type=click.Path(path_type=Path, dir_okay=False), help="write a JSON summary to this file at the end")

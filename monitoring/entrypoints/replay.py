@@ -17,7 +17,7 @@ import pandas as pd
 from monitoring.entrypoints.check import read, require_fit
 from monitoring.entrypoints.lifecycle import first_version_now
 from monitoring.entrypoints.up.catching_up import CatchingUp
-from monitoring.entrypoints.up.children import Children, await_answer
+from monitoring.entrypoints.up.children import Children, await_answer, module
 from monitoring.entrypoints.up.home import only_instance
 from monitoring.evaluation.auc import auc_interval
 from monitoring.evaluation.drift import drift, reference_of
@@ -78,8 +78,8 @@ def _send(settings: Settings, spec: ModelSpec, rows: Sequence[CsvRow]) -> tuple[
     """Serve and consume for as long as the rows take; every event is in the store when this returns."""
     children = Children(settings, _say)
     try:
-        children.start("serving", "services.entrypoints.serve")
-        children.start("consumer", "services.entrypoints.consumer")
+        children.start("serving", module("services.entrypoints.serve"))
+        children.start("consumer", module("services.entrypoints.consumer"))
         url = f"http://{settings.host}:{settings.port}"
         await_answer(f"{url}/readyz", seconds=90, alive=children.revive)
         counts = asyncio.run(_replay(settings, spec, rows, url))

@@ -6,11 +6,11 @@ from pathlib import Path
 import psutil
 import pytest
 
-from monitoring.entrypoints.up.children import RESTARTS_AT_MOST, ChildFailed, Children, await_answer
+from monitoring.entrypoints.up.children import RESTARTS_AT_MOST, ChildFailed, Children, await_answer, module
 from services.settings import Settings
 
 # A module of the standard library that prints and ends at once stands for a process.
-ENDS = "this"
+ENDS = module("this")
 
 
 @pytest.fixture

@@ -7,7 +7,7 @@ import sys
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
@@ -29,7 +29,7 @@ class ChildFailed(BellwetherError):
 @dataclass
 class Child:
     name: str
-    module: str
+    command: Sequence[str]
     process: subprocess.Popen[bytes]
     restarts: int = 0
 
@@ -46,8 +46,8 @@ class Children:
     say: Callable[[str], None]
     children: list[Child] = field(default_factory=list)
 
-    def start(self, name: str, module: str) -> Child:
-        child = Child(name, module, self._spawn(name, module))
+    def start(self, name: str, command: Sequence[str]) -> Child:
+        child = Child(name, command, self._spawn(name, command))
         self.children.append(child)
         return child
 
@@ -66,7 +66,7 @@ class Children:
                     f"{child.name} ended {child.restarts} times, last with {code}; {self._log_end(child)}"
                 )
             self.say(f"{child.name} (process {child.pid}) ended with {code}; starting it again")
-            child.process = self._spawn(child.name, child.module)
+            child.process = self._spawn(child.name, child.command)
 
     def stop(self) -> None:
         """Ask every process to stop, the newest first; end those that do not within `STOP_SECONDS`."""
@@ -80,12 +80,12 @@ class Children:
     def log_of(self, name: str) -> Path:
         return self.settings.log_directory / f"{name}.log"
 
-    def _spawn(self, name: str, module: str) -> subprocess.Popen[bytes]:
+    def _spawn(self, name: str, command: Sequence[str]) -> subprocess.Popen[bytes]:
         self.settings.log_directory.mkdir(parents=True, exist_ok=True)
         with self.log_of(name).open("ab") as log:
             # A session of its own: Ctrl-C reaches this process alone, which then stops the others in order.
-            return subprocess.Popen(  # noqa: S603 - our own interpreter and modules
-                [sys.executable, "-m", module],
+            return subprocess.Popen(  # noqa: S603 - our own modules and scripts
+                command,
                 env=os.environ | self.settings.as_environment(),
                 stdin=subprocess.DEVNULL,
                 stdout=log,
@@ -104,6 +104,11 @@ class Children:
     def _log_end(self, child: Child) -> str:
         lines = self.log_of(child.name).read_text(errors="replace").splitlines()[-8:]
         return f"its log {self.log_of(child.name)} ends with:\n" + "\n".join(f"    {line}" for line in lines)
+
+
+def module(name: str) -> list[str]:
+    """The command that runs one of our modules."""
+    return [sys.executable, "-m", name]
 
 
 def await_answer(url: str, *, seconds: float, alive: Callable[[], None]) -> None:

@@ -5,6 +5,7 @@ import json
 import signal
 import sys
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -12,12 +13,13 @@ from typing import Final
 
 from monitoring.entrypoints.lifecycle import first_version_now
 from monitoring.entrypoints.up.catching_up import CatchingUp
-from monitoring.entrypoints.up.children import Children, await_answer
+from monitoring.entrypoints.up.children import Children, await_answer, module
 from monitoring.entrypoints.up.home import move_earlier_run_aside, only_instance, require_free_ports
 from monitoring.entrypoints.up.narrator import Narrator
+from monitoring.entrypoints.up.servers import OwnServer, with_own_servers
 from monitoring.entrypoints.up.summary import Run, summarise
 from services import bootstrap
-from services.core.errors import SettingsError
+from services.core.errors import EventLogUnavailable, SettingsError, StoreUnavailable
 from services.core.ports import EventLog, RecordStore
 from services.core.records import CHAMPION, AliasChange
 from services.core.spec import ModelSpec
@@ -25,7 +27,7 @@ from services.core.world import World, WorldEvent
 from services.entrypoints.access import access_of, token_to_send
 from services.ingest.audit import Account, audit
 from services.models.discovery import discover, spec_of, story_of, world_of
-from services.settings import Settings
+from services.settings import KAFKA, Settings
 from services.traffic.client import PredictionClient
 from services.traffic.simulate import DayReport, Simulation
 
@@ -38,6 +40,8 @@ PROOF: Final = timedelta(days=7)
 
 LONGEST_STORY_DAYS: Final = 250
 START_SECONDS: Final = 90.0
+SETTLE_SECONDS: Final = 60.0
+"""For a broker that is on its way back when the run ends; what has not come by then is told as in flight."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -65,23 +69,38 @@ def run_up(settings: Settings, plan: Plan) -> int:
         if aside:
             say(f"The earlier run in {settings.home} is kept in {aside}")
         home = settings.home.absolute()
-        return Stack(replace(settings, home=home, clock_file=str(home / "clock")), plan, spec).run()
+        own, servers = with_own_servers(replace(settings, home=home, clock_file=str(home / "clock")))
+        children = Children(own, lambda line: say(f"  !! {line}"))
+        try:
+            _start_servers(children, servers)
+            return Stack(own, plan, spec, children).run()
+        finally:
+            children.stop()
+            say("Stopped.")
 
 
 def say(line: str) -> None:
     print(line, flush=True)
 
 
+def _start_servers(children: Children, servers: Sequence[OwnServer]) -> None:
+    for server in servers:
+        children.start(server.name, server.command)
+    for server in servers:
+        server.await_open(children.revive)
+        say(f"  own {server.name:10s} {server.address}, for this run alone, with its data in {server.directory}")
+
+
 class Stack:
     """One run. Its steps stand in `run`, in their order."""
 
-    def __init__(self, settings: Settings, plan: Plan, spec: ModelSpec) -> None:
+    def __init__(self, settings: Settings, plan: Plan, spec: ModelSpec, children: Children) -> None:
         self.settings, self.plan, self.spec = settings, plan, spec
         self.began = time.monotonic()
         self.clock = bootstrap.world_clock(settings, start=ORIGIN)
         self.events: tuple[WorldEvent, ...] = story_of(spec.name)
         self.world: World = world_of(spec.name)(seed=plan.seed, origin=ORIGIN, events=self.events)
-        self.children = Children(settings, lambda line: say(f"  !! {line}"))
+        self.children = children
         self.log: EventLog = bootstrap.event_log(settings)
         self.store: RecordStore = bootstrap.record_store(settings)
 
@@ -94,10 +113,8 @@ class Stack:
             account = self._settle()
             return self._conclude(client, account)
         finally:
-            self.children.stop()
             self.log.close()
             self.store.close()
-            say("Stopped.")
 
     def _announce(self) -> None:
         monitor = f"http://{self.settings.monitor_host}:{self.settings.monitor_port}"
@@ -115,13 +132,14 @@ class Stack:
         say(f"{self._elapsed()}  {trained}. {first['note']}")
 
     def _start(self) -> None:
-        for name, module in (
+        for name, entry_point in (
             ("serving", "services.entrypoints.serve"),
+            *([("forwarder", "services.entrypoints.forwarder")] if self.settings.event_log == KAFKA else []),
             ("consumer", "services.entrypoints.consumer"),
             ("evaluator", "monitoring.entrypoints.evaluator"),
             ("lifecycle", "monitoring.entrypoints.lifecycle"),
         ):
-            self.children.start(name, module)
+            self.children.start(name, module(entry_point))
         await_answer(f"{self._service}/readyz", seconds=START_SECONDS, alive=self.children.revive)
         monitor = f"http://{self.settings.monitor_host}:{self.settings.monitor_port}/livez"
         await_answer(monitor, seconds=START_SECONDS, alive=self.children.revive)
@@ -151,7 +169,14 @@ class Stack:
     def _settle(self) -> Account:
         """Let the consumer finish, then account for every event."""
         CatchingUp(self.log, self.store).wait()
-        return audit(self.log, self.store)
+        return audit(self.log, self.store, passed=self._passed())
+
+    def _passed(self) -> int:
+        try:
+            return bootstrap.passage(self.settings, self.store).passed(patience=SETTLE_SECONDS)
+        except EventLogUnavailable as error:
+            say(f"  !! {error}")
+            return 0
 
     def _conclude(self, client: PredictionClient, account: Account) -> int:
         summary = summarise(self.spec, self._facts(client, account), self.store)
@@ -231,6 +256,12 @@ class _Days:
         self._stack.children.revive()
         # The world waits for its monitor, so that a slow machine tells the same story as a fast one.
         await asyncio.to_thread(self._catching_up.wait, self._stack.spec, day_of=self._stack.clock.now())
+        try:
+            self._tell()
+        except StoreUnavailable as error:
+            say(f"  !! {error}")
+
+    def _tell(self) -> None:
         if self._report is not None:
             self._narrator.tell(self._report, requests=self._client.counts.sent - self._sent)
         self._sent = self._client.counts.sent

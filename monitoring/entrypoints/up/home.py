@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Final
 
 from services.core.errors import AlreadyRunning, PortTaken, SettingsError
-from services.settings import Settings, variable_of
+from services.settings import KAFKA, Settings, variable_of
 
 LOCK: Final = "lock"
 EARLIER: Final = "earlier"
@@ -46,6 +46,7 @@ def require_free_ports(settings: Settings) -> None:
         ("port", settings.host, settings.port),
         ("monitor_port", settings.monitor_host, settings.monitor_port),
         ("consumer_port", "127.0.0.1", settings.consumer_port),
+        *([("forwarder_port", "127.0.0.1", settings.forwarder_port)] if settings.event_log == KAFKA else []),
     ):
         if not _is_free(host, port):
             flag = "--" + name.replace("_", "-")

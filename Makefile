@@ -6,7 +6,7 @@ READY := $(VENV)/ready
 PEERS := .venv-peers
 
 .DEFAULT_GOAL := help
-.PHONY: help run test check bench lock clean
+.PHONY: help run test check bench faults lock clean
 
 help: ## list the targets
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | sort
@@ -25,6 +25,9 @@ check: $(READY) ## lint, types, import directions
 
 bench: $(READY) $(PEERS)/ready ## measure beside the peers; ARGS="serving --json F" (about twenty minutes, half of it a soak)
 	@$(BIN)/python -m tests.benchmarks $(ARGS)
+
+faults: $(READY) ## hurt every process and server for a minute each, under load; ARGS="--json F"
+	@$(BIN)/python -m tests.faults $(ARGS)
 
 lock: $(READY) ## resolve the dependencies again into requirements.lock
 	@$(BIN)/uv pip compile pyproject.toml deploy/setup/installer.in --extra dev --universal --python-version 3.11 --generate-hashes \

@@ -1,0 +1,119 @@
+"""One fault under load: who asked, who was answered, and where the answers are afterwards."""
+
+import asyncio
+import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any, Final
+
+import msgspec
+
+from services.core.errors import StoreUnavailable
+from services.core.ports import RecordStore
+from services.traffic.client import PredictionClient, Refused, Unanswered
+from tests.faults.faults import Fault
+from tests.faults.stage import Stage
+
+CALLERS: Final = 4
+PAUSE_SECONDS: Final = 0.01
+"""Between an answer and the caller's next question: some two hundred questions a second in all."""
+BEFORE_SECONDS: Final = 1.0
+"""Of load before the fault, and behind it."""
+CATCH_UP_SECONDS: Final = 120.0
+LOOK_SECONDS: Final = 0.1
+
+
+class Trial(msgspec.Struct, frozen=True, kw_only=True):
+    """What a fault did. `sent` are predictions that were answered; `lost` of them are nowhere.
+
+    `seconds_to_catch_up` is from the end of the fault until every answered prediction is stored. `retried_requests`
+    are attempts that got no answer, before one did.
+    """
+
+    fault: str
+    sent: int
+    stored: int
+    dead_lettered: int
+    lost: int
+    duplicated: int
+    failed_requests: int
+    retried_requests: int
+    seconds_to_catch_up: float
+
+
+async def try_fault(name: str, fault: Fault, stage: Stage, *, seconds: float) -> Trial:
+    """Do it to the stage while it is under load, for so long, and wait until everything is stored."""
+    answered: set[str] = set()
+    client = PredictionClient(stage.serving.url, model="toy", concurrency=CALLERS, patience_seconds=30.0)
+    async with client, _load(client, answered):
+        await asyncio.sleep(BEFORE_SECONDS)
+        async with _done_to(stage, fault):
+            await asyncio.sleep(seconds)
+        healed = time.monotonic()
+        await asyncio.sleep(BEFORE_SECONDS)
+    with stage.store() as store:
+        await _await_stored(store, answered)
+        return _told(name, store, answered, client, seconds_to_catch_up=time.monotonic() - healed)
+
+
+@asynccontextmanager
+async def _done_to(stage: Stage, fault: Fault) -> AsyncIterator[None]:
+    """In threads: servers take seconds to start, and the load has to go on."""
+    hurting = fault(stage)
+    await asyncio.to_thread(hurting.__enter__)
+    try:
+        yield
+    finally:
+        await asyncio.to_thread(hurting.__exit__, None, None, None)
+
+
+@asynccontextmanager
+async def _load(client: PredictionClient, answered: set[str]) -> AsyncIterator[None]:
+    stop = asyncio.Event()
+    async with asyncio.TaskGroup() as callers:
+        for number in range(CALLERS):
+            callers.create_task(_ask(client, f"{time.time_ns()}-{number}", answered, stop))
+        try:
+            yield
+        finally:
+            stop.set()
+
+
+async def _ask(client: PredictionClient, caller: str, answered: set[str], stop: asyncio.Event) -> None:
+    asked = 0
+    while not stop.is_set():
+        asked += 1
+        try:
+            answer = await client.predict(caller, {"plan": "monthly", "amount": 9.0}, request_id=f"{caller}-{asked}")
+        except (Refused, Unanswered):
+            continue  # the client has counted it
+        answered.add(answer.prediction_id)
+        await asyncio.sleep(PAUSE_SECONDS)
+
+
+async def _await_stored(store: RecordStore, answered: set[str]) -> None:
+    """Nobody helps; after a bounded time what is missing counts as lost."""
+    deadline = time.monotonic() + CATCH_UP_SECONDS
+    while time.monotonic() < deadline:
+        try:
+            if not answered - store.stored_event_ids(list(answered)):
+                return
+        except StoreUnavailable:
+            pass
+        await asyncio.sleep(LOOK_SECONDS)
+
+
+def _told(name: str, store: RecordStore, answered: set[str], client: PredictionClient, **more: Any) -> Trial:
+    ids = list(answered)
+    stored, dead = store.stored_event_ids(ids), store.dead_event_ids(ids)
+    return Trial(
+        fault=name,
+        sent=len(answered),
+        stored=len(stored),
+        dead_lettered=len(dead - stored),
+        lost=len(answered - stored - dead),
+        duplicated=store.stored_twice(),
+        failed_requests=client.counts.failed + client.counts.refused,
+        retried_requests=client.counts.retried,
+        **more,
+    )

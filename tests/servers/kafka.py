@@ -9,6 +9,7 @@ import time
 import uuid
 from collections.abc import Iterator
 from dataclasses import dataclass
+from datetime import timedelta
 from pathlib import Path
 from typing import Final
 
@@ -100,5 +101,12 @@ def broker() -> Iterator[Broker]:
 def cluster(broker: Broker) -> KafkaCluster:
     """Topics and a group that no other test has."""
     name = f"test-{uuid.uuid4().hex[:12]}"
-    # As short as a broker allows: the partitions of a consumer that was killed go to others after it.
-    return KafkaCluster(servers=broker.servers, prefix=name, group=name, partitions=2)
+    return KafkaCluster(
+        servers=broker.servers,
+        prefix=name,
+        group=name,
+        partitions=2,
+        # As short as a broker allows: the partitions of a consumer that was killed go to others after it.
+        session=timedelta(seconds=6),
+        patience=timedelta(seconds=3),
+    )

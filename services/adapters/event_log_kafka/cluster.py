@@ -16,9 +16,6 @@ from services.core.events import DEAD_LETTERS_TOPIC, OUTCOMES_TOPIC, PREDICTIONS
 TOPICS: Final = (PREDICTIONS_TOPIC, OUTCOMES_TOPIC, DEAD_LETTERS_TOPIC)
 PREFIX: Final = "bellwether"
 
-CONNECT_SECONDS: Final = 10.0
-"""Above a broker's own start of a few seconds; the caller waits and tries again however long it takes."""
-
 DEAD_LETTER_BYTES: Final = 8_000_000
 """A dead letter may hold what was too large for the other topics: eight times what a broker takes by default."""
 
@@ -44,7 +41,8 @@ class Topic:
 class KafkaCluster:
     """`servers` are host:port, with commas between them. Topics begin with `prefix`.
 
-    `replication` of -1 leaves the number of replicas to the broker. `user` and `password` are for SASL.
+    `replication` of -1 leaves the number of replicas to the broker. `patience` bounds every wait for an answer: a
+    broker that takes longer counts as away, and whoever needs it tries again. `user` and `password` are for SASL.
     """
 
     servers: str
@@ -54,17 +52,23 @@ class KafkaCluster:
     replication: int = -1
     retention: timedelta = timedelta(days=7)
     session: timedelta = timedelta(seconds=15)
+    patience: timedelta = timedelta(seconds=15)
     security_protocol: str = "PLAINTEXT"
     sasl_mechanism: str = ""
     user: str = ""
     password: str = field(default="", repr=False)
     ca_file: str = ""
 
+    @property
+    def patience_ms(self) -> int:
+        return self.patience // timedelta(milliseconds=1)
+
     def connection(self) -> dict[str, Any]:
         """What every client of the cluster is made with."""
         return {
             "bootstrap_servers": self.servers.split(","),
-            "bootstrap_timeout_ms": int(CONNECT_SECONDS * 1000),
+            "bootstrap_timeout_ms": self.patience_ms,
+            "request_timeout_ms": self.patience_ms,
             # After a broker's return nobody should wait half a minute more, which is the client's own limit.
             "reconnect_backoff_max_ms": 2000,
             "security_protocol": self.security_protocol,
@@ -95,7 +99,7 @@ class KafkaCluster:
                 # Another process may create them at the same moment, so what counts is what is there afterwards.
                 wanted = {names[topic]: self._wanted(topic) for topic in missing}
                 admin.create_topics(wanted, raise_errors=False)
-                admin.wait_for_topics(list(wanted), timeout_ms=int(CONNECT_SECONDS * 1000))
+                admin.wait_for_topics(list(wanted), timeout_ms=self.patience_ms)
                 found = _described(admin, names.values())
         return {topic: found[name] for topic, name in names.items()}
 

@@ -9,7 +9,6 @@ from services.adapters.event_log_kafka.cluster import KafkaCluster, Topic, desti
 from services.adapters.event_log_kafka.unreadable import alone
 from services.core.transport import Outbox
 
-ASK_SECONDS: Final = 10.0
 LOOK_SECONDS: Final = 0.05
 
 
@@ -38,7 +37,7 @@ class KafkaPassage:
         """By the partition's name in the store."""
         parts = [part for topic in topics.values() for part in topic.parts]
         with self._cluster.translated(), contextlib.closing(alone(self._cluster)) as consumer:
-            ends = consumer.end_offsets(parts, timeout_ms=int(ASK_SECONDS * 1000))
+            ends = consumer.end_offsets(parts, timeout_ms=self._cluster.patience_ms)
         return {topics[part.topic].part_name(part.partition): end for part, end in ends.items()}
 
     def _stored_up_to(self, ends: dict[str, int]) -> bool:

@@ -14,17 +14,16 @@ from kafka import KafkaProducer
 from kafka.errors import KafkaError, MessageSizeTooLargeError, RecordListTooLargeError
 
 from services.adapters.event_log_kafka.cloud_events import Headers, headers_of, headers_of_letter
-from services.adapters.event_log_kafka.cluster import CONNECT_SECONDS, KafkaCluster, Topic, destination_of
+from services.adapters.event_log_kafka.cluster import KafkaCluster, Topic, destination_of
 from services.core.clock import Now
 from services.core.errors import EventLogUnavailable
 from services.core.events import DEAD_LETTERS_TOPIC, Event
 from services.core.records import DeadLetter
 
-DELIVERY_SECONDS: Final = 20.0
-"""For one call's events; a broker that takes longer counts as away, and they are sent again."""
-
 REQUEST_BYTES: Final = 32_000_000
 """Below what a broker takes in one request (100 MB); how large one record may be is the topic's own setting."""
+
+LINGER_MS: Final = 5
 
 TOO_LARGE: Final = (MessageSizeTooLargeError, RecordListTooLargeError)
 
@@ -85,7 +84,7 @@ class KafkaSink:
         if not records:
             return []
         producer = self._connected()
-        deadline = time.monotonic() + DELIVERY_SECONDS
+        deadline = time.monotonic() + self._cluster.patience.total_seconds()
         refused = []
         try:
             waiting = [_begun(producer, self._topics[record.topic].name, record) for record in records]
@@ -119,13 +118,12 @@ def produced(cluster: KafkaCluster) -> KafkaProducer:
         acks="all",
         enable_idempotence=True,
         allow_auto_create_topics=False,
-        max_block_ms=int(CONNECT_SECONDS * 1000),
-        request_timeout_ms=int(DELIVERY_SECONDS * 500),
-        delivery_timeout_ms=int(DELIVERY_SECONDS * 1000),
+        max_block_ms=cluster.patience_ms,
+        delivery_timeout_ms=cluster.patience_ms + LINGER_MS,
         max_request_size=REQUEST_BYTES,
         # What is sent in one call shares requests: bytes per partition, and the wait for more of them.
         batch_size=128_000,
-        linger_ms=5,
+        linger_ms=LINGER_MS,
     )
 
 

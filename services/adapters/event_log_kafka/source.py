@@ -26,15 +26,26 @@ from services.core.transport import Lag, Portion
 WAIT_SECONDS: Final = 0.2
 """How long a read waits for records when there are none: short, because the caller looks at its stop signal between."""
 
+JOIN_SECONDS: Final = 5.0
+"""A group is formed as soon as every member has heard of it, at its next heartbeat."""
+
+HEARTBEAT_MS: Final = 1000
 CLOSE_SECONDS: Final = 2.0
 STALL_SECONDS: Final = 30.0
 """Without a record for so long, the broker is asked whether there are some. Above a broker's restart."""
 
-ASK_SECONDS: Final = 5.0
 TELL_SECONDS: Final = 5.0
 """Between two moments at which the broker is told the positions, for its own tools; nothing here reads them."""
 
 logger = logging.getLogger(__name__)
+
+
+class Unreadable(Exception):
+    """A poll raised this, and the consumer must not be polled again."""
+
+    def __init__(self, error: Exception) -> None:
+        super().__init__(str(error))
+        self.error = error
 
 
 class KafkaSource:
@@ -58,12 +69,10 @@ class KafkaSource:
 
     def read(self, *, limit: int) -> list[Portion]:
         consumer = self._connected()
-        self._go_to_positions(consumer)
         try:
-            polled = consumer.poll(timeout_ms=int(WAIT_SECONDS * 1000), max_records=limit)
-        except Exception as error:  # noqa: BLE001 - whatever it is, this consumer must not be polled again
-            return self._passed_over(error)
-        self._follow_rebalances()
+            polled = self._polled(consumer, limit)
+        except Unreadable as found:
+            return self._passed_over(found.error)
         self._watch_progress(consumer, polled)
         return [self._portion(part, records) for part, records in polled.items() if part in self._next]
 
@@ -105,6 +114,23 @@ class KafkaSource:
             self._progress_at = time.monotonic()
         return self._consumer
 
+    def _polled(self, consumer: KafkaConsumer, limit: int) -> dict[TopicPartition, list[Any]]:
+        """What one poll brings; while the group is being formed, polls follow each other without a pause.
+
+        The client forgets that it was given partitions when that comes about between two polls, and asks for them
+        again, which makes every other member begin anew as well: members could do this to each other for ever.
+        """
+        deadline = time.monotonic() + JOIN_SECONDS
+        while True:
+            self._go_to_positions(consumer)
+            try:
+                polled: dict[TopicPartition, list[Any]] = consumer.poll(int(WAIT_SECONDS * 1000), max_records=limit)
+            except Exception as error:
+                raise Unreadable(error) from error
+            self._follow_rebalances()
+            if polled or (self._rebalances.settled and not self._to_seek) or time.monotonic() >= deadline:
+                return polled
+
     def _go_to_positions(self, consumer: KafkaConsumer) -> None:
         """Partitions that are new here, and those whose last portion was not kept, begin at the stored position."""
         self._follow_rebalances()
@@ -113,10 +139,12 @@ class KafkaSource:
         for part in sorted(self._to_seek):
             offset = self._position(self._name(part))
             self._to_seek.discard(part)
-            if part in consumer.assignment():
+            try:
                 consumer.seek(part, offset)
                 consumer.resume(part)
-                self._next[part] = offset
+            except (ValueError, KeyError):  # it was taken away in this very moment
+                continue
+            self._next[part] = offset
 
     def _follow_rebalances(self) -> None:
         for assigned, parts in self._rebalances.since():
@@ -186,7 +214,7 @@ class KafkaSource:
             return
         self._progress_at = now
         try:
-            ends = consumer.end_offsets(list(self._next), timeout_ms=int(ASK_SECONDS * 1000))
+            ends = consumer.end_offsets(list(self._next), timeout_ms=self._cluster.patience_ms)
         except KafkaError as error:
             self._drop()
             raise EventLogUnavailable(f"Kafka at {self._cluster.servers}: {type(error).__name__}: {error}") from error
@@ -227,17 +255,22 @@ class Rebalances(ConsumerRebalanceListener):  # type: ignore[misc]  # the librar
 
     def __init__(self) -> None:
         self.consumer: KafkaConsumer | None = None
+        self.settled = False
+        """Whether the group has said which partitions are this member's, if any."""
         self._noted: queue.SimpleQueue[tuple[bool, set[TopicPartition]]] = queue.SimpleQueue()
 
     def on_partitions_assigned(self, assigned: Iterable[TopicPartition]) -> None:
         if self.consumer is not None:
             self.consumer.pause(*assigned)
         self._noted.put((True, set(assigned)))
+        self.settled = True
 
     def on_partitions_revoked(self, revoked: Iterable[TopicPartition]) -> None:
+        self.settled = False
         self._noted.put((False, set(revoked)))
 
     def on_partitions_lost(self, lost: Iterable[TopicPartition]) -> None:
+        self.settled = False
         self._noted.put((False, set(lost)))
 
     def since(self) -> Iterable[tuple[bool, set[TopicPartition]]]:
@@ -253,6 +286,7 @@ def joined(cluster: KafkaCluster, topics: list[str], rebalances: Rebalances) -> 
         client_id="bellwether-consumer",
         group_id=cluster.group,
         session_timeout_ms=int(cluster.session.total_seconds() * 1000),
+        heartbeat_interval_ms=HEARTBEAT_MS,
         enable_auto_commit=False,
         auto_offset_reset="earliest",
         allow_auto_create_topics=False,

@@ -1,14 +1,11 @@
 """Looks for the end of what the client cannot read: bytes that rotted on a broker's disk, or that it does not know."""
 
 import contextlib
-from typing import Final
 
 from kafka import KafkaConsumer, TopicPartition
 from kafka.errors import CorruptRecordError, KafkaError
 
 from services.adapters.event_log_kafka.cluster import KafkaCluster
-
-PROBE_SECONDS: Final = 5.0
 
 
 def end_of_unreadable(cluster: KafkaCluster, part: TopicPartition, offset: int) -> int:
@@ -26,12 +23,12 @@ def end_of_unreadable(cluster: KafkaCluster, part: TopicPartition, offset: int) 
 
 def _readable(cluster: KafkaCluster, part: TopicPartition, offset: int) -> bool:
     with contextlib.closing(alone(cluster)) as consumer:
-        if offset >= consumer.end_offsets([part], timeout_ms=int(PROBE_SECONDS * 1000))[part]:
+        if offset >= consumer.end_offsets([part], timeout_ms=cluster.patience_ms)[part]:
             return True
         consumer.assign([part])
         consumer.seek(part, offset)
         try:
-            consumer.poll(timeout_ms=int(PROBE_SECONDS * 1000), max_records=1)
+            consumer.poll(timeout_ms=cluster.patience_ms, max_records=1)
         except CorruptRecordError:
             return False
         except KafkaError:

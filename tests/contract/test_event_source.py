@@ -1,0 +1,184 @@
+"""What every source of events promises a consumer. A further one joins by a line in `SOURCES`."""
+
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from services.adapters.event_log_kafka import KafkaCluster, KafkaSink, KafkaSource
+from services.adapters.event_log_sqlite import EventLogSqlite
+from services.core.events import Event, outcome_event, prediction_event
+from services.core.outcomes import OutcomeObserved
+from services.core.transport import EventSource, Portion
+from services.ingest.local import LocalSource
+from tests.toy import NOON, prediction
+
+Positions = dict[str, int]
+"""A consumer's positions, as the store has them."""
+
+
+class Way:
+    """Somewhere that events are put in and read from. `positions` outlives the sources that are opened."""
+
+    def __init__(self, put: Callable[[list[Event]], None], opening: Callable[[Positions], EventSource]) -> None:
+        self.put = put
+        self.positions: Positions = {}
+        self._opening = opening
+        self._opened: list[EventSource] = []
+
+    def open(self) -> EventSource:
+        self._opened.append(self._opening(self.positions))
+        return self._opened[-1]
+
+    def close(self) -> None:
+        for source in self._opened:
+            source.close()
+
+    def keep(self, source: EventSource, portion: Portion) -> None:
+        self.positions[portion.partition] = portion.position
+        source.kept(portion)
+
+
+@pytest.fixture(params=["sqlite", "kafka"])
+def way(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Way]:
+    way = local(tmp_path) if request.param == "sqlite" else kafka(request.getfixturevalue("cluster"))
+    yield way
+    way.close()
+
+
+def local(directory: Path) -> Way:
+    def put(events: list[Event]) -> None:
+        log = EventLogSqlite(directory / "events.sqlite")
+        log.append(*events).result(10)
+        log.close()
+
+    def opening(positions: Positions) -> EventSource:
+        log = EventLogSqlite(directory / "events.sqlite")
+        return LocalSource(log, position=lambda name: positions.get(name, 0))
+
+    return Way(put, opening)
+
+
+def kafka(cluster: KafkaCluster) -> Way:
+    def put(events: list[Event]) -> None:
+        sink = KafkaSink(cluster, now=lambda: NOON)
+        sink.deliver(events)
+        sink.close()
+
+    def opening(positions: Positions) -> EventSource:
+        return KafkaSource(cluster, position=lambda name: positions.get(name, 0), now=lambda: NOON)
+
+    return Way(put, opening)
+
+
+def event(number: int) -> Event:
+    return prediction_event(prediction(number))
+
+
+def read(source: EventSource, *, at_least: int, limit: int = 100) -> list[Portion]:
+    """What the source has, until there are so many events; nothing of it is kept by the reading."""
+    deadline = time.monotonic() + 30
+    portions: list[Portion] = []
+    while sum(len(each.events) for each in portions) < at_least:
+        assert time.monotonic() < deadline, f"{portions} after 30 s"
+        portions = source.read(limit=limit)
+    return portions
+
+
+def read_and_keep(way: Way, source: EventSource, *, at_least: int) -> list[str]:
+    """The ids of events, until there are so many."""
+    ids: list[str] = []
+    while len(ids) < at_least:
+        for portion in read(source, at_least=1):
+            ids += [each.event.id for each in portion.events]
+            way.keep(source, portion)
+    return ids
+
+
+def test_every_event_comes_as_it_was_put_in(way: Way) -> None:
+    outcome = OutcomeObserved(prediction_id=prediction(1).prediction_id, model="toy", value="left", observed_at=NOON)
+    events = [event(1), outcome_event(outcome), event(2)]
+    way.put(events)
+
+    found: list[Event] = []
+    source = way.open()
+    while len(found) < 3:
+        for portion in read(source, at_least=1):
+            found += [each.event for each in portion.events]
+            way.keep(source, portion)
+
+    assert sorted(found, key=lambda each: each.id) == sorted(events, key=lambda each: each.id)
+
+
+def test_the_events_of_one_key_come_in_their_order(way: Way) -> None:
+    def correction(number: int) -> Event:
+        key = prediction(1).prediction_id
+        return outcome_event(OutcomeObserved(prediction_id=key, model="toy", value=str(number), observed_at=NOON))
+
+    way.put([correction(number) for number in range(20)])
+
+    assert read_and_keep(way, way.open(), at_least=20) == [correction(number).id for number in range(20)]
+
+
+def test_what_was_kept_does_not_come_again_to_whoever_reads_next(way: Way) -> None:
+    way.put([event(number) for number in range(10)])
+    first = way.open()
+    read_and_keep(way, first, at_least=10)
+    first.close()
+    way.put([event(10)])
+
+    assert read_and_keep(way, way.open(), at_least=1) == [event(10).id]
+
+
+def test_what_was_not_kept_comes_again_to_the_same_reader_and_to_the_next(way: Way) -> None:
+    way.put([event(1)])
+    source = way.open()
+    (before,) = read(source, at_least=1)
+
+    (again,) = read(source, at_least=1)
+    source.close()
+    (elsewhere,) = read(way.open(), at_least=1)
+
+    assert before == again == elsewhere
+
+
+def test_of_two_portions_only_the_one_that_was_not_kept_comes_again(way: Way) -> None:
+    way.put([event(number) for number in range(4)])
+    source = way.open()
+    kept = read(source, at_least=1, limit=2)[0]
+    way.keep(source, kept)
+
+    rest = read_and_keep(way, source, at_least=4 - len(kept.events))
+
+    assert {each.event.id for each in kept.events} | set(rest) == {event(number).id for number in range(4)}
+    assert not {each.event.id for each in kept.events} & set(rest)
+
+
+def test_positions_rise_and_the_portion_ends_behind_its_last_event(way: Way) -> None:
+    way.put([event(number) for number in range(10)])
+    source = way.open()
+
+    for portion in read(source, at_least=1):
+        positions = [each.position for each in portion.events]
+        assert positions == sorted(set(positions))
+        assert portion.position >= positions[-1]
+
+
+def test_the_lag_is_what_was_put_in_and_not_read(way: Way) -> None:
+    way.put([event(number) for number in range(10)])
+    source = way.open()
+    read_and_keep(way, source, at_least=10)
+
+    assert sum(lag.events for lag in source.lags()) == 0
+
+
+def test_an_empty_log_gives_nothing_and_does_not_wait_long(way: Way) -> None:
+    source = way.open()
+    way.put([event(1)])
+    read_and_keep(way, source, at_least=1)
+
+    began = time.monotonic()
+
+    assert source.read(limit=10) == []
+    assert time.monotonic() - began < 2

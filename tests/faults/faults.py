@@ -3,11 +3,12 @@
 import os
 import signal
 import sqlite3
+import struct
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, closing, contextmanager
+from contextlib import AbstractContextManager, closing, contextmanager, suppress
 from typing import Final
 
-from tests.faults.stage import CONSUMER, FORWARDER, Stage
+from tests.faults.stage import CLOCK, CONSUMER, FORWARDER, Stage
 
 Fault = Callable[[Stage], AbstractContextManager[None]]
 
@@ -89,6 +90,33 @@ def serving_worker_killed(stage: Stage) -> Iterator[None]:
     yield
 
 
+@contextmanager
+def disk_full(stage: Stage) -> Iterator[None]:
+    """Under everything that the stage writes, the events among it."""
+    filler = stage.home / "filler"
+    with suppress(OSError), filler.open("wb", buffering=0) as file:
+        while file.write(bytes(4096)):
+            pass
+    yield
+    filler.unlink()
+
+
+@contextmanager
+def clock_set_back(stage: Stage) -> Iterator[None]:
+    """By a day, for everybody who looks at it; it goes on from there."""
+    clock = stage.home / CLOCK
+    (now,) = struct.unpack("<d", clock.read_bytes())
+    with clock.open("r+b") as file:
+        file.write(struct.pack("<d", now - 86_400))
+    yield
+
+
+DISK_FULL: Final = "disk full"
+"""The one that needs a disk which can be filled without hurting anybody else's."""
+WORKER_KILLED: Final = "serving worker killed"
+NOTICED: Final = (DISK_FULL, WORKER_KILLED)
+"""By callers: an attempt gets no answer, and the next ones do as soon as there can be one."""
+
 FAULTS: Final[dict[str, Fault]] = {
     "none": nothing,
     "broker killed and started again": broker_killed,
@@ -99,5 +127,7 @@ FAULTS: Final[dict[str, Fault]] = {
     "consumer killed again and again": consumer_killed_again_and_again,
     "a second consumer comes and is killed": rebalance,
     "store locked": store_locked,
-    "serving worker killed": serving_worker_killed,
+    WORKER_KILLED: serving_worker_killed,
+    DISK_FULL: disk_full,
+    "clock set back by a day": clock_set_back,
 }

@@ -21,6 +21,9 @@ from tests.servers.kafka import Broker
 FORWARDER: Final = "services.entrypoints.forwarder"
 CONSUMER: Final = "services.entrypoints.consumer"
 STOP_SECONDS: Final = 20.0
+DISK_MEGABYTES: Final = 64
+CLOCK: Final = "clock"
+"""The file of the stage's time, which stands still unless a fault moves it."""
 
 
 @dataclass
@@ -58,6 +61,19 @@ class Stage:
 
 
 @contextmanager
+def small_disk(directory: Path) -> Iterator[bool]:
+    """A disk of its own in the directory, small enough to be filled; False where this machine lets nobody mount one."""
+    size = f"size={DISK_MEGABYTES}m"
+    command = ["mount", "-t", "tmpfs", "-o", size, "tmpfs", str(directory)]
+    mounted = subprocess.run(command, capture_output=True, check=False).returncode == 0
+    try:
+        yield mounted
+    finally:
+        if mounted:
+            subprocess.run(["umount", str(directory)], check=True)
+
+
+@contextmanager
 def running_stage(home: Path, broker: Broker) -> Iterator[Stage]:
     with ExitStack() as stack:
         # As short as a broker allows: what a killed consumer read goes to its successor after it.
@@ -70,6 +86,7 @@ def running_stage(home: Path, broker: Broker) -> Iterator[Stage]:
                 kafka_prefix=f"faults-{home.name}",
                 kafka_group=f"faults-{home.name}",
                 kafka_session_seconds=6.0,
+                clock_file=str(home / CLOCK),
             )
         )
         stage = Stage(serving, broker)

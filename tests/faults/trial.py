@@ -19,6 +19,8 @@ PAUSE_SECONDS: Final = 0.01
 """Between an answer and the caller's next question: some two hundred questions a second in all."""
 BEFORE_SECONDS: Final = 1.0
 """Of load before the fault, and behind it."""
+PATIENCE_SECONDS: Final = 30.0
+"""Beyond the fault itself: how long a caller asks again before it counts as failed."""
 CATCH_UP_SECONDS: Final = 120.0
 LOOK_SECONDS: Final = 0.1
 
@@ -44,7 +46,9 @@ class Trial(msgspec.Struct, frozen=True, kw_only=True):
 async def try_fault(name: str, fault: Fault, stage: Stage, *, seconds: float) -> Trial:
     """Do it to the stage while it is under load, for so long, and wait until everything is stored."""
     answered: set[str] = set()
-    client = PredictionClient(stage.serving.url, model="toy", concurrency=CALLERS, patience_seconds=30.0)
+    client = PredictionClient(
+        stage.serving.url, model="toy", concurrency=CALLERS, patience_seconds=seconds + PATIENCE_SECONDS
+    )
     async with client, _load(client, answered):
         await asyncio.sleep(BEFORE_SECONDS)
         async with _done_to(stage, fault):

@@ -6,6 +6,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -18,6 +19,7 @@ from services.core.ports import EventLog, RecordStore
 from services.ingest.audit import Account, audit
 from services.settings import Settings
 from tests.ports import free_port
+from tests.servers.kafka import Broker
 from tests.toy import NOON, prediction
 
 FORWARDER, CONSUMER = "services.entrypoints.forwarder", "services.entrypoints.consumer"
@@ -54,19 +56,26 @@ def store(settings: Settings) -> Iterator[RecordStore]:
 
 
 @pytest.fixture
-def start(settings: Settings) -> Iterator[Callable[[str], subprocess.Popen[bytes]]]:
+def start_with() -> Iterator[Callable[[Settings, str], subprocess.Popen[bytes]]]:
     """Start a process of the stack; all of them end with the test."""
     started: list[subprocess.Popen[bytes]] = []
 
-    def begin(module: str) -> subprocess.Popen[bytes]:
-        environment = os.environ | settings.as_environment() | {"BELLWETHER_CONSUMER_PORT": str(free_port())}
-        started.append(subprocess.Popen([sys.executable, "-m", module], env=environment))
+    def begin(settings: Settings, module: str) -> subprocess.Popen[bytes]:
+        environment = os.environ | settings.as_environment()
+        started.append(subprocess.Popen([sys.executable, "-m", module], env=environment, stderr=subprocess.DEVNULL))
         return started[-1]
 
     yield begin
     for process in started:
         process.kill()
         process.wait(10)
+
+
+@pytest.fixture
+def start(
+    settings: Settings, start_with: Callable[[Settings, str], subprocess.Popen[bytes]]
+) -> Callable[[str], subprocess.Popen[bytes]]:
+    return lambda module: start_with(settings, module)
 
 
 def append(log: EventLog, count: int, *, first: int = 0) -> None:
@@ -104,3 +113,67 @@ def test_what_was_appended_comes_through_the_broker_into_the_store_once(
     for process in (forwarder, consumer):
         process.send_signal(signal.SIGTERM)
         assert process.wait(20) == 0
+
+
+def test_processes_killed_again_and_again_lose_nothing_and_store_nothing_twice(
+    settings: Settings, log: EventLog, store: RecordStore, start: Callable[[str], subprocess.Popen[bytes]]
+) -> None:
+    for kill in range(2):
+        append(log, 300, first=kill * 300)
+        forwarder, consumer = start(FORWARDER), start(CONSUMER)
+        poll(lambda kill=kill: store.counts().predictions > kill * 300)  # type: ignore[misc]  # bound at once
+        for process in (forwarder, consumer):
+            process.kill()
+            process.wait(10)
+    start(FORWARDER), start(CONSUMER)
+
+    poll(lambda: store.counts().predictions == 600 and store.counts().outcomes == 600)
+
+    found = account(settings, log, store)
+    assert (found.appended, found.stored, found.in_flight, found.unaccounted) == (1200, 1200, 0, 0)
+    assert found.duplicates_stored == 0
+
+
+def test_an_event_that_was_not_forwarded_is_in_flight_and_one_that_the_topic_lost_is_unaccounted_for(
+    settings: Settings, log: EventLog, store: RecordStore, start: Callable[[str], subprocess.Popen[bytes]]
+) -> None:
+    append(log, 10)
+    outbox = bootstrap.outbox(settings)
+    sink = bootstrap.event_sink(settings)
+
+    assert account_at_once(settings, log, store) == (20, 0)
+
+    outbox.forward_to(sink.destination(), log.end())
+    sink.close()
+    outbox.close()
+
+    assert account_at_once(settings, log, store) == (0, 20)
+
+
+def account_at_once(settings: Settings, log: EventLog, store: RecordStore) -> tuple[int, int]:
+    """What is in flight, and what is unaccounted for."""
+    found = audit(log, store, passed=bootstrap.passage(settings, store).passed(patience=0))
+    return found.in_flight, found.unaccounted
+
+
+def test_a_broker_that_comes_late_gets_everything(
+    settings: Settings, tmp_path: Path, start_with: Callable[[Settings, str], subprocess.Popen[bytes]]
+) -> None:
+    settings = replace(settings, kafka=f"127.0.0.1:{free_port()}")
+    log, store = bootstrap.event_log(settings), bootstrap.record_store(settings)
+    append(log, 20)
+    processes = [start_with(settings, FORWARDER), start_with(settings, CONSUMER)]
+    broker = Broker(tmp_path, int(settings.kafka.partition(":")[2]))
+    try:
+        broker.start()
+        poll(lambda: store.counts().outcomes == 20)
+        broker.stop(signal.SIGKILL)
+        append(log, 20, first=20)
+        broker.start()
+        poll(lambda: store.counts().outcomes == 40)
+        assert account(settings, log, store).unaccounted == 0
+        assert [process.poll() for process in processes] == [None, None]
+    finally:
+        broker.stop()
+        log.close()
+        store.close()

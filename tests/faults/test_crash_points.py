@@ -1,0 +1,81 @@
+"""A consumer that dies between any two of its steps stores nothing twice and leaves nothing out."""
+
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from pathlib import Path
+
+import pytest
+
+from services import bootstrap
+from services.core.events import outcome_event, prediction_event
+from services.core.outcomes import OutcomeObserved
+from services.entrypoints.forwarder import run_forwarder
+from services.ingest.audit import Account, audit
+from services.settings import KAFKA, LOCAL, Settings
+from tests.faults.crashing_consumer import KILLED, STEPS
+from tests.integration.serving_process import ROOT, eventually
+from tests.ports import free_port
+from tests.servers.kafka import Broker
+from tests.toy import NOON, prediction
+
+EVENTS = 40
+BATCH = 5
+CASES = [(LOCAL, step) for step in STEPS] + [(KAFKA, step) for step in ("before commit", "commit")]
+"""Over Kafka a successor waits for the dead one's session to end, so only the steps around the commit are tried."""
+
+
+@pytest.fixture
+def settings(way: str, request: pytest.FixtureRequest, tmp_path: Path) -> Settings:
+    settings = Settings(home=tmp_path, consume_batch=BATCH, consumer_port=free_port(), poll_seconds=0.02)
+    if way == KAFKA:
+        broker: Broker = request.getfixturevalue("broker")
+        name = f"crash-{tmp_path.name}"
+        settings = settings.with_flags(
+            event_log=KAFKA, kafka=broker.servers, kafka_prefix=name, kafka_group=name, kafka_session_seconds=6.0
+        )
+    append_events(settings)
+    if way == KAFKA:
+        assert run_forwarder(settings, once=True) == 0
+    return settings
+
+
+@pytest.mark.parametrize(("way", "step"), CASES)
+def test_a_consumer_that_dies_at_a_step_loses_nothing_and_stores_nothing_twice(settings: Settings, step: str) -> None:
+    for times in ("1", "2"):
+        with process("tests.faults.crashing_consumer", settings, step, times) as dying:
+            assert dying.wait(60) == KILLED
+    with process("services.entrypoints.consumer", settings) as consumer:
+        eventually(lambda: account_of(settings).in_flight == 0, what="everything is stored", seconds=60)
+        consumer.terminate()
+        assert consumer.wait(30) == 0
+    account = account_of(settings)
+    assert (account.appended, account.stored) == (2 * EVENTS, 2 * EVENTS)
+    assert (account.duplicates_stored, account.dead_lettered) == (0, 0)
+
+
+def append_events(settings: Settings) -> None:
+    with closing(bootstrap.event_log(settings)) as log:
+        for number in range(EVENTS):
+            made = prediction(number)
+            truth = OutcomeObserved(prediction_id=made.prediction_id, model="toy", value="left", observed_at=NOON)
+            log.append(prediction_event(made), outcome_event(truth)).result(10)
+
+
+@contextmanager
+def process(module: str, settings: Settings, *arguments: str) -> Iterator[subprocess.Popen[bytes]]:
+    environment = os.environ | settings.as_environment()
+    started = subprocess.Popen([sys.executable, "-m", module, *arguments], cwd=ROOT, env=environment)
+    try:
+        yield started
+    finally:
+        started.kill()
+        started.wait(10)
+
+
+def account_of(settings: Settings) -> Account:
+    """The store alone: whatever is not in it yet is in flight."""
+    with closing(bootstrap.event_log(settings)) as log, closing(bootstrap.record_store(settings)) as store:
+        return audit(log, store, passed=0)

@@ -8,9 +8,9 @@ from datetime import timedelta
 from typing import Any, Final
 
 from kafka import KafkaAdminClient, TopicPartition
-from kafka.errors import KafkaError
+from kafka.errors import KafkaConfigurationError, KafkaError
 
-from services.core.errors import EventLogUnavailable
+from services.core.errors import EventLogUnavailable, SettingsError
 from services.core.events import DEAD_LETTERS_TOPIC, OUTCOMES_TOPIC, PREDICTIONS_TOPIC
 
 TOPICS: Final = (PREDICTIONS_TOPIC, OUTCOMES_TOPIC, DEAD_LETTERS_TOPIC)
@@ -86,6 +86,8 @@ class KafkaCluster:
     def translated(self) -> Iterator[None]:
         try:
             yield
+        except KafkaConfigurationError as error:
+            raise SettingsError(f"Kafka at {self.servers}: {error}; look at the settings BELLWETHER_KAFKA_…") from error
         except (KafkaError, OSError) as error:
             raise EventLogUnavailable(f"Kafka at {self.servers}: {type(error).__name__}: {error}") from error
 

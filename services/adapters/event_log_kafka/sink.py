@@ -118,6 +118,7 @@ def produced(cluster: KafkaCluster) -> KafkaProducer:
         acks="all",
         enable_idempotence=True,
         allow_auto_create_topics=False,
+        metrics_enabled=False,
         max_block_ms=cluster.patience_ms,
         delivery_timeout_ms=cluster.patience_ms + LINGER_MS,
         max_request_size=REQUEST_BYTES,

@@ -290,6 +290,7 @@ def joined(cluster: KafkaCluster, topics: list[str], rebalances: Rebalances) -> 
         enable_auto_commit=False,
         auto_offset_reset="earliest",
         allow_auto_create_topics=False,
+        metrics_enabled=False,
     )
     rebalances.consumer = consumer
     consumer.subscribe(topics, listener=rebalances)

@@ -311,6 +311,24 @@ class TestABrokerThatDoesNotAnswer:
         carry_until(source, store, lambda: store.stored_event_ids(list(ids(1, 2))) == ids(1, 2))
 
 
+class TestAClientThatStopsReading:
+    def test_a_consumer_that_gets_nothing_while_there_is_something_is_replaced(
+        self, cluster: KafkaCluster, sink: KafkaSink, store: RecordStoreSql
+    ) -> None:
+        source = KafkaSource(cluster, position=store.position, now=lambda: NOON, stall_seconds=1.0)
+        sink.deliver([event(1)])
+        carry_until(source, store, lambda: store.stored_event_ids(list(ids(1))) == ids(1))
+        consumer = source._consumer
+        assert consumer is not None
+        consumer.pause(*consumer.assignment())  # as a client that has lost its way would
+        sink.deliver([event(2)])
+
+        carry_until(source, store, lambda: store.stored_event_ids(list(ids(2))) == ids(2))
+
+        assert source._consumer is not consumer
+        source.close()
+
+
 class TestRebalances:
     def test_a_batch_whose_partition_went_to_another_is_stored_once_and_moves_no_position_back(
         self, sink: KafkaSink, open_source: Callable[[], KafkaSource], store: RecordStoreSql

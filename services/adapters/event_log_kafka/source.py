@@ -4,17 +4,18 @@ The client may raise once for a record that it cannot read and then loop inside 
 the consumer is thrown away; what cannot be read is looked for beside it, and passed over as dead letters.
 """
 
+import contextlib
 import logging
-import queue
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, Final
 
-from kafka import ConsumerRebalanceListener, KafkaConsumer, OffsetAndMetadata, TopicPartition
-from kafka.errors import CorruptRecordError, KafkaError
+from kafka import KafkaConsumer, OffsetAndMetadata, TopicPartition
+from kafka.errors import CorruptRecordError, IllegalStateError, KafkaError
 
 from services.adapters.event_log_kafka.cloud_events import event_of, letter_of, unreadable_letter
 from services.adapters.event_log_kafka.cluster import KafkaCluster, Topic
+from services.adapters.event_log_kafka.group import Rebalances, close, joined
 from services.adapters.event_log_kafka.sink import KafkaSink
 from services.adapters.event_log_kafka.unreadable import end_of_unreadable
 from services.core.clock import Now
@@ -29,11 +30,10 @@ WAIT_SECONDS: Final = 0.2
 JOIN_SECONDS: Final = 5.0
 """A group is formed as soon as every member has heard of it, at its next heartbeat."""
 
-HEARTBEAT_MS: Final = 1000
-CLOSE_SECONDS: Final = 2.0
 STALL_SECONDS: Final = 30.0
 """Without a record for so long, the broker is asked whether there are some. Above a broker's restart."""
 
+TELL_WAIT_MS: Final = 2000
 TELL_SECONDS: Final = 5.0
 """Between two moments at which the broker is told the positions, for its own tools; nothing here reads them."""
 
@@ -51,8 +51,11 @@ class Unreadable(Exception):
 class KafkaSource:
     """See `services.core.transport.EventSource`. `position` looks a partition's name up in the store."""
 
-    def __init__(self, cluster: KafkaCluster, *, position: Callable[[str], int], now: Now) -> None:
+    def __init__(
+        self, cluster: KafkaCluster, *, position: Callable[[str], int], now: Now, stall_seconds: float = STALL_SECONDS
+    ) -> None:
         self._cluster = cluster
+        self._stall_seconds = stall_seconds
         self._position = position
         self._now = now
         self._letters = KafkaSink(cluster, now=now)
@@ -89,15 +92,13 @@ class KafkaSource:
             self._tell(self._consumer)
 
     def lags(self) -> list[Lag]:
-        consumer = self._consumer
-        ends = (
-            {part: consumer.highwater(part) for part in self._next if part in consumer.assignment()} if consumer else {}
-        )
-        return [
-            Lag(topic=part.topic, partition=part.partition, events=max(0, end - self._next[part]))
-            for part, end in ends.items()
-            if end is not None
-        ]
+        lags = []
+        for part, offset in self._next.items():
+            with contextlib.suppress(IllegalStateError):  # it was taken away in this very moment
+                end = self._consumer.highwater(part) if self._consumer is not None else None
+                if end is not None:
+                    lags.append(Lag(topic=part.topic, partition=part.partition, events=max(0, end - offset)))
+        return lags
 
     def close(self) -> None:
         if self._consumer is not None:
@@ -147,10 +148,13 @@ class KafkaSource:
             self._next[part] = offset
 
     def _follow_rebalances(self) -> None:
-        for assigned, parts in self._rebalances.since():
-            for part in parts:
-                self._next.pop(part, None)
-            self._to_seek = self._to_seek | parts if assigned else self._to_seek - parts
+        """What the group gives is all that it gives: partitions that are not among it are another's."""
+        for given, parts in self._rebalances.since():
+            if given:
+                self._next, self._to_seek = {}, set(parts)
+            else:
+                self._next = {part: offset for part, offset in self._next.items() if part not in parts}
+                self._to_seek -= parts
 
     def _portion(self, part: TopicPartition, records: list[Any]) -> Portion:
         name = self._name(part)
@@ -210,7 +214,7 @@ class KafkaSource:
         now = time.monotonic()
         if polled:
             self._progress_at = now
-        if now - self._progress_at < STALL_SECONDS or not self._next:
+        if now - self._progress_at < self._stall_seconds or not self._next:
             return
         self._progress_at = now
         try:
@@ -220,7 +224,7 @@ class KafkaSource:
             raise EventLogUnavailable(f"Kafka at {self._cluster.servers}: {type(error).__name__}: {error}") from error
         if any(ends[part] > offset for part, offset in self._next.items()):
             self._drop()
-            raise EventLogUnavailable(f"Kafka at {self._cluster.servers} gave no record for {STALL_SECONDS:.0f} s")
+            raise EventLogUnavailable(f"Kafka at {self._cluster.servers} gave no record for {self._stall_seconds:g} s")
 
     def _tell(self, consumer: KafkaConsumer) -> None:
         """Without a limit of time the client tries for ever; a broker that does not listen is no reason to wait."""
@@ -229,7 +233,7 @@ class KafkaSource:
         self._told = {}
         if told:
             try:
-                consumer.commit(told, timeout_ms=int(CLOSE_SECONDS * 1000))
+                consumer.commit(told, timeout_ms=TELL_WAIT_MS)
             except KafkaError as error:
                 logger.info("the broker did not take note of the positions: %s", error)
 
@@ -245,61 +249,3 @@ class KafkaSource:
         if consumer is not None:
             close(consumer)
         return stood
-
-
-class Rebalances(ConsumerRebalanceListener):  # type: ignore[misc]  # the library is untyped
-    """Takes note of what the group gave and took, on the client's own thread, where nothing may wait.
-
-    A partition that was given is not read before it stands at its stored position.
-    """
-
-    def __init__(self) -> None:
-        self.consumer: KafkaConsumer | None = None
-        self.settled = False
-        """Whether the group has said which partitions are this member's, if any."""
-        self._noted: queue.SimpleQueue[tuple[bool, set[TopicPartition]]] = queue.SimpleQueue()
-
-    def on_partitions_assigned(self, assigned: Iterable[TopicPartition]) -> None:
-        if self.consumer is not None:
-            self.consumer.pause(*assigned)
-        self._noted.put((True, set(assigned)))
-        self.settled = True
-
-    def on_partitions_revoked(self, revoked: Iterable[TopicPartition]) -> None:
-        self.settled = False
-        self._noted.put((False, set(revoked)))
-
-    def on_partitions_lost(self, lost: Iterable[TopicPartition]) -> None:
-        self.settled = False
-        self._noted.put((False, set(lost)))
-
-    def since(self) -> Iterable[tuple[bool, set[TopicPartition]]]:
-        """What happened since the last call, in order: whether partitions were given (or taken), and which."""
-        while not self._noted.empty():
-            yield self._noted.get()
-
-
-def joined(cluster: KafkaCluster, topics: list[str], rebalances: Rebalances) -> KafkaConsumer:
-    """A consumer of the group. It decodes nothing: the client does not survive a decoder that raises."""
-    consumer = KafkaConsumer(
-        **cluster.connection(),
-        client_id="bellwether-consumer",
-        group_id=cluster.group,
-        session_timeout_ms=int(cluster.session.total_seconds() * 1000),
-        heartbeat_interval_ms=HEARTBEAT_MS,
-        enable_auto_commit=False,
-        auto_offset_reset="earliest",
-        allow_auto_create_topics=False,
-        metrics_enabled=False,
-    )
-    rebalances.consumer = consumer
-    consumer.subscribe(topics, listener=rebalances)
-    return consumer
-
-
-def close(consumer: KafkaConsumer) -> None:
-    """Leave the group if the broker listens; it would find out by itself."""
-    try:
-        consumer.close(autocommit=False, timeout_ms=int(CLOSE_SECONDS * 1000))
-    except (KafkaError, OSError, RuntimeError) as error:
-        logger.info("a consumer did not close in time: %s", error)

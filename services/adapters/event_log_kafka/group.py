@@ -1,0 +1,78 @@
+"""One member of the group of consumers: what the group gave it and took, and how it joins and leaves."""
+
+import logging
+import queue
+from collections.abc import Iterable
+from typing import Final
+
+from kafka import ConsumerRebalanceListener, KafkaConsumer, TopicPartition
+from kafka.coordinator.assignors.range import RangePartitionAssignor
+from kafka.errors import KafkaError
+
+from services.adapters.event_log_kafka.cluster import KafkaCluster
+
+HEARTBEAT_MS: Final = 1000
+CLOSE_SECONDS: Final = 2.0
+
+logger = logging.getLogger(__name__)
+
+
+class Rebalances(ConsumerRebalanceListener):  # type: ignore[misc]  # the library is untyped
+    """Takes note of what the group gave and took, on the client's own thread, where nothing may wait.
+
+    A partition that was given is not read before it stands at its stored position.
+    """
+
+    def __init__(self) -> None:
+        self.consumer: KafkaConsumer | None = None
+        self.settled = False
+        """Whether the group has said which partitions are this member's, if any."""
+        self._noted: queue.SimpleQueue[tuple[bool, set[TopicPartition]]] = queue.SimpleQueue()
+
+    def on_partitions_assigned(self, assigned: Iterable[TopicPartition]) -> None:
+        if self.consumer is not None:
+            self.consumer.pause(*assigned)
+        self._noted.put((True, set(assigned)))
+        self.settled = True
+
+    def on_partitions_revoked(self, revoked: Iterable[TopicPartition]) -> None:
+        self.settled = False
+        self._noted.put((False, set(revoked)))
+
+    def on_partitions_lost(self, lost: Iterable[TopicPartition]) -> None:
+        self.settled = False
+        self._noted.put((False, set(lost)))
+
+    def since(self) -> Iterable[tuple[bool, set[TopicPartition]]]:
+        """What happened since the last call, in order: whether partitions were given (or taken), and which."""
+        while not self._noted.empty():
+            yield self._noted.get()
+
+
+def joined(cluster: KafkaCluster, topics: list[str], rebalances: Rebalances) -> KafkaConsumer:
+    """A consumer of the group. It decodes nothing: the client does not survive a decoder that raises."""
+    consumer = KafkaConsumer(
+        **cluster.connection(),
+        client_id="bellwether-consumer",
+        group_id=cluster.group,
+        session_timeout_ms=int(cluster.session.total_seconds() * 1000),
+        heartbeat_interval_ms=HEARTBEAT_MS,
+        enable_auto_commit=False,
+        auto_offset_reset="earliest",
+        allow_auto_create_topics=False,
+        # Each member gives up all that it has before anything is given anew, and equal numbers of topics' partitions
+        # go to the same member.
+        partition_assignment_strategy=(RangePartitionAssignor,),
+        metrics_enabled=False,
+    )
+    rebalances.consumer = consumer
+    consumer.subscribe(topics, listener=rebalances)
+    return consumer
+
+
+def close(consumer: KafkaConsumer) -> None:
+    """Leave the group if the broker listens; it would find out by itself."""
+    try:
+        consumer.close(autocommit=False, timeout_ms=int(CLOSE_SECONDS * 1000))
+    except (KafkaError, OSError, RuntimeError) as error:
+        logger.info("a consumer did not close in time: %s", error)

@@ -7,7 +7,7 @@ import subprocess
 import tempfile
 import time
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
@@ -32,10 +32,14 @@ class BrokerUnavailable(Exception):
 
 @dataclass
 class Broker:
-    """A broker in a directory and on a port that it keeps when it is started again."""
+    """A broker in a directory and on a port that it keeps when it is started again.
+
+    `properties` are further ones of the broker, in a file.
+    """
 
     directory: Path
     port: int
+    properties: Path | None = None
     process: subprocess.Popen[bytes] | None = None
 
     @property
@@ -44,7 +48,9 @@ class Broker:
 
     def start(self) -> None:
         with self.log.open("ab") as log:
-            self.process = subprocess.Popen([RUN, str(self.port), str(self.directory)], stdout=log, stderr=log)
+            command = [str(RUN), str(self.port), str(self.directory)]
+            command += [str(self.properties)] if self.properties else []
+            self.process = subprocess.Popen(command, stdout=log, stderr=log)
         deadline = time.monotonic() + START_SECONDS
         while not self._answers():
             self._require_running(self.process)
@@ -77,10 +83,11 @@ class Broker:
 
 
 @contextlib.contextmanager
-def running_broker() -> Iterator[Broker]:
-    """Raises `BrokerUnavailable`."""
+def running_broker(properties: Callable[[int], Path] | None = None) -> Iterator[Broker]:
+    """`properties` writes further ones for the port that it is given. Raises `BrokerUnavailable`."""
     with tempfile.TemporaryDirectory(prefix="bellwether-kafka-") as directory:
-        broker = Broker(Path(directory), free_port())
+        port = free_port()
+        broker = Broker(Path(directory), port, properties(port) if properties else None)
         try:
             broker.start()
             yield broker

@@ -68,6 +68,7 @@ class Settings:
     event_log: str = setting(LOCAL, "what consumers read: sqlite (the machine's own log) or kafka")
     outbox_limit: int = setting(1_000_000, "events that may wait for Kafka; each takes about 2 kB of disk")
     outbox_full: str = setting(REFUSE, "beyond that limit: refuse (predictions get an error) or grow")
+    outbox_keep_hours: float = setting(168.0, "how long the local log keeps what Kafka has, in hours")
     forwarder_port: int = setting(3003, "port of the forwarder's /metrics, on 127.0.0.1")
     forward_batch: int = setting(500, "events that the forwarder has under way at once")
     kafka: str = setting("", "Kafka's servers as host:port, with commas between them")

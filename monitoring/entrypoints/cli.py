@@ -120,7 +120,7 @@ def consume(once: bool, **flags: Any) -> None:
 
 @main.command()
 @settings_flags("home", "forwarder_port", "forward_batch", "poll_seconds", "outbox_limit", "outbox_full", "event_log")
-@settings_flags(*KAFKA_FLAGS)
+@settings_flags("outbox_keep_hours", *KAFKA_FLAGS)
 @once_flag
 def forward(once: bool, **flags: Any) -> None:
     """Carry events from the local log to Kafka."""

@@ -4,13 +4,14 @@ import contextlib
 import sqlite3
 import time
 from collections.abc import Callable, Iterator
+from datetime import datetime
 from pathlib import Path
 from typing import Final
 
 from services.adapters.event_log_sqlite import BUSY_SECONDS, EventLogSqlite
 from services.adapters.sqlite_files import ThreadConnections
 from services.adapters.turns import turn
-from services.core.clock import from_microseconds
+from services.core.clock import from_microseconds, to_microseconds
 from services.core.errors import EventLogUnavailable
 from services.core.events import LoggedEvent
 from services.core.transport import Unsent
@@ -20,6 +21,11 @@ LOOK_SECONDS: Final = 0.1
 
 _FORWARDED: Final = "coalesce((SELECT position FROM forwarded), 0)"
 _WAITING: Final = f"coalesce((SELECT max(position) FROM events), 0) - {_FORWARDED}"
+_FIRST: Final = "SELECT appended_at FROM events ORDER BY position LIMIT 1"
+_PRUNE: Final = f"""
+WITH oldest AS (SELECT position, appended_at FROM events WHERE position <= {_FORWARDED} ORDER BY position LIMIT ?)
+DELETE FROM events WHERE position IN (SELECT position FROM oldest WHERE appended_at < ?)
+"""
 _OLDEST: Final = f"SELECT nullif(appended_at, 0) FROM events WHERE position > {_FORWARDED} ORDER BY position LIMIT 1"
 
 
@@ -53,6 +59,15 @@ class OutboxSqlite:
             oldest = connection.execute(_OLDEST).fetchone()
         appended_at = oldest[0] if oldest else None
         return Unsent(events=max(0, waiting), oldest_at=None if appended_at is None else from_microseconds(appended_at))
+
+    def prune(self, *, before: datetime, limit: int) -> int:
+        moment = to_microseconds(before)
+        with self._translated():
+            first = self._connections.get().execute(_FIRST).fetchone()
+            if first is None or first[0] >= moment:
+                return 0
+            with turn(self._turn):
+                return self._connections.get().execute(_PRUNE, (limit, moment)).rowcount
 
     def close(self) -> None:
         self._turn.close()

@@ -95,6 +95,13 @@ class Outbox(Protocol):
 
     def unsent(self) -> Unsent: ...
 
+    def prune(self, *, before: datetime, limit: int) -> int:
+        """Remove up to `limit` events that were forwarded, and appended before this moment; returns how many.
+
+        An id that is removed can be appended again: the store has it, and ignores the second.
+        """
+        ...
+
     def close(self) -> None: ...
 
 

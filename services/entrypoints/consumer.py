@@ -41,7 +41,9 @@ def run_consumer(settings: Settings, *, once: bool = False) -> int:
     logger.info("reads %s", settings.event_log)
     try:
         if once:
-            while consume_once(source, store, limit=settings.consume_batch, now=now, observe=observe):
+            while consume_once(source, store, limit=settings.consume_batch, now=now, observe=observe) or any(
+                lag.events for lag in source.lags()
+            ):
                 pass
         else:
             start_http_server(settings.consumer_port, addr="127.0.0.1", registry=metrics.registry)

@@ -2,6 +2,7 @@
 
 import logging
 import sys
+from datetime import timedelta
 from typing import Final
 
 from prometheus_client import CollectorRegistry, start_http_server
@@ -26,9 +27,12 @@ def run_forwarder(settings: Settings, *, once: bool = False) -> int:
     sink = bootstrap.event_sink(settings)
     outbox = bootstrap.outbox(settings)
     metrics = ForwarderMetrics(CollectorRegistry())
+    keep = timedelta(hours=settings.outbox_keep_hours)
 
     def each_round() -> None:
         end_unless_called_within(LONGEST_ROUND_SECONDS)
+        # As many as a round delivers at most: the log shrinks as fast as it grows, and no append waits long for it.
+        outbox.prune(before=wall_clock() - keep, limit=settings.forward_batch)
         metrics.waiting(outbox.unsent(), limit=settings.outbox_limit, at=wall_clock())
 
     logger.info("carries %s to %s", settings.event_log_path, settings.kafka)

@@ -75,6 +75,28 @@ def test_the_age_is_that_of_the_oldest_event_that_waits_by_the_machines_clock(
     assert between <= oldest <= datetime.now(UTC)
 
 
+def test_only_what_was_forwarded_and_is_old_enough_is_pruned_and_positions_go_on_rising(
+    log: EventLogSqlite, outbox: OutboxSqlite
+) -> None:
+    append(log, 1, 2)
+    between = datetime.now(UTC)
+    append(log, 3, 4)
+    outbox.forward_to("there", 3)
+
+    assert outbox.prune(before=between, limit=1) == 1
+    assert outbox.prune(before=between, limit=10) == 1
+    assert outbox.prune(before=datetime.now(UTC), limit=10) == 1
+    assert outbox.prune(before=datetime.now(UTC), limit=10) == 0
+    assert [each.position for each in log.read(after=0, limit=10)] == [4]
+    outbox.forward_to("there", 4)
+    outbox.prune(before=datetime.now(UTC), limit=10)
+
+    assert outbox.unsent().events == 0
+    (again,) = append(log, 5)
+    assert isinstance(again, Appended)
+    assert again.position > 4
+
+
 def test_a_log_of_an_earlier_version_is_taken_up_and_does_not_know_how_old_its_events_are(path: Path) -> None:
     EventLogSqlite(path).close()
     with sqlite3.connect(path) as connection:

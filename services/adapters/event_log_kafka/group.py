@@ -12,6 +12,10 @@ from kafka.errors import KafkaError
 from services.adapters.event_log_kafka.cluster import KafkaCluster
 
 HEARTBEAT_MS: Final = 1000
+ROUND_MS: Final = 60_000
+"""A group that is being formed waits so long for a member that is busy with the store. A member that takes longer loses
+its partitions, and what it still commits changes nothing."""
+
 CLOSE_SECONDS: Final = 2.0
 
 logger = logging.getLogger(__name__)
@@ -57,6 +61,7 @@ def joined(cluster: KafkaCluster, topics: list[str], rebalances: Rebalances) -> 
         group_id=cluster.group,
         session_timeout_ms=int(cluster.session.total_seconds() * 1000),
         heartbeat_interval_ms=HEARTBEAT_MS,
+        max_poll_interval_ms=ROUND_MS,
         enable_auto_commit=False,
         auto_offset_reset="earliest",
         allow_auto_create_topics=False,

@@ -23,8 +23,10 @@ _FORWARDED: Final = "coalesce((SELECT position FROM forwarded), 0)"
 _WAITING: Final = f"coalesce((SELECT max(position) FROM events), 0) - {_FORWARDED}"
 _FIRST: Final = "SELECT appended_at FROM events ORDER BY position LIMIT 1"
 _PRUNE: Final = f"""
-WITH oldest AS (SELECT position, appended_at FROM events WHERE position <= {_FORWARDED} ORDER BY position LIMIT ?)
-DELETE FROM events WHERE position IN (SELECT position FROM oldest WHERE appended_at < ?)
+DELETE FROM events WHERE position IN (
+    WITH oldest AS (SELECT position, appended_at FROM events WHERE position <= {_FORWARDED} ORDER BY position LIMIT ?)
+    SELECT position FROM oldest WHERE appended_at < ?
+)
 """
 _OLDEST: Final = f"SELECT nullif(appended_at, 0) FROM events WHERE position > {_FORWARDED} ORDER BY position LIMIT 1"
 

@@ -123,7 +123,7 @@ def record_store(settings: Settings) -> RecordStore:
     from services.adapters.record_store import RecordStoreSql
 
     settings.home.mkdir(parents=True, exist_ok=True)
-    store = RecordStoreSql(settings.store_url)
+    store = RecordStoreSql(settings.store_url, password=settings.store_password)
     store.migrate()
     return store
 

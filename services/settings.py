@@ -64,6 +64,8 @@ class Settings:
     predict_needs_token: bool = setting(
         False, "whether single predictions need a token, as everything that writes does"
     )
+    store: str = setting("", "SQLAlchemy URL of the record store, without a password; empty for a file in the home")
+    store_password: str = password("password of the record store")
     alert_token: str = secret("bearer token of POST /alerts; without one every delivery is refused")
     event_log: str = setting(LOCAL, "what consumers read: sqlite (the machine's own log) or kafka")
     outbox_limit: int = setting(1_000_000, "events that may wait for Kafka; each takes about 2 kB of disk")
@@ -121,7 +123,7 @@ class Settings:
 
     @property
     def store_url(self) -> str:
-        return f"sqlite:///{(self.home / 'records.sqlite').absolute()}"
+        return self.store or f"sqlite:///{(self.home / 'records.sqlite').absolute()}"
 
     @property
     def bentoml_home(self) -> Path:

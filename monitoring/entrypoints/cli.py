@@ -80,7 +80,7 @@ def main() -> None:
 
 
 @main.command()
-@settings_flags("home", "host", "port", "monitor_host", "monitor_port", "consumer_port", "workers")
+@settings_flags("home", "store", "host", "port", "monitor_host", "monitor_port", "consumer_port", "workers")
 @settings_flags("token_file", "predict_needs_token", "event_log", *KAFKA_FLAGS, "forwarder_port")
 @flag("--model", default="churn", help="model whose simulated world calls the service")
 @flag("--until", type=click.Choice(["promoted"]), help="end once a retrained version has proved itself")
@@ -108,7 +108,7 @@ def serve(**flags: Any) -> None:
 
 
 @main.command()
-@settings_flags("home", "clock_file", "consumer_port", "consume_batch", "poll_seconds", "event_log")
+@settings_flags("home", "store", "clock_file", "consumer_port", "consume_batch", "poll_seconds", "event_log")
 @settings_flags(*KAFKA_FLAGS, "kafka_group", "kafka_session_seconds")
 @once_flag
 def consume(once: bool, **flags: Any) -> None:
@@ -135,7 +135,7 @@ def dead_letters() -> None:
 
 
 @dead_letters.command("list")
-@settings_flags("home")
+@settings_flags("home", "store")
 @flag("--reason", help="of this reason alone, such as undecodable")
 @flag("--limit", type=click.IntRange(1), default=20, help="at most so many, the newest")
 @json_flag
@@ -148,7 +148,7 @@ def dead_letters_list(as_json: bool, reason: str | None, limit: int, **flags: An
 
 
 @dead_letters.command("retry")
-@settings_flags("home", "clock_file")
+@settings_flags("home", "store", "clock_file")
 @flag("--reason", help="of this reason alone, such as oversized")
 @flag("--limit", type=click.IntRange(1), default=1000, help="at most so many, the newest")
 @json_flag
@@ -160,7 +160,7 @@ def dead_letters_retry(as_json: bool, reason: str | None, limit: int, **flags: A
 
 
 @main.command()
-@settings_flags("home", "clock_file", "monitor_host", "monitor_port", "evaluate_seconds", "reports_kept")
+@settings_flags("home", "store", "clock_file", "monitor_host", "monitor_port", "evaluate_seconds", "reports_kept")
 @once_flag
 def evaluate(once: bool, **flags: Any) -> None:
     """Judge what was recorded, and show it on /metrics, /status and the overview page."""
@@ -170,7 +170,7 @@ def evaluate(once: bool, **flags: Any) -> None:
 
 
 @main.command()
-@settings_flags("home", "clock_file", "lifecycle_seconds")
+@settings_flags("home", "store", "clock_file", "lifecycle_seconds")
 @once_flag
 def lifecycle(once: bool, **flags: Any) -> None:
     """Work on retraining jobs: train, gate, promote."""
@@ -228,7 +228,7 @@ def check(model: str, as_json: bool, csv: Path, mapping: Path | None) -> None:
 
 @main.command()
 @model_argument
-@settings_flags("home", "clock_file")
+@settings_flags("home", "store", "clock_file")
 @json_flag
 def retrain(model: str, as_json: bool, **flags: Any) -> None:
     """Train on the newest matured outcomes now, and promote if the gate lets it through."""
@@ -240,7 +240,7 @@ def retrain(model: str, as_json: bool, **flags: Any) -> None:
 @main.command()
 @model_argument
 @click.argument("version")
-@settings_flags("home", "clock_file")
+@settings_flags("home", "store", "clock_file")
 @json_flag
 def promote(model: str, version: str, as_json: bool, **flags: Any) -> None:
     """Make a registered version the champion."""
@@ -251,7 +251,7 @@ def promote(model: str, version: str, as_json: bool, **flags: Any) -> None:
 
 @main.command()
 @model_argument
-@settings_flags("home", "clock_file")
+@settings_flags("home", "store", "clock_file")
 @json_flag
 def rollback(model: str, as_json: bool, **flags: Any) -> None:
     """Make the version before the present champion the champion again."""
@@ -271,7 +271,7 @@ def new_model_folder(name: str) -> None:
 
 @main.command()
 @model_argument
-@settings_flags("home")
+@settings_flags("home", "store")
 @flag("--since", metavar="TIME", help="begin with answers of this time, such as 2026-03-01T12:00:00Z")
 @flag("--until", metavar="TIME", help="end before this time  [default: just behind the newest answer]")
 @flag("--last", metavar="LENGTH", help="length of the range instead of --since: 90min, 36h, 7d  [default: 1d]")
@@ -291,7 +291,7 @@ def audit() -> None:
 
 
 @audit.command("events")
-@settings_flags("home", "event_log", *KAFKA_FLAGS)
+@settings_flags("home", "store", "event_log", *KAFKA_FLAGS)
 @json_flag
 def audit_events(as_json: bool, **flags: Any) -> None:
     """Account for every appended event; exit code 1 when one is unaccounted for or stored twice."""
@@ -303,7 +303,7 @@ def audit_events(as_json: bool, **flags: Any) -> None:
 
 
 @main.command()
-@settings_flags("home", "clock_file")
+@settings_flags("home", "store", "clock_file")
 @json_flag
 def status(as_json: bool, **flags: Any) -> None:
     """Say what serves, what was found, and what the lifecycle is doing."""

@@ -1,13 +1,13 @@
-"""What every record store promises. A further adapter joins by a line in `ADAPTERS`."""
+"""What every record store promises. A further engine joins by a line in `URLS`."""
 
 import itertools
 import random
+import threading
 from collections.abc import Callable, Iterator
 from datetime import datetime, timedelta
-from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from services.adapters.record_store import RecordStoreSql
@@ -24,21 +24,38 @@ from services.core.records import (
     Judged,
     ResultKind,
     ResultStatus,
+    Stored,
     VersionRecord,
 )
 from tests.toy import NOON, prediction
 
-ADAPTERS: dict[str, Callable[[Path], RecordStore]] = {
-    "sqlite": lambda directory: RecordStoreSql(f"sqlite:///{directory / 'records.sqlite'}"),
+Open = Callable[[], RecordStore]
+
+URLS: dict[str, Callable[[pytest.FixtureRequest], str]] = {
+    "sqlite": lambda request: f"sqlite:///{request.getfixturevalue('tmp_path') / 'records.sqlite'}",
+    "postgresql": lambda request: request.getfixturevalue("postgresql_url"),
 }
 
 
-@pytest.fixture(params=ADAPTERS)
-def store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[RecordStore]:
-    opened = ADAPTERS[request.param](tmp_path)
-    opened.migrate()
-    yield opened
-    opened.close()
+@pytest.fixture(params=URLS)
+def open_store(request: pytest.FixtureRequest) -> Iterator[Open]:
+    """Opens the same store as often as a test asks, as several processes would."""
+    url = URLS[request.param](request)
+    opened: list[RecordStore] = []
+
+    def open_again() -> RecordStore:
+        opened.append(RecordStoreSql(url))
+        opened[-1].migrate()
+        return opened[-1]
+
+    yield open_again
+    for each in opened:
+        each.close()
+
+
+@pytest.fixture
+def store(open_store: Open) -> RecordStore:
+    return open_store()
 
 
 def outcome(
@@ -213,17 +230,43 @@ class TestRecords:
         assert store.dead_event_ids(ids) == {"event-1"}
         assert store.dead_letters(limit=5) == [dead_letter()]
 
-    def test_two_stores_on_one_database_see_each_other_and_migrate_once(
-        self, store: RecordStore, tmp_path: Path
-    ) -> None:
-        other = ADAPTERS["sqlite"](tmp_path)
-        other.migrate()
+    def test_two_stores_on_one_database_see_each_other_and_migrate_once(self, open_store: Open) -> None:
+        store, other = open_store(), open_store()
         store.commit(Batch([prediction(1)], [], []), consumer="c", position=1)
 
         assert len(judged(other)) == 1
         other.close()
 
 
+def test_consumers_that_commit_the_same_events_at_once_store_each_once_and_wait_for_nobody_for_ever(
+    open_store: Open,
+) -> None:
+    """As after a rebalance: each delivers what the other does, in another order."""
+    made = [prediction(number) for number in range(300)]
+    seen = [outcome(number) for number in range(300)]
+    counted: list[Stored] = []
+
+    def deliver(store: RecordStore, chance: random.Random, consumer: str) -> None:
+        for position in range(1, 11):
+            batch = Batch(chance.sample(made, 200), chance.sample(seen, 200), [])
+            counted.append(store.commit(batch, consumer=consumer, position=position))
+
+    threads = [
+        threading.Thread(target=deliver, args=(open_store(), random.Random(number), f"c{number}"))  # noqa: S311 - a shuffle
+        for number in range(3)
+    ]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(60)
+    store = open_store()
+    assert len(counted) == 30
+    assert sum(each.stored for each in counted) == store.counts().predictions + store.counts().outcomes
+    assert store.stored_twice() == 0
+    assert [store.position(f"c{number}") for number in range(3)] == [10, 10, 10]
+
+
+@settings(deadline=None)
 @given(seed=st.integers(0, 2**32), values=st.lists(st.sampled_from(["left", "stayed"]), min_size=1, max_size=5))
 def test_shuffled_repeated_and_corrected_events_always_end_in_the_same_rows(
     seed: int, values: list[str], tmp_path_factory: pytest.TempPathFactory

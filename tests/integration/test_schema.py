@@ -17,8 +17,16 @@ from services.core.records import Batch
 from tests.toy import NOON, prediction
 
 
-def test_the_migrations_lead_to_the_tables_that_the_code_declares(tmp_path: Path) -> None:
-    database = Database(f"sqlite:///{tmp_path / 'records.sqlite'}")
+@pytest.fixture(params=["sqlite", "postgresql"])
+def url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    if request.param == "sqlite":
+        return f"sqlite:///{tmp_path / 'records.sqlite'}"
+    found: str = request.getfixturevalue("postgresql_url")
+    return found
+
+
+def test_the_migrations_lead_to_the_tables_that_the_code_declares(url: str) -> None:
+    database = Database(url)
     database.migrate()
 
     with engine_of(database).connect() as connection:
@@ -29,8 +37,7 @@ def test_the_migrations_lead_to_the_tables_that_the_code_declares(tmp_path: Path
 
 
 @pytest.mark.parametrize("revision", ["0001"])
-def test_what_was_recorded_before_a_migration_is_there_after_it(tmp_path: Path, revision: str) -> None:
-    url = f"sqlite:///{tmp_path / 'records.sqlite'}"
+def test_what_was_recorded_before_a_migration_is_there_after_it(url: str, revision: str) -> None:
     store = RecordStoreSql(url)
     store.migrate()
     store.commit(Batch([prediction(1), prediction(2)], [_seen("e1", 1, "stayed"), _seen("e2", 2, "left")], []), **AT)

@@ -15,6 +15,8 @@ DEPLOY: Final = Path(__file__).parents[3] / "deploy"
 HOST: Final = "127.0.0.1"
 START_SECONDS: Final = 180.0
 """The first start of a broker fetches it; later ones take seconds."""
+POSTGRESQL: Final = "postgresql"
+"""What `store` is set to in place of an address."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +54,9 @@ def with_own_servers(settings: Settings) -> tuple[Settings, list[OwnServer]]:
     if settings.event_log == KAFKA and not settings.kafka:
         own.append(_own(settings, KAFKA, DEPLOY / "kafka" / "run"))
         settings = replace(settings, kafka=own[-1].address)
+    if settings.store == POSTGRESQL:
+        own.append(_own(settings, POSTGRESQL, DEPLOY / "local" / "postgresql"))
+        settings = replace(settings, store=f"postgresql+psycopg://bellwether@{own[-1].address}/bellwether")
     return settings, own
 
 

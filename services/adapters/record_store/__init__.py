@@ -8,10 +8,18 @@ from services.adapters.record_store.versions import SqlVersions
 
 
 class RecordStoreSql(SqlRecords, SqlResults, SqlJobs, SqlVersions):
-    """See `services.core.ports.RecordStore`. `url` is SQLAlchemy's, such as `sqlite:////var/lib/records.sqlite`."""
+    """See `services.core.ports.RecordStore`.
 
-    def __init__(self, url: str) -> None:
-        self._database = Database(url)
+    Args:
+        url: SQLAlchemy's, such as `sqlite:////var/lib/records.sqlite` or `postgresql+psycopg://user@host/database`.
+        password: kept out of the URL, which stands in errors and logs.
+
+    Raises:
+        SettingsError: the URL is none, or has a password in it.
+    """
+
+    def __init__(self, url: str, *, password: str = "") -> None:
+        self._database = Database(url, password=password)
 
     def migrate(self) -> None:
         self._database.migrate()

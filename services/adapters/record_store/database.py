@@ -8,26 +8,45 @@ from typing import Any, Final
 
 import alembic.command
 from alembic.config import Config
-from sqlalchemy import Connection, Engine, Table, create_engine, event, make_url
+from sqlalchemy import URL, Connection, Engine, Table, create_engine, event, make_url
 from sqlalchemy.dialects import postgresql, sqlite
-from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.exc import ArgumentError, NoSuchModuleError, SQLAlchemyError
 
-from services.core.errors import StoreUnavailable
+from services.core.errors import SettingsError, StoreUnavailable
 
 MIGRATIONS: Final = Path(__file__).parent / "migrations"
 # Above the longest transaction of a consumer (a second), below what a person would wait for a command.
 BUSY_SECONDS: Final = 10
+SQLITE: Final = "sqlite"
+MIGRATION_LOCK: Final = 0x42656C6C
+"""Names the lock among those that a database's users agree on ("Bell"); any number would do."""
+SERVER: Final = {
+    "connect_timeout": 5,
+    "application_name": "bellwether",
+    # A consumer whose server is away, or whose rows somebody holds, has to hear of it to try again.
+    "options": f"-c statement_timeout={3 * BUSY_SECONDS}s -c lock_timeout={BUSY_SECONDS}s",
+    # A server that vanished without a word is noticed in seconds, not in the two hours that TCP takes.
+    "keepalives_idle": 5,
+    "keepalives_interval": 2,
+    "keepalives_count": 3,
+    "tcp_user_timeout": 15_000,
+}
 
 
 class Database:
     """One engine. Driver errors come out as `StoreUnavailable`."""
 
-    def __init__(self, url: str) -> None:
-        self._engine = create_engine(url)
-        self.name = make_url(url).render_as_string(hide_password=True)
-        if self._engine.dialect.name == "sqlite":
+    def __init__(self, url: str, *, password: str = "") -> None:
+        parsed = _parsed(url)
+        self.name = parsed.render_as_string()
+        self.is_sqlite = parsed.get_backend_name() == SQLITE
+        if self.is_sqlite:
+            self._engine = create_engine(parsed)
             event.listen(self._engine, "connect", _configure_sqlite)
             event.listen(self._engine, "begin", _begin_sqlite)
+        else:
+            secured = parsed.set(password=password) if password else parsed
+            self._engine = create_engine(secured, connect_args=SERVER, pool_pre_ping=True, pool_timeout=BUSY_SECONDS)
 
     @contextlib.contextmanager
     def transaction(self) -> Iterator[Connection]:
@@ -48,12 +67,14 @@ class Database:
 
     def insert(self, table: Table) -> Any:
         """The dialect's INSERT, which knows ON CONFLICT."""
-        return sqlite.insert(table) if self._engine.dialect.name == "sqlite" else postgresql.insert(table)
+        return sqlite.insert(table) if self.is_sqlite else postgresql.insert(table)
 
     def migrate(self) -> None:
         config = Config()
         config.set_main_option("script_location", str(MIGRATIONS))
         with self._migration_turn(), self.translated(), self._engine.begin() as connection:
+            if not self.is_sqlite:
+                connection.exec_driver_sql(f"SELECT pg_advisory_xact_lock({MIGRATION_LOCK})")
             config.attributes["connection"] = connection
             alembic.command.upgrade(config, "head")
 
@@ -62,14 +83,34 @@ class Database:
 
     @contextlib.contextmanager
     def _migration_turn(self) -> Iterator[None]:
-        """Processes that start together migrate one after the other; the later ones find nothing left to do."""
+        """Processes that start together migrate one after the other; the later ones find nothing left to do.
+
+        A database server has a lock of its own for it, inside the migration's transaction.
+        """
         path = self._engine.url.database
-        if self._engine.dialect.name != "sqlite" or not path or path == ":memory:":
+        if not self.is_sqlite or not path or path == ":memory:":
             yield
             return
         with Path(f"{path}.migrating").open("ab") as lock:
             fcntl.flock(lock, fcntl.LOCK_EX)
             yield
+
+
+def _parsed(url: str) -> URL:
+    """Raises `SettingsError`."""
+    try:
+        parsed = make_url(url)
+        parsed.get_dialect()
+    except (ArgumentError, NoSuchModuleError) as error:
+        raise SettingsError(
+            "the record store's URL is none that is known; expected sqlite:///FILE or postgresql+psycopg://USER@HOST/NAME"
+        ) from error
+    if parsed.password:
+        raise SettingsError(
+            f"the record store's URL {parsed.render_as_string()} has a password in it, which logs would show; set "
+            "BELLWETHER_STORE_PASSWORD instead"
+        )
+    return parsed
 
 
 def _configure_sqlite(connection: Any, _record: Any) -> None:

@@ -137,10 +137,20 @@ class SqlRecords:
         return found
 
     def _add(self, connection: Connection, table: Any, rows: list[dict[str, Any]]) -> int:
-        """Insert the rows that are not there yet; returns how many were."""
+        """Insert the rows that are not there yet; returns how many were.
+
+        In the order of their keys: consumers that insert the same rows at the same time then wait for each other, and
+        none holds what another one waits for.
+        """
         if not rows:
             return 0
-        return connection.execute(self._database.insert(table).on_conflict_do_nothing(), rows).rowcount
+        (key,) = table.primary_key.columns
+        rows = sorted(rows, key=lambda row: str(row[key.name]))
+        insert = self._database.insert(table).on_conflict_do_nothing()
+        if self._database.is_sqlite:
+            return connection.execute(insert, rows).rowcount
+        # A server's driver counts the rows of one statement alone, and sends one for a thousand rows this way.
+        return len(connection.execute(insert.returning(key), rows).all())
 
     def _keep_latest(self, connection: Connection, observed: list[tuple[str, OutcomeObserved]]) -> None:
         """Per model and prediction the latest outcome wins; of two at the same moment the larger event id does,
@@ -155,7 +165,8 @@ class SqlRecords:
         )
         latest = {"event_id": new.event_id, "value": new.value, "observed_at": new.observed_at}
         upsert = insert.on_conflict_do_update(index_elements=[old.model, old.prediction_id], set_=latest, where=later)
-        connection.execute(upsert, [_outcome_row(*each) for each in observed])
+        rows = [_outcome_row(*each) for each in observed]
+        connection.execute(upsert, sorted(rows, key=lambda row: (row["model"], row["prediction_id"])))
 
     def _move(self, connection: Connection, consumer: str, position: int) -> None:
         insert = self._database.insert(positions)

@@ -1,0 +1,57 @@
+"""A PostgreSQL for tests: one server for the whole session, a database of its own for each test."""
+
+import time
+import uuid
+from collections.abc import Iterator
+from contextlib import AbstractContextManager
+from typing import Final
+
+import psycopg
+import pytest
+
+from tests.servers.missing import provided, skip_without
+from tests.servers.process import DEPLOY, ServerProcess, Unavailable, running
+
+SCRIPT: Final = DEPLOY / "local" / "postgresql"
+NAME: Final = "bellwether"
+
+
+def running_postgresql() -> AbstractContextManager[ServerProcess]:
+    """Raises `Unavailable`."""
+    return running(SCRIPT, _answers)
+
+
+def new_database(server: ServerProcess) -> str:
+    """The SQLAlchemy URL of a database that nobody else has."""
+    name = f"test_{uuid.uuid4().hex[:12]}"
+    with psycopg.connect(_address(server.port), autocommit=True) as connection:
+        connection.execute(f'CREATE DATABASE "{name}"')
+    return f"postgresql+psycopg://{NAME}@127.0.0.1:{server.port}/{name}"
+
+
+@pytest.fixture(scope="session")
+def postgresql() -> Iterator[ServerProcess]:
+    try:
+        with running_postgresql() as server:
+            provided("PostgreSQL")
+            yield server
+    except Unavailable as error:
+        skip_without("PostgreSQL", str(error))
+
+
+@pytest.fixture
+def postgresql_url(postgresql: ServerProcess) -> str:
+    return new_database(postgresql)
+
+
+def _address(port: int) -> str:
+    return f"host=127.0.0.1 port={port} user={NAME} dbname={NAME} connect_timeout=2"
+
+
+def _answers(port: int) -> bool:
+    try:
+        psycopg.connect(_address(port)).close()
+    except psycopg.OperationalError:
+        time.sleep(0.05)
+        return False
+    return True

@@ -1,0 +1,117 @@
+"""Records that cannot be read, or are no events: each becomes a dead letter and stops nobody."""
+
+import contextlib
+from collections.abc import Mapping
+
+import msgspec
+import pytest
+from kafka import KafkaProducer
+
+from services.adapters.event_log_kafka import KafkaCluster, KafkaSink, KafkaSource
+from services.adapters.event_log_kafka.cloud_events import headers_of
+from services.adapters.event_log_kafka.unreadable import alone
+from services.adapters.record_store import RecordStoreSql
+from services.core.events import DEAD_LETTERS_TOPIC, PREDICTIONS_TOPIC
+from services.core.records import DeadLetter
+from tests.integration.kafka.carrying import carry_until, event, ids
+from tests.servers.kafka import Broker
+from tests.toy import NOON
+
+
+def put_raw(cluster: KafkaCluster, *records: Mapping[str, object]) -> None:
+    """Records as somebody else's program may write them, one after the other into partition 0."""
+    producer = KafkaProducer(bootstrap_servers=cluster.servers)
+    for record in records:
+        topic = cluster.topics()[PREDICTIONS_TOPIC].name
+        producer.send(topic, partition=0, **record).get(10)
+    producer.close()
+
+
+def letters_in_topic(cluster: KafkaCluster) -> int:
+    """How many records the topic of dead letters has."""
+    parts = cluster.topics()[DEAD_LETTERS_TOPIC].parts
+    with contextlib.closing(alone(cluster)) as consumer:
+        return sum(consumer.end_offsets(parts, timeout_ms=3000).values())
+
+
+UNKNOWN_MAJOR = msgspec.structs.replace(event(1), type="bellwether.prediction.made.v2")
+
+
+class TestRecordsThatAreNoEvents:
+    @pytest.mark.parametrize(
+        ("changes", "reason"),
+        [
+            ({"headers": []}, "unknown_version"),
+            ({"headers": headers_of(event(1))[1:]}, "unknown_version"),
+            ({"headers": [("ce_specversion", b"2.0")]}, "unknown_version"),
+            ({"headers": [("ce_specversion", b"1.0")]}, "no_envelope"),
+            ({"headers": [*headers_of(event(1)), ("ce_id", b"\xff")]}, "no_envelope"),
+            ({"headers": [*headers_of(event(1)), ("ce_id", b"a\x00b")]}, "no_envelope"),
+            ({"headers": [*headers_of(event(1)), ("ce_time", b"noon")]}, "no_envelope"),
+            ({"key": b"\xff"}, "no_envelope"),
+            ({"value": None}, "no_data"),
+            ({"value": b"\xff{"}, "undecodable"),
+            (
+                {"headers": headers_of(msgspec.structs.replace(event(1), type="bellwether.prediction.made.v2"))},
+                "unknown_type",
+            ),
+        ],
+    )
+    def test_poison_goes_to_the_dead_letters_with_its_reason_and_origin_and_stops_nobody(
+        self,
+        changes: dict[str, object],
+        reason: str,
+        cluster: KafkaCluster,
+        source: KafkaSource,
+        store: RecordStoreSql,
+    ) -> None:
+        good = {"key": event(2).key.encode(), "value": event(2).data, "headers": headers_of(event(2))}
+        poison = {"key": event(1).key.encode(), "value": event(1).data, "headers": headers_of(event(1))} | changes
+        put_raw(cluster, poison, good)
+
+        carry_until(source, store, lambda: store.stored_event_ids([event(2).id]) == ids(2))
+
+        (letter,) = store.dead_letters(limit=5)
+        name = cluster.topics()[PREDICTIONS_TOPIC].part_name(0)
+        assert (letter.reason, letter.origin) == (reason, f"{name}@0")
+        assert letter.data == (changes.get("value", event(1).data) or b"")
+        assert letters_in_topic(cluster) == 1
+
+    def test_a_letter_that_others_put_into_the_topic_is_kept_in_the_store_once(
+        self, cluster: KafkaCluster, source: KafkaSource, store: RecordStoreSql, sink: KafkaSink
+    ) -> None:
+        letter = DeadLetter(
+            event_id="e", reason="oversized", detail="", origin="forwarder@e", type="t", key="k", data=b"d", at=NOON
+        )
+        letter = msgspec.structs.replace(letter, detail="too large")
+        sink.bury([letter, letter])
+
+        carry_until(source, store, lambda: bool(store.dead_letters(limit=5)))
+
+        assert store.dead_letters(limit=5) == [letter]
+        assert letters_in_topic(cluster) == 2
+
+    def test_bytes_that_rotted_on_the_brokers_disk_are_passed_over_as_dead_letters(
+        self, broker: Broker, cluster: KafkaCluster, source: KafkaSource, store: RecordStoreSql
+    ) -> None:
+        put_raw(cluster, *({"key": b"k", "value": event(n).data, "headers": headers_of(event(n))} for n in (1, 2, 3)))
+        rot(broker, cluster, event(2).data)
+
+        carry_until(source, store, lambda: store.stored_event_ids(list(ids(1, 3))) == ids(1, 3))
+
+        (letter,) = store.dead_letters(limit=5)
+        assert letter.reason == "unreadable"
+        assert letter.origin.endswith("@1")
+        assert "crc" in letter.detail
+
+
+def rot(broker: Broker, cluster: KafkaCluster, data: bytes) -> None:
+    """Turn a bit of this data in the file that the broker serves it from."""
+    directory = broker.directory / "data" / f"{cluster.topics()[PREDICTIONS_TOPIC].name}-0"
+    (path,) = directory.glob("*.log")
+    place = path.read_bytes().index(data) + len(data) // 2
+    with path.open("r+b") as file:
+        file.seek(place)
+        turned = file.read(1)[0] ^ 1
+        file.seek(place)
+        file.write(bytes([turned]))

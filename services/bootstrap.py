@@ -112,6 +112,10 @@ def _kafka(settings: Settings) -> KafkaCluster:
 
 
 def online_features(settings: Settings) -> OnlineFeatures:
+    if settings.features:
+        from services.adapters.features_redis import FeaturesRedis
+
+        return FeaturesRedis(settings.features, password=settings.features_password)
     from services.adapters.features_sqlite import FeaturesSqlite
 
     settings.home.mkdir(parents=True, exist_ok=True)

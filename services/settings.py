@@ -66,6 +66,8 @@ class Settings:
     )
     store: str = setting("", "SQLAlchemy URL of the record store, without a password; empty for a file in the home")
     store_password: str = password("password of the record store")
+    features: str = setting("", "URL of the Redis with the online features, without a password; empty for a file")
+    features_password: str = password("password of that Redis")
     alert_token: str = secret("bearer token of POST /alerts; without one every delivery is refused")
     event_log: str = setting(LOCAL, "what consumers read: sqlite (the machine's own log) or kafka")
     outbox_limit: int = setting(1_000_000, "events that may wait for Kafka; each takes about 2 kB of disk")

@@ -3,5 +3,14 @@
 from tests.servers.kafka import broker, cluster
 from tests.servers.missing import pytest_sessionfinish, pytest_terminal_summary
 from tests.servers.postgresql import postgresql, postgresql_url
+from tests.servers.redis import redis
 
-__all__ = ["broker", "cluster", "postgresql", "postgresql_url", "pytest_sessionfinish", "pytest_terminal_summary"]
+__all__ = [
+    "broker",
+    "cluster",
+    "postgresql",
+    "postgresql_url",
+    "pytest_sessionfinish",
+    "pytest_terminal_summary",
+    "redis",
+]

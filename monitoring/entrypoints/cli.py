@@ -80,7 +80,8 @@ def main() -> None:
 
 
 @main.command()
-@settings_flags("home", "store", "host", "port", "monitor_host", "monitor_port", "consumer_port", "workers")
+@settings_flags("home", "store", "features", "host", "port", "monitor_host", "monitor_port", "consumer_port")
+@settings_flags("workers")
 @settings_flags("token_file", "predict_needs_token", "event_log", *KAFKA_FLAGS, "forwarder_port")
 @flag("--model", default="churn", help="model whose simulated world calls the service")
 @flag("--until", type=click.Choice(["promoted"]), help="end once a retrained version has proved itself")
@@ -98,7 +99,8 @@ def up(**flags: Any) -> None:
 
 
 @main.command()
-@settings_flags("home", "host", "port", "workers", "clock_file", "control_share", "feature_budget_ms", "body_limit")
+@settings_flags("home", "host", "port", "workers", "clock_file", "control_share", "features", "feature_budget_ms")
+@settings_flags("body_limit")
 @settings_flags("token_file", "predict_needs_token", "event_log", "outbox_limit", "outbox_full")
 def serve(**flags: Any) -> None:
     """Serve every model over HTTP."""

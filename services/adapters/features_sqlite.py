@@ -80,7 +80,7 @@ class FeaturesSqlite:
         except TimeoutError as error:
             raise self._down(TimeoutError(f"locked for {WRITE_SECONDS:g} s")) from error
 
-    def close(self) -> None:
+    async def close(self) -> None:
         self._connections.close()
 
     def _merge(self, model: str, entity_id: str, written: Mapping[str, _Kept]) -> None:

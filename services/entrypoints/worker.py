@@ -90,7 +90,7 @@ class Worker:
         self.metrics.publish()
         # Waits for the appends that were accepted; off the loop, on which their answers are still being sent.
         await asyncio.to_thread(self.log.close)
-        self.features.close()
+        await self.features.close()
 
     async def _publish_metrics(self) -> None:
         """For a scrape that another worker answers: it sees what this one has published."""

@@ -1,13 +1,12 @@
 """What every contestant serves: one churn version, trained once, and the customers who are asked about."""
 
 import asyncio
-import contextlib
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 import joblib
 import skops.io
@@ -81,15 +80,15 @@ def set_up(directory: Path, settings: Settings) -> Workbench:
 
 def write_features(bench: Workbench) -> None:
     """Every customer's online features, as fresh as they can be."""
-    features = bootstrap.online_features(bench.settings)
-    with contextlib.closing(features):
-        asyncio.run(_write(bench, features))
+    asyncio.run(_write(bench))
 
 
-async def _write(bench: Workbench, features: Any) -> None:
+async def _write(bench: Workbench) -> None:
     now = datetime.now(UTC)
+    features = bootstrap.online_features(bench.settings)
     for case in bench.cases:
         await features.write(MODEL, case.entity_id, _readings(case.features, bench.online, now))
+    await features.close()
 
 
 def _readings(features: Mapping[str, Value], online: frozenset[str], now: datetime) -> dict[str, Reading]:

@@ -1,28 +1,32 @@
 """What every store of online features promises. A further adapter joins by a line in `ADAPTERS`."""
 
-from collections.abc import Callable, Iterator
+import uuid
+from collections.abc import AsyncIterator, Callable
 from datetime import timedelta
 from pathlib import Path
 
 import pytest
 
+from services.adapters.features_redis import FeaturesRedis
 from services.adapters.features_sqlite import FeaturesSqlite
 from services.core.errors import FeatureSourceDown
 from services.core.features import Reading
 from services.core.ports import OnlineFeatures
+from tests.servers.redis import url_of
 from tests.toy import NOON
 
-ADAPTERS: dict[str, Callable[[Path], OnlineFeatures]] = {
-    "sqlite": lambda directory: FeaturesSqlite(directory / "features.sqlite"),
+ADAPTERS: dict[str, Callable[[pytest.FixtureRequest], OnlineFeatures]] = {
+    "sqlite": lambda request: FeaturesSqlite(request.getfixturevalue("tmp_path") / "features.sqlite"),
+    "redis": lambda request: FeaturesRedis(url_of(request.getfixturevalue("redis")), prefix=uuid.uuid4().hex),
 }
 LATER = NOON + timedelta(hours=1)
 
 
 @pytest.fixture(params=ADAPTERS)
-def features(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[OnlineFeatures]:
-    opened = ADAPTERS[request.param](tmp_path)
+async def features(request: pytest.FixtureRequest) -> AsyncIterator[OnlineFeatures]:
+    opened = ADAPTERS[request.param](request)
     yield opened
-    opened.close()
+    await opened.close()
 
 
 async def test_a_value_comes_back_with_its_own_time_to_the_microsecond(features: OnlineFeatures) -> None:
@@ -69,7 +73,7 @@ async def test_models_and_entities_do_not_see_each_other(features: OnlineFeature
 async def test_a_source_that_cannot_be_read_says_so_in_our_words(tmp_path: Path) -> None:
     path = tmp_path / "features.sqlite"
     features = FeaturesSqlite(path)
-    features.close()
+    await features.close()
     path.write_bytes(b"this is no database" * 100)
 
     with pytest.raises(FeatureSourceDown, match=r"features\.sqlite"):

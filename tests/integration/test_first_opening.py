@@ -1,5 +1,6 @@
 """Several processes that start together on files that are not there yet, as the workers of a new home do."""
 
+import asyncio
 import multiprocessing
 from multiprocessing.synchronize import Barrier
 from pathlib import Path
@@ -25,7 +26,7 @@ def open_log(directory: Path) -> None:
 
 
 def open_features(directory: Path) -> None:
-    FeaturesSqlite(directory / "features.sqlite").close()
+    asyncio.run(FeaturesSqlite(directory / "features.sqlite").close())
 
 
 def open_store(directory: Path) -> None:

@@ -29,6 +29,12 @@ def test_postgresql_in_place_of_an_address_brings_a_server_whose_url_is_the_stor
     assert Path(server.command[0]).is_file()
 
 
+def test_redis_in_place_of_an_address_brings_a_server_with_the_features(tmp_path: Path) -> None:
+    settings, (server,) = with_own_servers(Settings(home=tmp_path, features="redis"))
+    assert settings.features == f"redis://{server.address}/0"
+    assert Path(server.command[0]).is_file()
+
+
 def test_a_run_on_somebody_s_broker_has_topics_and_a_group_of_its_own(tmp_path: Path) -> None:
     shared = Settings(home=tmp_path, event_log=KAFKA, kafka="kafka.example:9092")
     (first, none), (second, _) = with_own_servers(shared), with_own_servers(shared)

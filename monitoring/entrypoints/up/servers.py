@@ -16,7 +16,8 @@ HOST: Final = "127.0.0.1"
 START_SECONDS: Final = 180.0
 """The first start of a broker fetches it; later ones take seconds."""
 POSTGRESQL: Final = "postgresql"
-"""What `store` is set to in place of an address."""
+REDIS: Final = "redis"
+"""What `store` and `features` are set to in place of an address."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +58,9 @@ def with_own_servers(settings: Settings) -> tuple[Settings, list[OwnServer]]:
     if settings.store == POSTGRESQL:
         own.append(_own(settings, POSTGRESQL, DEPLOY / "local" / "postgresql"))
         settings = replace(settings, store=f"postgresql+psycopg://bellwether@{own[-1].address}/bellwether")
+    if settings.features == REDIS:
+        own.append(_own(settings, REDIS, DEPLOY / "local" / "redis"))
+        settings = replace(settings, features=f"redis://{own[-1].address}/0")
     return settings, own
 
 

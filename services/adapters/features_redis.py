@@ -1,0 +1,109 @@
+"""Online features in Redis: a hash per model and entity, so that a look-up is one round trip."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import Final
+from urllib.parse import urlsplit
+
+import msgspec
+from redis.asyncio import Redis
+from redis.asyncio.retry import Retry
+from redis.backoff import NoBackoff
+from redis.exceptions import RedisError
+
+from services.core.clock import from_microseconds, to_microseconds
+from services.core.errors import FeatureSourceDown, SettingsError
+from services.core.features import Reading
+
+CONNECT_SECONDS: Final = 0.5
+ANSWER_SECONDS: Final = 1.0
+"""For a feed's write. Look-ups have a budget of their own, far below either."""
+SCHEMES: Final = ("redis", "rediss")
+
+_SEPARATOR: Final = b":"
+
+# One field after the other, all in one step of the server's: the newer observation stays, whoever writes last.
+_KEEP_THE_LATEST: Final = """
+for place = 1, #ARGV, 2 do
+    local kept = redis.call('HGET', KEYS[1], ARGV[place])
+    local at = tonumber(string.match(ARGV[place + 1], '^(-?%d+):'))
+    if not kept or tonumber(string.match(kept, '^(-?%d+):')) < at then
+        redis.call('HSET', KEYS[1], ARGV[place], ARGV[place + 1])
+    end
+end
+"""
+
+_encode: Final = msgspec.json.Encoder().encode
+_decode: Final = msgspec.json.Decoder(bool | float | str | None).decode
+
+
+class FeaturesRedis:
+    """See `services.core.ports.OnlineFeatures`. Belongs to the event loop that first uses it.
+
+    A field holds its value's own time in microseconds, a colon, and the value as JSON. The server's own memory and
+    eviction decide how long entities stay that nobody writes any more; what is evicted is `missing`.
+
+    Args:
+        url: such as `redis://host:6379/0`, or `rediss://` for TLS; without a password.
+        prefix: what the keys begin with.
+
+    Raises:
+        SettingsError: the URL is none, or has a password in it.
+    """
+
+    def __init__(self, url: str, *, password: str = "", prefix: str = "bellwether") -> None:
+        _require_plain(url)
+        self._url = url
+        self._prefix = prefix
+        self._client = Redis.from_url(
+            url,
+            password=password or None,
+            socket_connect_timeout=CONNECT_SECONDS,
+            socket_timeout=ANSWER_SECONDS,
+            # A second attempt would wait for the same server again; who looks up asks the rule meanwhile.
+            retry=Retry(NoBackoff(), 0),
+        )
+
+    async def read(self, model: str, entity_id: str, names: Sequence[str]) -> dict[str, Reading]:
+        with self._translated():
+            found = await self._client.hmget(self._key(model, entity_id), list(names))
+            return {name: _reading(kept) for name, kept in zip(names, found, strict=True) if isinstance(kept, bytes)}
+
+    async def write(self, model: str, entity_id: str, readings: Mapping[str, Reading]) -> None:
+        fields = [part for name, reading in readings.items() for part in (name, _kept(reading))]
+        with self._translated():
+            await self._client.eval(_KEEP_THE_LATEST, 1, self._key(model, entity_id), *fields)
+
+    async def close(self) -> None:
+        await self._client.aclose()
+
+    def _key(self, model: str, entity_id: str) -> str:
+        return f"{self._prefix}:features:{model}:{entity_id}"
+
+    @contextmanager
+    def _translated(self) -> Iterator[None]:
+        """A server that is away, and one that holds something else under the key, are down alike."""
+        try:
+            yield
+        except (RedisError, OSError, TimeoutError, ValueError, OverflowError, msgspec.DecodeError) as error:
+            raise FeatureSourceDown(f"online features at {self._url}: {type(error).__name__}: {error}") from error
+
+
+def _require_plain(url: str) -> None:
+    parts = urlsplit(url)
+    if parts.scheme not in SCHEMES or not parts.hostname:
+        raise SettingsError(f"the URL of the online features is {url!r}; expected redis://HOST:PORT/0 or rediss://…")
+    if parts.password:
+        raise SettingsError(
+            "the URL of the online features has a password in it, which logs would show; set "
+            "BELLWETHER_FEATURES_PASSWORD instead"
+        )
+
+
+def _kept(reading: Reading) -> bytes:
+    return b"%d%b%b" % (to_microseconds(reading.observed_at), _SEPARATOR, _encode(reading.value))
+
+
+def _reading(kept: bytes) -> Reading:
+    observed_at, _, value = kept.partition(_SEPARATOR)
+    return Reading(_decode(value), from_microseconds(int(observed_at)))

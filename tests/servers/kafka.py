@@ -1,14 +1,9 @@
 """A broker for tests: deploy/kafka/run on a free port, one for the whole session, topics of its own for each test."""
 
-import contextlib
-import os
-import signal
-import subprocess
 import tempfile
-import time
 import uuid
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from contextlib import contextmanager
 from datetime import timedelta
 from pathlib import Path
 from typing import Final
@@ -19,75 +14,34 @@ from kafka.errors import KafkaError
 
 from services.adapters.event_log_kafka import KafkaCluster
 from tests.ports import free_port
+from tests.servers.missing import provided, skip_without
+from tests.servers.process import DEPLOY, ServerProcess, Unavailable
 
-RUN: Final = Path(__file__).parents[2] / "deploy" / "kafka" / "run"
-UNAVAILABLE: Final = 69
-START_SECONDS: Final = 180.0
-"""Where the artifacts are still to be fetched; otherwise a few seconds are enough."""
-
-
-class BrokerUnavailable(Exception):
-    """This machine cannot provide a broker; the message is what the script said."""
+SCRIPT: Final = DEPLOY / "kafka" / "run"
 
 
-@dataclass
-class Broker:
-    """A broker in a directory and on a port that it keeps when it is started again.
-
-    `properties` are further ones of the broker, in a file.
-    """
-
-    directory: Path
-    port: int
-    properties: Path | None = None
-    process: subprocess.Popen[bytes] | None = None
-
+class Broker(ServerProcess):
     @property
     def servers(self) -> str:
         return f"127.0.0.1:{self.port}"
 
-    def start(self) -> None:
-        with self.log.open("ab") as log:
-            command = [str(RUN), str(self.port), str(self.directory)]
-            command += [str(self.properties)] if self.properties else []
-            self.process = subprocess.Popen(command, stdout=log, stderr=log)
-        deadline = time.monotonic() + START_SECONDS
-        while not self._answers():
-            self._require_running(self.process)
-            assert time.monotonic() < deadline, f"no broker within {START_SECONDS:.0f} s:\n{self.log.read_text()}"
-
-    def send(self, number: signal.Signals) -> None:
-        assert self.process is not None
-        os.kill(self.process.pid, number)
-
-    def stop(self, number: signal.Signals = signal.SIGTERM) -> None:
-        if self.process is not None and self.process.poll() is None:
-            self.send(number)
-            self.process.wait(30)
-
     @property
-    def log(self) -> Path:
-        return self.directory / "broker.log"
-
-    def _require_running(self, process: subprocess.Popen[bytes]) -> None:
-        if process.poll() == UNAVAILABLE:
-            raise BrokerUnavailable(self.log.read_text().strip())
-        assert process.poll() is None, f"the broker ended:\n{self.log.read_text()}"
-
-    def _answers(self) -> bool:
-        try:
-            KafkaAdminClient(bootstrap_servers=self.servers, bootstrap_timeout_ms=500).close()
-        except KafkaError:
-            return False
-        return True
+    def files(self) -> Path:
+        """Where the broker keeps the partitions' directories."""
+        return self.directory / "data" / "data"
 
 
-@contextlib.contextmanager
+def broker_in(directory: Path, *, port: int, properties: Path | None = None) -> Broker:
+    """A broker to be started, which keeps its directory and port; `properties` is a file of further ones."""
+    return Broker(SCRIPT, directory, port, _answers, arguments=[str(properties)] if properties else [])
+
+
+@contextmanager
 def running_broker(properties: Callable[[int], Path] | None = None) -> Iterator[Broker]:
-    """`properties` writes further ones for the port that it is given. Raises `BrokerUnavailable`."""
+    """`properties` writes further ones for the port that it is given. Raises `Unavailable`."""
     with tempfile.TemporaryDirectory(prefix="bellwether-kafka-") as directory:
         port = free_port()
-        broker = Broker(Path(directory), port, properties(port) if properties else None)
+        broker = broker_in(Path(directory), port=port, properties=properties(port) if properties else None)
         try:
             broker.start()
             yield broker
@@ -99,9 +53,10 @@ def running_broker(properties: Callable[[int], Path] | None = None) -> Iterator[
 def broker() -> Iterator[Broker]:
     try:
         with running_broker() as running:
+            provided("Kafka")
             yield running
-    except BrokerUnavailable as error:
-        pytest.skip(f"no Kafka broker: {error}")
+    except Unavailable as error:
+        skip_without("Kafka", str(error))
 
 
 @pytest.fixture
@@ -117,3 +72,11 @@ def cluster(broker: Broker) -> KafkaCluster:
         session=timedelta(seconds=6),
         patience=timedelta(seconds=3),
     )
+
+
+def _answers(port: int) -> bool:
+    try:
+        KafkaAdminClient(bootstrap_servers=f"127.0.0.1:{port}", bootstrap_timeout_ms=500).close()
+    except KafkaError:
+        return False
+    return True

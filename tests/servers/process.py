@@ -5,7 +5,7 @@ import signal
 import subprocess
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -32,11 +32,13 @@ class ServerProcess:
     port: int
     answers: Callable[[int], bool]
     process: subprocess.Popen[bytes] | None = None
+    arguments: Sequence[str] = ()
+    """Of the script, behind port and directory."""
 
     def start(self) -> None:
         """Return when it answers. Raises `Unavailable`."""
         with self.log.open("ab") as log:
-            command = [str(self.script), str(self.port), str(self.directory / "data")]
+            command = [str(self.script), str(self.port), str(self.directory / "data"), *self.arguments]
             self.process = subprocess.Popen(command, stdout=log, stderr=log)
         deadline = time.monotonic() + START_SECONDS
         while not self.answers(self.port):

@@ -19,7 +19,7 @@ from services.core.ports import EventLog, RecordStore
 from services.ingest.audit import Account, audit
 from services.settings import Settings
 from tests.ports import free_port
-from tests.servers.kafka import Broker
+from tests.servers.kafka import broker_in
 from tests.toy import NOON, prediction
 
 FORWARDER, CONSUMER = "services.entrypoints.forwarder", "services.entrypoints.consumer"
@@ -163,7 +163,7 @@ def test_a_broker_that_comes_late_gets_everything(
     log, store = bootstrap.event_log(settings), bootstrap.record_store(settings)
     append(log, 20)
     processes = [start_with(settings, FORWARDER), start_with(settings, CONSUMER)]
-    broker = Broker(tmp_path, int(settings.kafka.partition(":")[2]))
+    broker = broker_in(tmp_path, port=int(settings.kafka.partition(":")[2]))
     try:
         broker.start()
         poll(lambda: store.counts().outcomes == 20)

@@ -107,7 +107,7 @@ class TestRecordsThatAreNoEvents:
 
 def rot(broker: Broker, cluster: KafkaCluster, data: bytes) -> None:
     """Turn a bit of this data in the file that the broker serves it from."""
-    directory = broker.directory / "data" / f"{cluster.topics()[PREDICTIONS_TOPIC].name}-0"
+    directory = broker.files / f"{cluster.topics()[PREDICTIONS_TOPIC].name}-0"
     (path,) = directory.glob("*.log")
     place = path.read_bytes().index(data) + len(data) // 2
     with path.open("r+b") as file:

@@ -115,6 +115,22 @@ class TestRecords:
         assert store.stored_twice() == 0
         assert store.counts("toy").predictions == 2
 
+    def test_a_position_only_moves_forwards_whoever_comes_late(self, store: RecordStore) -> None:
+        store.commit(Batch([prediction(2)], [], []), consumer="c", position=9)
+
+        late = store.commit(Batch([prediction(1)], [], []), consumer="c", position=5)
+
+        assert (late.stored, store.position("c")) == (1, 9)
+
+    def test_a_letter_that_became_rows_is_a_letter_no_more(self, store: RecordStore) -> None:
+        store.commit(Batch([], [], [dead_letter(1), dead_letter(2)]), consumer="c", position=2)
+
+        redeemed = store.redeem(Batch([prediction(1)], [], []), origins=[dead_letter(1).origin])
+
+        assert redeemed.stored == 1
+        assert store.dead_letters(limit=5) == [dead_letter(2)]
+        assert store.dead_letters(limit=5, reason="another") == []
+
     def test_a_prediction_comes_back_as_it_was_recorded_with_its_outcome(self, store: RecordStore) -> None:
         store.commit(Batch([prediction(1), prediction(2)], [outcome(1)], []), consumer="c", position=3)
 

@@ -1,40 +1,61 @@
-"""`make bench ARGS="serving --json F"`: measures, prints a table, and writes what docs/benchmarks.md shows."""
+"""`make bench ARGS="serving --json F"`, or `pipeline`: measures, prints a table, and writes the page's figures."""
 
 import argparse
 import json
 import sys
 from pathlib import Path
+from typing import Any
 
-from tests.benchmarks import serving
-from tests.benchmarks.page import write_page
+from tests.benchmarks import pipeline, serving
+from tests.benchmarks.page import pipeline_figures, serving_figures, write_page
 
 
 def main() -> int:
     arguments = _parser().parse_args()
-    result = serving.run(
-        seconds=arguments.seconds,
-        rounds=arguments.rounds,
-        soak_seconds=arguments.soak_seconds,
-        say=lambda line: print(line, file=sys.stderr, flush=True),
-    )
-    print(serving.table(result))
+    result, table, figures = arguments.measure(arguments)
+    print(table)
     if arguments.json:
         arguments.json.write_text(json.dumps(result, indent=2) + "\n", "utf-8")
     if arguments.page:
-        write_page(arguments.page, result)
+        write_page(arguments.page, arguments.benchmark, figures)
     return 0
+
+
+def _serving(arguments: argparse.Namespace) -> tuple[dict[str, Any], str, str]:
+    result = serving.run(
+        seconds=arguments.seconds, rounds=arguments.rounds, soak_seconds=arguments.soak_seconds, say=_say
+    )
+    return result, serving.table(result), serving_figures(result)
+
+
+def _pipeline(arguments: argparse.Namespace) -> tuple[dict[str, Any], str, str]:
+    result = pipeline.run(events=arguments.events, say=_say)
+    return result, pipeline.table(result), pipeline_figures(result)
+
+
+def _say(line: str) -> None:
+    print(line, file=sys.stderr, flush=True)
 
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="make bench ARGS=…", description=__doc__)
-    commands = parser.add_subparsers(required=True)
+    commands = parser.add_subparsers(required=True, dest="benchmark")
     command = commands.add_parser("serving", help="the prediction service beside its peers, on the churn pipeline")
-    command.add_argument("--json", type=Path, help="write the results to this file")
-    command.add_argument("--page", type=Path, help="write the results into this page, between its marks")
+    _add_outputs(command)
     command.add_argument("--seconds", type=float, default=2.0, help="length of one measurement [default: 2]")
     command.add_argument("--rounds", type=int, default=8, help="measurements of each kind, in turn [default: 8]")
     command.add_argument("--soak-seconds", type=float, default=600.0, help="length of the soak; 0 leaves it out")
+    command.set_defaults(measure=_serving)
+    command = commands.add_parser("pipeline", help="from the answer to the store, stage by stage, on each engine")
+    _add_outputs(command)
+    command.add_argument("--events", type=int, default=100_000, help="events of each stage, even [default: 100000]")
+    command.set_defaults(measure=_pipeline)
     return parser
+
+
+def _add_outputs(command: argparse.ArgumentParser) -> None:
+    command.add_argument("--json", type=Path, help="write the results to this file")
+    command.add_argument("--page", type=Path, help="write the results into this page, between its marks")
 
 
 if __name__ == "__main__":

@@ -1,39 +1,48 @@
-"""Writes the figures of a run into docs/benchmarks.md, between two marks; the rest of the page is written by people."""
+"""Writes the figures of a run into docs/benchmarks.md, between their marks; people write the rest of the page."""
 
 from pathlib import Path
 from typing import Any, Final
 
 from services.core.errors import BellwetherError
+from tests.benchmarks import pipeline
 from tests.benchmarks.contestants import TITLES
 from tests.benchmarks.serving import CONNECTIONS, PEERS, table
 
-BEGIN: Final = "<!-- figures: written by `make bench` -->"
+BEGIN: Final = "<!-- figures of {}: written by `make bench` -->"
 END: Final = "<!-- end of figures -->"
 
 
-def write_page(path: Path, result: dict[str, Any]) -> None:
-    """Replace what stands between the marks. Raises `BellwetherError` when the page lacks them."""
-    before, begin, rest = path.read_text("utf-8").partition(BEGIN)
+def write_page(path: Path, name: str, figures: str) -> None:
+    """Replace what stands between the marks of that name. Raises `BellwetherError` when the page lacks them."""
+    mark = BEGIN.format(name)
+    before, begin, rest = path.read_text("utf-8").partition(mark)
     _, end, after = rest.partition(END)
     if not (begin and end):
-        raise BellwetherError(f"{path} has no lines {BEGIN} and {END}; add them where the figures shall stand")
-    path.write_text(f"{before}{BEGIN}\n\n{figures(result)}\n\n{END}{after}", "utf-8")
+        raise BellwetherError(f"{path} has no lines {mark} and {END}; add them where the figures shall stand")
+    path.write_text(f"{before}{mark}\n\n{figures}\n\n{END}{after}", "utf-8")
 
 
-def figures(result: dict[str, Any]) -> str:
-    parts = [_machine(result), table(result), _ratios(result), _outage(result["outage"])]
+def pipeline_figures(result: dict[str, Any]) -> str:
+    taken_on = (
+        f"{_machine(result['machine'])} {result['events']:,} events, half predictions of 19 features (1.9 kB) and half "
+        "outcomes. CPU is that of the process itself; broker and database share its cores and are not in it."
+    )
+    return f"{taken_on}\n\n{pipeline.table(result)}"
+
+
+def serving_figures(result: dict[str, Any]) -> str:
+    taken_on = (
+        f"{_machine(result['machine'])} Server and load share the cores. Requests per second, the median of "
+        f"{result['rounds']} rounds of {result['seconds']:g} s in which all servers took turns."
+    )
+    parts = [taken_on, table(result), _ratios(result), _outage(result["outage"])]
     return "\n\n".join(parts + ([_soak(result["soak"])] if "soak" in result else []))
 
 
-def _machine(result: dict[str, Any]) -> str:
-    machine = result["machine"]
+def _machine(machine: dict[str, Any]) -> str:
     parts = ", ".join(f"{name} {version}" for name, version in machine["parts"].items())
     hardware = f"{machine['cores']} cores ({machine['cpu']}), {machine['memory_gb']} GB"
-    return (
-        f"{machine['date']}, {hardware}, {machine['system']}, "
-        f"Python {machine['python']}, {parts}. Server and load share the cores. Requests per second, the median of "
-        f"{result['rounds']} rounds of {result['seconds']:g} s in which all servers took turns."
-    )
+    return f"{machine['date']}, {hardware}, {machine['system']}, Python {machine['python']}, {parts}."
 
 
 def _ratios(result: dict[str, Any]) -> str:

@@ -137,26 +137,13 @@ class SqlRecords:
         return found
 
     def _add(self, connection: Connection, table: Any, rows: list[dict[str, Any]]) -> int:
-        """Insert the rows that are not there yet; returns how many were.
-
-        In the order of their keys: consumers that insert the same rows at the same time then wait for each other, and
-        none holds what another one waits for.
-        """
-        if not rows:
-            return 0
+        """Insert the rows that are not there yet; returns how many were."""
         (key,) = table.primary_key.columns
-        rows = sorted(rows, key=lambda row: str(row[key.name]))
-        insert = self._database.insert(table).on_conflict_do_nothing()
-        if self._database.is_sqlite:
-            return connection.execute(insert, rows).rowcount
-        # A server's driver counts the rows of one statement alone, and sends one for a thousand rows this way.
-        return len(connection.execute(insert.returning(key), rows).all())
+        return self._inserted(connection, self._database.insert(table).on_conflict_do_nothing(), rows, key)
 
     def _keep_latest(self, connection: Connection, observed: list[tuple[str, OutcomeObserved]]) -> None:
         """Per model and prediction the latest outcome wins; of two at the same moment the larger event id does,
         whatever order they come in."""
-        if not observed:
-            return
         insert = self._database.insert(current_outcomes)
         new, old = insert.excluded, current_outcomes.c
         later = or_(
@@ -165,8 +152,22 @@ class SqlRecords:
         )
         latest = {"event_id": new.event_id, "value": new.value, "observed_at": new.observed_at}
         upsert = insert.on_conflict_do_update(index_elements=[old.model, old.prediction_id], set_=latest, where=later)
-        rows = [_outcome_row(*each) for each in observed]
-        connection.execute(upsert, sorted(rows, key=lambda row: (row["model"], row["prediction_id"])))
+        rows = [_outcome_row(*each) for each in _latest_of_each(observed)]
+        self._inserted(connection, upsert, rows, old.prediction_id)
+
+    def _inserted(self, connection: Connection, insert: Any, rows: list[dict[str, Any]], key: Any) -> int:
+        """Returns how many rows were inserted or changed.
+
+        In the order of their keys: consumers that insert the same rows at the same time then wait for each other, and
+        none holds what another one waits for.
+        """
+        if not rows:
+            return 0
+        rows = sorted(rows, key=lambda row: str(row[key.name]))
+        if self._database.is_sqlite:
+            return connection.execute(insert, rows).rowcount
+        # A server's driver counts the rows of one statement alone, and sends one for a thousand rows this way.
+        return len(connection.execute(insert.returning(key), rows).all())
 
     def _move(self, connection: Connection, consumer: str, position: int) -> None:
         insert = self._database.insert(positions)
@@ -184,6 +185,14 @@ class SqlRecords:
                 portion = ids[start : start + IDS_AT_ONCE]
                 found.update(connection.scalars(select(column).where(column.in_(portion))))
         return found
+
+
+def _latest_of_each(observed: list[tuple[str, OutcomeObserved]]) -> list[tuple[str, OutcomeObserved]]:
+    """One outcome per model and prediction: a statement may change a row once."""
+    in_order = sorted(observed, key=lambda each: (each[1].observed_at, each[0]))
+    return list(
+        {(outcome.model, outcome.prediction_id): (event_id, outcome) for event_id, outcome in in_order}.values()
+    )
 
 
 def _answers_of(model: str, version: str | None = None) -> list[Any]:

@@ -20,6 +20,8 @@ BUSY_SECONDS: Final = 10
 SQLITE: Final = "sqlite"
 MIGRATION_LOCK: Final = 0x42656C6C
 """Names the lock among those that a database's users agree on ("Bell"); any number would do."""
+HIDE_PARAMETERS: Final = True
+"""Errors are logged, and the rows in them are people's."""
 SERVER: Final = {
     "connect_timeout": 5,
     "application_name": "bellwether",
@@ -41,12 +43,18 @@ class Database:
         self.name = parsed.render_as_string()
         self.is_sqlite = parsed.get_backend_name() == SQLITE
         if self.is_sqlite:
-            self._engine = create_engine(parsed)
+            self._engine = create_engine(parsed, hide_parameters=HIDE_PARAMETERS)
             event.listen(self._engine, "connect", _configure_sqlite)
             event.listen(self._engine, "begin", _begin_sqlite)
         else:
             secured = parsed.set(password=password) if password else parsed
-            self._engine = create_engine(secured, connect_args=SERVER, pool_pre_ping=True, pool_timeout=BUSY_SECONDS)
+            self._engine = create_engine(
+                secured,
+                hide_parameters=HIDE_PARAMETERS,
+                connect_args=SERVER,
+                pool_pre_ping=True,
+                pool_timeout=BUSY_SECONDS,
+            )
 
     @contextlib.contextmanager
     def transaction(self) -> Iterator[Connection]:

@@ -5,7 +5,7 @@ from datetime import datetime
 from typing import Any, Final
 
 import msgspec
-from sqlalchemy import Connection, FromClause, Select, and_, func, or_, select, union_all
+from sqlalchemy import ARRAY, Connection, FromClause, Select, and_, func, literal, or_, select, union_all
 
 from services.adapters.record_store.database import Database
 from services.adapters.record_store.schema import (
@@ -138,8 +138,7 @@ class SqlRecords:
 
     def _add(self, connection: Connection, table: Any, rows: list[dict[str, Any]]) -> int:
         """Insert the rows that are not there yet; returns how many were."""
-        (key,) = table.primary_key.columns
-        return self._inserted(connection, self._database.insert(table).on_conflict_do_nothing(), rows, key)
+        return self._inserted(connection, table, rows, self._database.insert(table).on_conflict_do_nothing())
 
     def _keep_latest(self, connection: Connection, observed: list[tuple[str, OutcomeObserved]]) -> None:
         """Per model and prediction the latest outcome wins; of two at the same moment the larger event id does,
@@ -153,9 +152,9 @@ class SqlRecords:
         latest = {"event_id": new.event_id, "value": new.value, "observed_at": new.observed_at}
         upsert = insert.on_conflict_do_update(index_elements=[old.model, old.prediction_id], set_=latest, where=later)
         rows = [_outcome_row(*each) for each in _latest_of_each(observed)]
-        self._inserted(connection, upsert, rows, old.prediction_id)
+        self._inserted(connection, current_outcomes, rows, upsert)
 
-    def _inserted(self, connection: Connection, insert: Any, rows: list[dict[str, Any]], key: Any) -> int:
+    def _inserted(self, connection: Connection, table: Any, rows: list[dict[str, Any]], insert: Any) -> int:
         """Returns how many rows were inserted or changed.
 
         In the order of their keys: consumers that insert the same rows at the same time then wait for each other, and
@@ -163,11 +162,12 @@ class SqlRecords:
         """
         if not rows:
             return 0
-        rows = sorted(rows, key=lambda row: str(row[key.name]))
+        keys = [key.name for key in table.primary_key.columns]
+        rows = sorted(rows, key=lambda row: [row[key] for key in keys])
         if self._database.is_sqlite:
             return connection.execute(insert, rows).rowcount
-        # A server's driver counts the rows of one statement alone, and sends one for a thousand rows this way.
-        return len(connection.execute(insert.returning(key), rows).all())
+        counted = _from_arrays(insert, table, rows).execution_options(preserve_rowcount=True)
+        return connection.execute(counted).rowcount
 
     def _move(self, connection: Connection, consumer: str, position: int) -> None:
         insert = self._database.insert(positions)
@@ -185,6 +185,14 @@ class SqlRecords:
                 portion = ids[start : start + IDS_AT_ONCE]
                 found.update(connection.scalars(select(column).where(column.in_(portion))))
         return found
+
+
+def _from_arrays(insert: Any, table: Any, rows: list[dict[str, Any]]) -> Any:
+    """The rows as an array per column: one statement for all of them, whose text is the same for any number of rows."""
+    names = list(rows[0])
+    arrays = [literal([row[name] for row in rows], ARRAY(table.c[name].type)) for name in names]
+    found = func.unnest(*arrays).table_valued(*names).render_derived()
+    return insert.from_select(names, select(*(found.c[name] for name in names)))
 
 
 def _latest_of_each(observed: list[tuple[str, OutcomeObserved]]) -> list[tuple[str, OutcomeObserved]]:

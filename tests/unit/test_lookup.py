@@ -29,7 +29,7 @@ class Source:
     async def write(self, model: str, entity_id: str, readings: Mapping[str, Reading]) -> None:
         raise AssertionError("look-ups do not write")
 
-    def close(self) -> None:
+    async def close(self) -> None:
         raise AssertionError("look-ups do not close")
 
 

@@ -279,11 +279,12 @@ def new_model_folder(name: str) -> None:
 @flag("--last", metavar="LENGTH", help="length of the range instead of --since: 90min, 36h, 7d  [default: 1d]")
 @flag("--version", metavar="VERSION", help="answers while this version was loaded, such as v2")
 @json_flag
-def availability(model: str, as_json: bool, home: Path | None, **asked: str | None) -> None:
+def availability(model: str, as_json: bool, home: Path | None, store: str | None, **asked: str | None) -> None:
     """Say of each feature whether it was usable, how old it was, and when it kept the model from answering."""
     from monitoring.entrypoints.availability import availability_now, lines
 
-    report = availability_now(_settings({"home": home}), model, **asked)  # type: ignore[arg-type]  # click gives text
+    settings = _settings({"home": home, "store": store})
+    report = availability_now(settings, model, **asked)  # type: ignore[arg-type]  # click gives text
     click.echo(json.dumps(report, indent=2) if as_json else "\n".join(lines(report)))
 
 

@@ -79,6 +79,14 @@ class StoreUnavailable(BellwetherError):
     retriable = True
 
 
+class LeaseLost(BellwetherError):
+    """What was about to be written belongs to another process by now; nothing of it was written."""
+
+    code = "lease_lost"
+    # Not the work is wrong, but who does it: the one who has the lease does it again.
+    retriable = True
+
+
 class CorruptArtifact(BellwetherError):
     """A model version whose files, hashes or canary scores are not what its manifest says."""
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import Future
-from datetime import datetime
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -26,6 +26,7 @@ from services.core.records import (
     Job,
     JobState,
     Judged,
+    Lease,
     ResultKind,
     Stored,
     VersionRecord,
@@ -231,14 +232,42 @@ class Versions(Protocol):
         ...
 
 
-class RecordStore(Records, Results, Jobs, Versions, Protocol):
-    """Records, positions, results, jobs, versions and aliases in one database.
+class Leases(Protocol):
+    """Who does what only one process may do. Times are those of the store's clock, which the processes share."""
+
+    def acquire(self, name: str, *, holder: str, lasts: timedelta) -> Lease | None:
+        """Take the lease, or renew it where `holder` has it already; None while another's has not expired.
+
+        Every holder of a name has to ask for the same `lasts`: an end further away than that comes from a clock that
+        has been set back since, and does not count.
+        """
+        ...
+
+    def release(self, lease: Lease) -> None:
+        """Let others have it at once; does nothing when they have it already."""
+        ...
+
+
+class RecordStore(Records, Results, Jobs, Versions, Leases, Protocol):
+    """Records, positions, results, jobs, versions, aliases and leases in one database.
 
     Threads: every method may be called from any thread. Errors of the driver come out as `StoreUnavailable`.
     """
 
     def migrate(self) -> None:
         """Bring the schema to this version's; safe to call from several processes at once."""
+        ...
+
+    def fenced(self, lease: Lease) -> RecordStore:
+        """This store for the holder of `lease`: once the lease has gone to another, no method that writes does so.
+
+        They raise `LeaseLost` instead. The check and the writing are one transaction, so a process that slept through
+        the loss of its lease cannot write what another has decided differently. Closing it closes this store.
+        """
+        ...
+
+    def confirm(self) -> None:
+        """Raises `LeaseLost` when this store is fenced and would refuse to write; else does nothing."""
         ...
 
     def close(self) -> None: ...

@@ -133,3 +133,15 @@ class AliasChange(msgspec.Struct, frozen=True, kw_only=True):
 
 
 CHAMPION = "champion"
+
+
+class Lease(msgspec.Struct, frozen=True, kw_only=True):
+    """The right of one process to a piece of work, such as "lifecycle/churn", until it expires.
+
+    `token` rises with every change of hands, so that the store can tell a holder that came back from the present one.
+    """
+
+    name: str
+    holder: str
+    token: int
+    until: datetime

@@ -1,9 +1,8 @@
-"""What every record store promises. A further engine joins by a line in `URLS`."""
+"""What every record store promises."""
 
 import itertools
 import random
 import threading
-from collections.abc import Callable, Iterator
 from datetime import datetime, timedelta
 
 import pytest
@@ -27,35 +26,8 @@ from services.core.records import (
     Stored,
     VersionRecord,
 )
+from tests.contract.stores import Open
 from tests.toy import NOON, prediction
-
-Open = Callable[[], RecordStore]
-
-URLS: dict[str, Callable[[pytest.FixtureRequest], str]] = {
-    "sqlite": lambda request: f"sqlite:///{request.getfixturevalue('tmp_path') / 'records.sqlite'}",
-    "postgresql": lambda request: request.getfixturevalue("postgresql_url"),
-}
-
-
-@pytest.fixture(params=URLS)
-def open_store(request: pytest.FixtureRequest) -> Iterator[Open]:
-    """Opens the same store as often as a test asks, as several processes would."""
-    url = URLS[request.param](request)
-    opened: list[RecordStore] = []
-
-    def open_again() -> RecordStore:
-        opened.append(RecordStoreSql(url))
-        opened[-1].migrate()
-        return opened[-1]
-
-    yield open_again
-    for each in opened:
-        each.close()
-
-
-@pytest.fixture
-def store(open_store: Open) -> RecordStore:
-    return open_store()
 
 
 def outcome(

@@ -1,13 +1,18 @@
 """The record store in SQL: SQLite by default, PostgreSQL where users outgrow it, from the same code."""
 
+import copy
+from typing import Self
+
 from services.adapters.record_store.database import Database
 from services.adapters.record_store.jobs import SqlJobs
+from services.adapters.record_store.leases import SqlLeases
 from services.adapters.record_store.records import SqlRecords
 from services.adapters.record_store.results import SqlResults
 from services.adapters.record_store.versions import SqlVersions
+from services.core.records import Lease
 
 
-class RecordStoreSql(SqlRecords, SqlResults, SqlJobs, SqlVersions):
+class RecordStoreSql(SqlRecords, SqlResults, SqlJobs, SqlVersions, SqlLeases):
     """See `services.core.ports.RecordStore`.
 
     Args:
@@ -23,6 +28,15 @@ class RecordStoreSql(SqlRecords, SqlResults, SqlJobs, SqlVersions):
 
     def migrate(self) -> None:
         self._database.migrate()
+
+    def fenced(self, lease: Lease) -> Self:
+        fenced = copy.copy(self)
+        fenced._database = self._database.fenced(lease)  # noqa: SLF001 - its own class
+        return fenced
+
+    def confirm(self) -> None:
+        with self._database.writing():
+            pass
 
     def close(self) -> None:
         self._database.close()

@@ -1,18 +1,23 @@
 """The engine, its transactions, and its errors in our words."""
 
 import contextlib
+import copy
 import fcntl
 from collections.abc import Iterator
+from datetime import datetime
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, Self
 
 import alembic.command
 from alembic.config import Config
-from sqlalchemy import URL, Connection, Engine, Table, create_engine, event, make_url
+from sqlalchemy import URL, Connection, Engine, Table, create_engine, event, func, make_url, select
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.exc import ArgumentError, NoSuchModuleError, SQLAlchemyError
 
-from services.core.errors import SettingsError, StoreUnavailable
+from services.adapters.record_store.schema import leases
+from services.core.clock import wall_clock
+from services.core.errors import LeaseLost, SettingsError, StoreUnavailable
+from services.core.records import Lease
 
 MIGRATIONS: Final = Path(__file__).parent / "migrations"
 # Above the longest transaction of a consumer (a second), below what a person would wait for a command.
@@ -40,6 +45,7 @@ class Database:
 
     def __init__(self, url: str, *, password: str = "") -> None:
         parsed = _parsed(url)
+        self._lease: Lease | None = None
         self.name = parsed.render_as_string()
         self.is_sqlite = parsed.get_backend_name() == SQLITE
         if self.is_sqlite:
@@ -65,6 +71,27 @@ class Database:
         """
         with self.translated(), self._engine.begin() as connection:
             yield connection
+
+    @contextlib.contextmanager
+    def writing(self) -> Iterator[Connection]:
+        """A transaction that changes something: of a fenced database only while its lease has not changed hands.
+
+        Raises `LeaseLost`.
+        """
+        with self.transaction() as connection:
+            if self._lease is not None:
+                _require(connection, self._lease)
+            yield connection
+
+    def fenced(self, lease: Lease) -> Self:
+        """This database, with the same connections, for the holder of `lease`."""
+        fenced = copy.copy(self)
+        fenced._lease = lease  # noqa: SLF001 - its own class
+        return fenced
+
+    def now(self, connection: Connection) -> datetime:
+        """The time by a clock that every process which uses this database can read."""
+        return wall_clock() if self.is_sqlite else connection.execute(select(func.clock_timestamp())).scalar_one()
 
     @contextlib.contextmanager
     def translated(self) -> Iterator[None]:
@@ -102,6 +129,19 @@ class Database:
         with Path(f"{path}.migrating").open("ab") as lock:
             fcntl.flock(lock, fcntl.LOCK_EX)
             yield
+
+
+def _require(connection: Connection, lease: Lease) -> None:
+    """Hold the lease's row until the end of the transaction; who wants to take it over waits that long.
+
+    An update and no look-up: SQLite refuses to write after a read when somebody else has written since.
+    """
+    held = leases.c.name == lease.name, leases.c.token == lease.token
+    if not connection.execute(leases.update().where(*held).values(token=lease.token)).rowcount:
+        raise LeaseLost(
+            f"{lease.holder} does not hold the lease {lease.name} any more (its token was {lease.token}); "
+            "the process that does goes on with the work"
+        )
 
 
 def _parsed(url: str) -> URL:

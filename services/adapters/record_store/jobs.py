@@ -39,7 +39,7 @@ class SqlJobs:
             "evidence": evidence or {},
         }
         try:
-            with self._database.transaction() as connection:
+            with self._database.writing() as connection:
                 return _job(connection.execute(jobs.insert().returning(jobs), row).mappings().one())
         except StoreUnavailable as error:
             # The index on open jobs refuses a second one; only that refusal is an answer.
@@ -59,7 +59,7 @@ class SqlJobs:
         changes: dict[str, Any] = {"state": state.value, "note": note, "closed_at": closed_at}
         if evidence is not None:
             changes["evidence"] = evidence
-        with self._database.transaction() as connection:
+        with self._database.writing() as connection:
             changed = (
                 connection.execute(jobs.update().where(jobs.c.id == job_id).values(**changes).returning(jobs))
                 .mappings()

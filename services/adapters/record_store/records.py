@@ -35,7 +35,7 @@ class SqlRecords:
     _database: Database
 
     def commit(self, batch: Batch, *, consumer: str, position: int) -> Stored:
-        with self._database.transaction() as connection:
+        with self._database.writing() as connection:
             self._move(connection, consumer, position)
             return self._add_batch(connection, batch)
 
@@ -91,7 +91,7 @@ class SqlRecords:
         return self._among(dead_letters.c.event_id, ids)
 
     def redeem(self, batch: Batch, *, origins: Sequence[str]) -> Stored:
-        with self._database.transaction() as connection:
+        with self._database.writing() as connection:
             for start in range(0, len(origins), IDS_AT_ONCE):
                 connection.execute(
                     dead_letters.delete().where(dead_letters.c.origin.in_(origins[start : start + IDS_AT_ONCE]))

@@ -19,7 +19,7 @@ class SqlResults:
     def save_results(self, results_: Iterable[EvaluationResult]) -> None:
         rows = [msgspec.structs.asdict(each) for each in results_]
         if rows:
-            with self._database.transaction() as connection:
+            with self._database.writing() as connection:
                 connection.execute(results.insert(), rows)
 
     def results(self, model: str, kind: ResultKind, *, limit: int) -> list[EvaluationResult]:

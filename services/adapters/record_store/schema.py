@@ -177,3 +177,12 @@ alias_changes = Table(
     Column("at", Instant, nullable=False),
     Column("reason", Text, nullable=False),
 )
+
+leases = Table(
+    "leases",
+    metadata,
+    Column("name", String, primary_key=True),
+    Column("holder", String, nullable=False),
+    Column("token", BigInteger, nullable=False),
+    Column("until", Instant, nullable=False),
+)

@@ -16,7 +16,7 @@ class SqlVersions:
     _database: Database
 
     def add_version(self, version: VersionRecord) -> None:
-        with self._database.transaction() as connection:
+        with self._database.writing() as connection:
             connection.execute(versions.insert(), msgspec.structs.asdict(version))
 
     def versions(self, model: str) -> list[VersionRecord]:
@@ -30,7 +30,7 @@ class SqlVersions:
             index_elements=[aliases.c.model, aliases.c.alias], set_={"version": insert.excluded.version}
         )
         row: dict[str, Any] = {"model": change.model, "alias": change.alias, "version": change.version}
-        with self._database.transaction() as connection:
+        with self._database.writing() as connection:
             connection.execute(moved, row)
             connection.execute(alias_changes.insert(), msgspec.structs.asdict(change))
 

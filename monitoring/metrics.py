@@ -116,6 +116,13 @@ class MonitorMetrics(Collector):
                 self._count(result)
             self._observed[model] = observed
 
+    def forget(self, model: str) -> None:
+        """Show nothing of a model that another process judges now; it tells the ages, too."""
+        with self._lock:
+            self._observed.pop(model, None)
+            for key in [key for key in self._succeeded if key[0] == model]:
+                del self._succeeded[key]
+
     def alert(self, result: str) -> None:
         with self._lock:
             self._alerts[result] += 1

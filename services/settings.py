@@ -58,6 +58,9 @@ class Settings:
     poll_seconds: float = setting(0.2, "how long an idle consumer waits before it looks again, in seconds")
     evaluate_seconds: float = setting(1.0, "wall-clock time between two evaluations, in seconds")
     lifecycle_seconds: float = setting(0.5, "wall-clock time between two steps of the lifecycle, in seconds")
+    lease_seconds: float = setting(
+        10.0, "silence of a monitor or lifecycle after which another that runs takes its models over, in seconds"
+    )
     reports_kept: int = setting(20, "Evidently reports kept per model; the oldest beyond it are deleted")
     token: str = secret("bearer token of the prediction service; without any it listens on this machine alone")
     token_file: str = setting("", "file of further bearer tokens, one per line, # before comments; empty for none")

@@ -16,7 +16,7 @@ from monitoring.metrics import MonitorMetrics, Observed
 from services.adapters.fleet_files import FleetFiles
 from services.core.artifacts import REFERENCE_FILE
 from services.core.errors import UnknownVersion
-from services.core.ports import ModelStore
+from services.core.ports import ModelStore, RecordStore
 from services.core.records import CHAMPION, AliasChange, EvaluationResult
 from services.core.spec import ModelSpec
 from tests.fakes import StoreInMemory
@@ -51,7 +51,7 @@ class VersionsOnDisk:
 
 @dataclass
 class ToyMonitor:
-    """Everything around one monitor. `now` is its event time and may be set."""
+    """Everything around one monitor. `now` is its event time, `desk` where it writes; both may be set."""
 
     home: Path
     store: StoreInMemory = field(default_factory=StoreInMemory)
@@ -61,15 +61,18 @@ class ToyMonitor:
 
     def __post_init__(self) -> None:
         self.versions = VersionsOnDisk(self.home / "versions")
+        self.desk: RecordStore | None = self.store.port
         self.monitor = Monitor(
             specs={"toy": SPEC},
             store=self.store.port,
+            desk=lambda _: self.desk,
             models=self.versions.port,
             files=ReportFiles(self.home / "reports", kept=2),
             now=lambda: self.now,
             wall_now=lambda: self.now,
-            hand_over=lambda payload, now: self.alerts.append(payload),
+            hand_over=lambda payload, now, desk: self.alerts.append(payload),
             observe=self._observe,
+            forget=self.metrics.forget,
         )
 
     def promote(self, version: str) -> None:

@@ -162,7 +162,9 @@ def dead_letters_retry(as_json: bool, reason: str | None, limit: int, **flags: A
 
 
 @main.command()
-@settings_flags("home", "store", "clock_file", "monitor_host", "monitor_port", "evaluate_seconds", "reports_kept")
+@settings_flags(
+    "home", "store", "clock_file", "monitor_host", "monitor_port", "evaluate_seconds", "lease_seconds", "reports_kept"
+)
 @once_flag
 def evaluate(once: bool, **flags: Any) -> None:
     """Judge what was recorded, and show it on /metrics, /status and the overview page."""
@@ -172,7 +174,7 @@ def evaluate(once: bool, **flags: Any) -> None:
 
 
 @main.command()
-@settings_flags("home", "store", "clock_file", "lifecycle_seconds")
+@settings_flags("home", "store", "clock_file", "lifecycle_seconds", "lease_seconds")
 @once_flag
 def lifecycle(once: bool, **flags: Any) -> None:
     """Work on retraining jobs: train, gate, promote."""
@@ -234,7 +236,7 @@ def check(model: str, as_json: bool, csv: Path, mapping: Path | None) -> None:
 @json_flag
 def retrain(model: str, as_json: bool, **flags: Any) -> None:
     """Train on the newest matured outcomes now, and promote if the gate lets it through."""
-    from monitoring.entrypoints.lifecycle import retrain_now
+    from monitoring.entrypoints.by_hand import retrain_now
 
     _print(retrain_now(_settings(flags), model), as_json=as_json)
 
@@ -246,7 +248,7 @@ def retrain(model: str, as_json: bool, **flags: Any) -> None:
 @json_flag
 def promote(model: str, version: str, as_json: bool, **flags: Any) -> None:
     """Make a registered version the champion."""
-    from monitoring.entrypoints.lifecycle import promote_now
+    from monitoring.entrypoints.by_hand import promote_now
 
     _print(promote_now(_settings(flags), model, version), as_json=as_json)
 
@@ -257,7 +259,7 @@ def promote(model: str, version: str, as_json: bool, **flags: Any) -> None:
 @json_flag
 def rollback(model: str, as_json: bool, **flags: Any) -> None:
     """Make the version before the present champion the champion again."""
-    from monitoring.entrypoints.lifecycle import rollback_now
+    from monitoring.entrypoints.by_hand import rollback_now
 
     _print(rollback_now(_settings(flags), model), as_json=as_json)
 

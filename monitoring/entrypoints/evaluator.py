@@ -10,13 +10,14 @@ import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from threading import Thread
 from typing import Any, Final
 
 import uvicorn
 
 from monitoring.entrypoints.http import MonitorHttp
+from monitoring.entrypoints.tenure import Tenure
 from monitoring.evaluation.monitor import Monitor
 from monitoring.evaluation.report_files import ReportFiles
 from monitoring.lifecycle.alerts import Receipt, intake
@@ -46,7 +47,7 @@ def run_evaluator(settings: Settings, *, once: bool = False) -> int:
     """
     log_to_stderr()
     stop = stop_on_signals()
-    with _parts(settings) as parts:
+    with _parts(settings) as parts, parts.tenure:
         if once:
             parts.monitor.round()
             return 0
@@ -62,6 +63,7 @@ def run_evaluator(settings: Settings, *, once: bool = False) -> int:
 class _Parts:
     monitor: Monitor
     http: MonitorHttp
+    tenure: Tenure
 
 
 @contextmanager
@@ -74,11 +76,17 @@ def _parts(settings: Settings) -> Iterator[_Parts]:
         MonitorMetrics(),
     )
 
+    tenure = Tenure(store, work="evaluation", models=specs, lasts=timedelta(seconds=settings.lease_seconds))
+
+    def desk(model: str) -> RecordStore | None:
+        lease = tenure.lease_of(model)
+        return None if lease is None else store.fenced(lease)
+
     def take_in(payload: Mapping[str, Any], moment: datetime) -> Sequence[Receipt]:
         return intake(payload, store=store, specs=specs, now=moment)
 
-    def hand_over(payload: Mapping[str, Any], moment: datetime) -> None:
-        for receipt in take_in(payload, moment):
+    def hand_over(payload: Mapping[str, Any], moment: datetime, desk: RecordStore) -> None:
+        for receipt in intake(payload, store=desk, specs=specs, now=moment):
             metrics.alert(receipt.result)
             # A drift that lasts is handed over again and again; that it was ignored again is no news.
             news = logging.DEBUG if receipt.result == "ignored" else logging.INFO
@@ -87,12 +95,14 @@ def _parts(settings: Settings) -> Iterator[_Parts]:
     monitor = Monitor(
         specs=specs,
         store=store,
+        desk=desk,
         models=bootstrap.model_store(settings),
         files=ReportFiles(settings.report_directory, settings.reports_kept),
         now=now,
         wall_now=wall_clock,
         hand_over=hand_over,
         observe=lambda spec, results: metrics.observe(spec.name, _observed(spec, store, results)),
+        forget=metrics.forget,
     )
     http = MonitorHttp(
         specs=specs,
@@ -107,7 +117,7 @@ def _parts(settings: Settings) -> Iterator[_Parts]:
         body_limit=settings.body_limit,
     )
     try:
-        yield _Parts(monitor, http)
+        yield _Parts(monitor, http, tenure)
     finally:
         monitor.close()
         store.close()

@@ -1,114 +1,86 @@
-"""The lifecycle process, and what the command line asks of it."""
+"""The lifecycle process."""
 
 import logging
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
-from typing import Any
+from dataclasses import dataclass, field, replace
+from datetime import timedelta
 
-from monitoring.lifecycle.promote import await_fleet, promote, rollback
-from monitoring.lifecycle.retrain import Retrained, Workshop, first_version, retrain
-from monitoring.lifecycle.step import open_job, resume, step
+from monitoring.entrypoints.tenure import Tenure
+from monitoring.lifecycle.retrain import Workshop
+from monitoring.lifecycle.step import follow, resume, step
 from services import bootstrap
-from services.core.errors import BellwetherError, StoreUnavailable
-from services.core.records import AliasChange
+from services.core.errors import LeaseLost, StoreUnavailable
+from services.core.ports import RecordStore
 from services.core.spec import ModelSpec
-from services.core.world import PastCase
 from services.entrypoints.processes import log_to_stderr, stop_on_signals
-from services.models.discovery import discover, spec_of
+from services.models.discovery import discover
 from services.settings import Settings
 
 logger = logging.getLogger("bellwether.lifecycle")
 
 
-class JobIsOpen(BellwetherError):
-    code = "job_is_open"
-
-
 def run_lifecycle(settings: Settings, *, once: bool = False) -> int:
-    """Attend to every model's open job until the process is told to stop."""
+    """Attend to the open jobs of this process's models until it is told to stop."""
     log_to_stderr()
     stop = stop_on_signals()
-    with _workshop(settings, logger.info) as workshop:
-        for spec in discover().values():
-            resume(spec, workshop)
+    with open_workshop(settings, logger.info) as workshop, tenure_of(settings, workshop.store, discover()) as tenure:
+        attendance = Attendance(workshop, tenure)
         while not stop.is_set():
-            _attend_all(workshop)
+            attendance.round()
             if once:
                 break
             stop.wait(settings.lifecycle_seconds)
     return 0
 
 
-def first_version_now(settings: Settings, model: str, cases: Sequence[PastCase]) -> dict[str, Any]:
-    """Train and promote the first version of a model. Raises `BellwetherError` when the gate refuses it."""
-    with _workshop(settings, _nobody) as workshop:
-        made = first_version(spec_of(model), workshop, cases=cases)
-    if not made.promoted:
-        raise BellwetherError(f"the first version of {model} did not pass the gate: {made.note}")
-    return _told(made)
+@dataclass(frozen=True, slots=True)
+class Attendance:
+    """Working on what this process has the lease of.
+
+    `_resumed` has the token with which each model was taken over, once its interrupted job waits again.
+    """
+
+    workshop: Workshop
+    tenure: Tenure
+    _resumed: dict[str, int] = field(default_factory=dict)
+
+    def round(self) -> None:
+        """Attend to every model, whatever happens to one of them."""
+        for spec in discover().values():
+            try:
+                self.attend(spec)
+            except (StoreUnavailable, LeaseLost) as error:
+                logger.warning("%s: %s; trying again", spec.name, error)
+            except Exception:
+                # The edge of the process: what is wrong with one model must not stop the others' retrainings.
+                logger.exception("attending to %s failed; trying again", spec.name)
+
+    def attend(self, spec: ModelSpec) -> None:
+        """Whoever has the lease works; every process keeps the alias file of its own machine.
+
+        Raises `StoreUnavailable`, and `LeaseLost` when another process has taken the model over meanwhile.
+        """
+        follow(spec, self.workshop)
+        lease = self.tenure.lease_of(spec.name)
+        if lease is None:
+            return
+        fenced = replace(self.workshop, store=self.workshop.store.fenced(lease))
+        if self._resumed.get(spec.name) != lease.token:
+            resume(spec, fenced)
+            self._resumed[spec.name] = lease.token
+        step(spec, fenced)
 
 
-def retrain_now(settings: Settings, model: str) -> dict[str, Any]:
-    """Train on the history that the spec allows, whatever the drift; the gate decides as always."""
-    spec = spec_of(model)
-    with _workshop(settings, _to_stderr) as workshop:
-        if job := open_job(spec, workshop):
-            raise JobIsOpen(f"job {job.id} of {model} is {job.state.value} ({job.note}); wait for it to end")
-        since = workshop.now() - spec.retraining.history - spec.task.outcome_delay
-        return _told(retrain(spec, workshop, since=since, trigger="by hand"))
-
-
-def promote_now(settings: Settings, model: str, version: str) -> dict[str, Any]:
-    """Make a registered version the champion, and wait for the workers to follow."""
-    return _changed(settings, model, lambda spec, workshop: promote(spec, version, **_hands(workshop)))
-
-
-def rollback_now(settings: Settings, model: str) -> dict[str, Any]:
-    """Make the champion before the present one the champion again, and wait for the workers to follow."""
-    return _changed(settings, model, lambda spec, workshop: rollback(spec, **_hands(workshop)))
-
-
-def _attend_all(workshop: Workshop) -> None:
-    for spec in discover().values():
-        try:
-            step(spec, workshop)
-        except StoreUnavailable as error:
-            logger.warning("%s: %s; trying again", spec.name, error)
-        except Exception:
-            # The edge of the process: what is wrong with one model must not stop the others' retrainings.
-            logger.exception("attending to %s failed; trying again", spec.name)
-
-
-def _changed(settings: Settings, model: str, change_it: Callable[[ModelSpec, Workshop], AliasChange]) -> dict[str, Any]:
-    spec = spec_of(model)
-    with _workshop(settings, _to_stderr) as workshop:
-        change = change_it(spec, workshop)
-        behind = await_fleet(workshop.fleet, spec.name, change.version)
-    return {
-        "model": change.model,
-        "champion": change.version,
-        "previous": change.previous,
-        "workers": behind or "all follow",
-    }
-
-
-def _hands(workshop: Workshop) -> dict[str, Any]:
-    return {
-        "store": workshop.store,
-        "models": workshop.models,
-        "fleet": workshop.fleet,
-        "now": workshop.now(),
-        "reason": "by hand",
-    }
-
-
-def _told(made: Retrained) -> dict[str, Any]:
-    return {"promoted": made.promoted, "version": made.version, "note": made.note, "evidence": made.evidence}
+def tenure_of(settings: Settings, store: RecordStore, models: Iterable[str]) -> Tenure:
+    """The right to work on the jobs of these models."""
+    return Tenure(store, work="lifecycle", models=models, lasts=timedelta(seconds=settings.lease_seconds))
 
 
 @contextmanager
-def _workshop(settings: Settings, say: Callable[[str], None]) -> Iterator[Workshop]:
+def open_workshop(settings: Settings, say: Callable[[str], None]) -> Iterator[Workshop]:
+    """What a retraining works with, from the settings; `say` hears of each step."""
     store = bootstrap.record_store(settings)
     try:
         yield Workshop(
@@ -121,14 +93,6 @@ def _workshop(settings: Settings, say: Callable[[str], None]) -> Iterator[Worksh
         )
     finally:
         store.close()
-
-
-def _nobody(_: str) -> None:
-    """Whoever asked says it in their own words."""
-
-
-def _to_stderr(line: str) -> None:
-    print(line, file=sys.stderr, flush=True)
 
 
 if __name__ == "__main__":

@@ -14,8 +14,8 @@ from typing import Any, Final
 import numpy as np
 import pandas as pd
 
+from monitoring.entrypoints.by_hand import first_version_now
 from monitoring.entrypoints.check import read, require_fit
-from monitoring.entrypoints.lifecycle import first_version_now
 from monitoring.entrypoints.up.catching_up import CatchingUp
 from monitoring.entrypoints.up.children import Children, await_answer, module
 from monitoring.entrypoints.up.home import only_instance

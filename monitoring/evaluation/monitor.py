@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
 from threading import Lock
-from typing import Any
+from typing import Any, Final
 
 import pandas as pd
 
@@ -31,6 +31,10 @@ from services.core.spec import ModelSpec
 logger = logging.getLogger("bellwether.monitor")
 
 Observe = Callable[[ModelSpec, list[EvaluationResult]], None]
+HandOver = Callable[[dict[str, Any], datetime, RecordStore], object]
+
+KEPT_AT_ONCE: Final = 20
+"""Results of one kind that one evaluation may have kept: performance has one for each version in its window."""
 
 
 @dataclass
@@ -38,18 +42,23 @@ class Monitor:
     """Judges and hands over. `round` belongs to one thread; `newest` and `report_soon` may be called from any.
 
     Args:
-        hand_over: takes an Alertmanager payload to the lifecycle, with the event time.
+        store: what is read.
+        desk: where the results of a model are written; None while another process judges it.
+        hand_over: takes an Alertmanager payload to the lifecycle, with the event time and the desk.
         observe: told every evaluation's results, for the gauges.
+        forget: told of a model that another process judges from now on.
     """
 
     specs: Mapping[str, ModelSpec]
     store: RecordStore
+    desk: Callable[[str], RecordStore | None]
     models: ModelStore
     files: ReportFiles
     now: Now
     wall_now: Now
-    hand_over: Callable[[dict[str, Any], datetime], object]
+    hand_over: HandOver
     observe: Observe
+    forget: Callable[[str], object]
     _newest: dict[str, list[EvaluationResult]] = field(default_factory=dict)
     _kept_until: dict[str, datetime] = field(default_factory=dict)
     _references: dict[str, Reference] = field(default_factory=dict)
@@ -59,21 +68,25 @@ class Monitor:
     _reporter: ThreadPoolExecutor = field(default_factory=lambda: ThreadPoolExecutor(1, "report"))
 
     def newest(self, model: str) -> list[EvaluationResult]:
-        """The results of the last evaluation, of every kind; empty before the first."""
-        return self._newest.get(model, [])
+        """The results of the last evaluation, of every kind, or the last that were kept; empty before the first."""
+        return self._newest.get(model) or self._last_kept(model)
 
     def round(self) -> None:
-        """Judge each model that is due. One model's trouble with the store does not stop the others."""
+        """Judge each model that is due and this process's. One's trouble with the store does not stop the others."""
         for spec in self.specs.values():
+            desk = self.desk(spec.name)
+            if desk is None:
+                self._leave(spec)
+                continue
             now = self.now()
             if not is_due(spec, judged_until=self._judged_until(spec.name), now=now):
                 continue
             try:
-                self.judge(spec, now)
+                self.judge(spec, now, desk)
             except BellwetherError as error:
                 logger.warning("%s could not be judged: %s", spec.name, error)
 
-    def judge(self, spec: ModelSpec, now: datetime) -> None:
+    def judge(self, spec: ModelSpec, now: datetime, desk: RecordStore) -> None:
         """1. Evaluate. 2. Keep. 3. Hand a confirmed drift over. 4. Draw it, once per onset. 5. Show."""
         results = evaluate(
             spec,
@@ -85,9 +98,9 @@ class Monitor:
         )
         (drift,) = (result for result in results if result.kind is ResultKind.DRIFT)
         begins = _confirmed(drift) and not self._was_confirmed(spec, drift.version)
-        self._keep(spec, results, drift, now)
+        self._keep(spec, results, drift, now, desk)
         if payload := drift_alert(spec, drift):
-            self.hand_over(payload, now)
+            self.hand_over(payload, now, desk)
         if begins:
             self.report_soon(spec)
         self._newest[spec.name] = results
@@ -129,15 +142,33 @@ class Monitor:
         html = drift_report(spec, reference=self.reference(spec, champion), rows=rows)
         return html if isinstance(html, NotEnoughData) else self.files.add(spec.name, at=now, html=html)
 
-    def _keep(self, spec: ModelSpec, results: list[EvaluationResult], drift: EvaluationResult, now: datetime) -> None:
+    def _keep(
+        self,
+        spec: ModelSpec,
+        results: list[EvaluationResult],
+        drift: EvaluationResult,
+        now: datetime,
+        desk: RecordStore,
+    ) -> None:
         """Save what is due, and every window that counts towards a confirmation: the store remembers the streak."""
         if drift.body.get("is_new_window") or is_kept(spec, kept_until=self._kept_until.get(spec.name), now=now):
-            self.store.save_results(results)
+            desk.save_results(results)
             self._kept_until[spec.name] = now
 
     def _judged_until(self, model: str) -> datetime | None:
-        newest = [result for result in self.newest(model) if result.kind is ResultKind.AVAILABILITY]
+        newest = [result for result in self._newest.get(model, []) if result.kind is ResultKind.AVAILABILITY]
         return newest[0].window_end if newest else None
+
+    def _leave(self, spec: ModelSpec) -> None:
+        """Nothing freezes at what this process last found; another goes on from what the store holds."""
+        if self._newest.pop(spec.name, None) is not None:
+            self._kept_until.pop(spec.name, None)
+            self.forget(spec.name)
+
+    def _last_kept(self, model: str) -> list[EvaluationResult]:
+        kept = [result for kind in ResultKind for result in self.store.results(model, kind, limit=KEPT_AT_ONCE)]
+        newest = max((result.computed_at for result in kept), default=None)
+        return [result for result in kept if result.computed_at == newest]
 
     def _was_confirmed(self, spec: ModelSpec, version: str) -> bool:
         earlier = self.store.results(spec.name, ResultKind.DRIFT, limit=1)

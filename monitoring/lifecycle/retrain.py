@@ -128,6 +128,8 @@ def _champion_scores(spec: ModelSpec, workshop: Workshop, held_out: TrainingSet)
 
 
 def _register(spec: ModelSpec, workshop: Workshop, candidate: Package, evidence: dict[str, Any]) -> None:
+    # Files have no fence: who has lost the lease while it trained must not put its own under the other's version.
+    workshop.store.confirm()
     workshop.models.add(candidate.manifest, candidate.files)
     workshop.store.add_version(
         VersionRecord(

@@ -19,17 +19,24 @@ RECOUNT_AFTER: Final = timedelta(hours=1)
 """Event time between two looks at a waiting job. One reads every answer since the change, a second of work for twenty
 thousand; a job may wait for weeks, and outcomes that take days are none the later for an hour."""
 
+BY_HAND: Final = "by hand"
+"""The trigger of a job that a person asked for: no cause to look into, and no outcomes to wait for."""
+
 logger = logging.getLogger(__name__)
 
 
 def step(spec: ModelSpec, workshop: Workshop) -> Job | None:
-    """Bring the workers' file up to date, then work on the open job; returns it as it is then, None without one."""
-    if publish(spec, store=workshop.store, fleet=workshop.fleet):
-        workshop.say(f"{spec.name}: the workers' alias file was behind the store and has been written again")
+    """Work on the open job; returns it as it is then, None without one."""
     job = open_job(spec, workshop)
     if job is None or _rests(workshop, job):
         return job
     return _attended(spec, workshop, job)
+
+
+def follow(spec: ModelSpec, workshop: Workshop) -> None:
+    """Bring the file that tells this machine's workers of aliases to what the store says."""
+    if publish(spec, store=workshop.store, fleet=workshop.fleet):
+        workshop.say(f"{spec.name}: the workers' alias file was behind the store and has been written again")
 
 
 def open_job(spec: ModelSpec, workshop: Workshop) -> Job | None:
@@ -37,7 +44,10 @@ def open_job(spec: ModelSpec, workshop: Workshop) -> Job | None:
 
 
 def resume(spec: ModelSpec, workshop: Workshop) -> None:
-    """At start: a job that ran when its process died waits again. What it left behind is unregistered and harmless."""
+    """When a model is taken over: a job that ran when its process ended waits again.
+
+    What that process left behind is unregistered and harmless.
+    """
     job = open_job(spec, workshop)
     if job is not None and job.state is JobState.RUNNING:
         workshop.store.update_job(job.id, state=JobState.WAITING, note="starts again: its process ended in the middle")
@@ -53,6 +63,8 @@ def _rests(workshop: Workshop, job: Job) -> bool:
 def _attended(spec: ModelSpec, workshop: Workshop, job: Job) -> Job:
     now = workshop.now()
     workshop.looked_at[job.id] = now
+    if job.trigger == BY_HAND:
+        return _run(spec, workshop, job)
     if reasons := _broken(spec, workshop, job):
         return _close(workshop, job, JobState.REFUSED, "; ".join(reasons), {})
     ready = len(usable(served_rows(spec, workshop.store, made_from=_training_start(spec, job, now), now=now)))

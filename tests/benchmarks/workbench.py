@@ -11,7 +11,7 @@ from typing import Final
 import joblib
 import skops.io
 
-from monitoring.entrypoints.lifecycle import first_version_now
+from monitoring.entrypoints.by_hand import first_version_now
 from services import bootstrap
 from services.core.artifacts import ESTIMATOR_FILE, ONNX_FILE
 from services.core.features import Reading, Value

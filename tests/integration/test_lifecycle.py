@@ -1,6 +1,7 @@
 """From a drift alert to a promoted version, on real files: SQLite, the model store, the workers' alias file."""
 
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -10,7 +11,8 @@ import pytest
 
 from monitoring.lifecycle.alerts import intake
 from monitoring.lifecycle.retrain import first_version
-from monitoring.lifecycle.step import resume, step
+from monitoring.lifecycle.step import BY_HAND, follow, resume, step
+from services.core.errors import LeaseLost
 from services.core.features import FeatureVerdict, Status
 from services.core.records import CHAMPION, Job, JobState, Judged
 from services.core.spec import ModelSpec
@@ -144,10 +146,50 @@ def test_a_job_that_ran_when_its_process_died_starts_again(bench: Bench) -> None
     assert stepped(bench.at(CHANGED + 6 * DAY)).state is JobState.PROMOTED
 
 
-def test_without_a_job_a_step_only_keeps_the_workers_file_up_to_date(bench: Bench, tmp_path: Path) -> None:
+def test_a_process_that_was_replaced_while_it_trained_registers_nothing(bench: Bench) -> None:
+    record(bench.store, world_after(1200))
+    job = alert(bench)
+    bench.at(CHANGED + 6 * DAY)
+    lease = bench.store.acquire("lifecycle/toy", holder="one", lasts=timedelta(0))
+    assert lease is not None
+
+    def train_while_another_takes_over(training: TrainingSet) -> Any:
+        assert bench.store.acquire("lifecycle/toy", holder="two", lasts=DAY)
+        return SPEC.train(training)
+
+    asleep = replace(bench.workshop, store=bench.store.fenced(lease))
+    with pytest.raises(LeaseLost):
+        step(replace(SPEC, train=train_while_another_takes_over), asleep)
+
+    assert bench.workshop.models.versions("toy") == ["v1"]
+    assert bench.store.aliases("toy") == {CHAMPION: "v1"}
+    assert bench.store.jobs("toy", limit=1) == [
+        msgspec.structs.replace(job, state=JobState.RUNNING, note="trains and is judged")
+    ]
+
+
+def test_a_job_that_a_person_asked_for_waits_for_no_outcomes(bench: Bench) -> None:
+    record(bench.store, toy_rows(100, seed=5, begin=NOON - 30 * DAY, every=timedelta(minutes=2)))
+    bench.store.open_job(
+        model="toy",
+        trigger=BY_HAND,
+        dedupe_key="once",
+        since=NOON - 60 * DAY,
+        opened_at=NOON,
+        note="asked for by hand",
+    )
+
+    refused = stepped(bench)
+
+    assert refused.state is JobState.REFUSED
+    assert "waits" not in refused.note
+
+
+def test_the_workers_file_is_kept_as_the_store_says(bench: Bench, tmp_path: Path) -> None:
     (tmp_path / "aliases" / "toy.json").unlink()
 
-    assert step(SPEC, bench.workshop) is None
+    follow(SPEC, bench.workshop)
+
     assert bench.workshop.fleet.published("toy") == {CHAMPION: "v1"}
     assert "has been written again" in bench.said[-1]
 

@@ -1,6 +1,6 @@
 """The monitor's rounds: when it judges, what it keeps, and what it hands over."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from datetime import timedelta
 from pathlib import Path
 
@@ -8,13 +8,22 @@ import pytest
 
 from monitoring.evaluation.report_files import ReportFiles
 from monitoring.evaluation.unknown import NotEnoughData
-from services.core.errors import StoreUnavailable
-from services.core.records import ResultKind, ResultStatus
+from monitoring.metrics import LAST_SUCCESS
+from services.core.errors import LeaseLost, StoreUnavailable
+from services.core.records import EvaluationResult, ResultKind, ResultStatus
+from tests.fakes import StoreInMemory
 from tests.monitoring import SPEC, ToyMonitor
 from tests.toy import NOON
 from tests.toy_traffic import toy_rows
 
 DAY = timedelta(days=1)
+
+
+class LostDesk(StoreInMemory):
+    """Of a monitor that does not know yet that another judges its model."""
+
+    def save_results(self, results: Iterable[EvaluationResult]) -> None:
+        raise LeaseLost("another process has it")
 
 
 @pytest.fixture
@@ -127,3 +136,45 @@ def test_only_names_of_reports_lead_to_files(tmp_path: Path, name: str) -> None:
     files = ReportFiles(tmp_path, kept=2)
     files.add("toy", at=NOON, html="x")
     assert files.path("toy", name) is None
+
+
+def test_a_monitor_that_stands_by_judges_nothing_and_shows_what_the_other_kept(toy: ToyMonitor) -> None:
+    toy.monitor.round()
+    kept = list(toy.store.saved)
+    toy.desk = None
+    toy.now += DAY
+    toy.monitor.round()
+    assert toy.store.saved == kept
+    assert sorted(toy.monitor.newest("toy"), key=by_kind) == sorted(kept, key=by_kind)
+
+
+def test_a_monitor_whose_model_went_to_another_shows_no_gauge_of_it(toy: ToyMonitor) -> None:
+    labels = {"model": "toy", "kind": "drift"}
+    toy.monitor.round()
+    assert toy.metrics.registry.get_sample_value(LAST_SUCCESS, labels) is not None
+    toy.desk = None
+    toy.monitor.round()
+    assert toy.metrics.registry.get_sample_value(LAST_SUCCESS, labels) is None
+
+
+def test_a_monitor_that_takes_over_judges_at_once(toy: ToyMonitor) -> None:
+    toy.desk = None
+    toy.monitor.round()
+    toy.desk = toy.store.port
+    toy.monitor.round()
+    assert len(toy.store.saved) == len(ResultKind)
+
+
+def test_drift_is_written_and_handed_over_at_the_desk_of_its_model(toy: ToyMonitor) -> None:
+    toy.promote("v1")
+    toy.store.rows = toy_rows(1000, begin=NOON - 5 * DAY, every=DAY / 200, richer=1.0)
+    toy.desk = LostDesk().port
+    for _ in range(3):
+        toy.monitor.round()
+        toy.now += DAY
+    assert toy.store.saved == []
+    assert toy.alerts == []
+
+
+def by_kind(result: EvaluationResult) -> str:
+    return result.kind.value

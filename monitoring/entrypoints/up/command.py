@@ -11,7 +11,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Final
 
-from monitoring.entrypoints.lifecycle import first_version_now
+from monitoring.entrypoints.by_hand import first_version_now
 from monitoring.entrypoints.up.catching_up import CatchingUp
 from monitoring.entrypoints.up.children import Children, await_answer, module
 from monitoring.entrypoints.up.home import move_earlier_run_aside, only_instance, require_free_ports

@@ -31,7 +31,11 @@ SERVER: Final = {
     "connect_timeout": 5,
     "application_name": "bellwether",
     # A consumer whose server is away, or whose rows somebody holds, has to hear of it to try again.
-    "options": f"-c statement_timeout={3 * BUSY_SECONDS}s -c lock_timeout={BUSY_SECONDS}s",
+    # And one that stands still in the middle of a transaction must not hold up the others for ever.
+    "options": (
+        f"-c statement_timeout={3 * BUSY_SECONDS}s -c lock_timeout={BUSY_SECONDS}s "
+        f"-c idle_in_transaction_session_timeout={BUSY_SECONDS}s"
+    ),
     # A server that vanished without a word is noticed in seconds, not in the two hours that TCP takes.
     "keepalives_idle": 5,
     "keepalives_interval": 2,

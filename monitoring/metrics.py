@@ -71,7 +71,9 @@ METRICS: Final[Mapping[str, Described]] = {
     ),
     "bellwether_dead_letters": Described("Events that could not become rows, of all models.", ()),
     "bellwether_alerts_received": Described(
-        "Alerts taken in, by what became of them.", ("result",), CounterMetricFamily
+        "Alerts, and deliveries that could not be read, by what became of them and why.",
+        ("result", "reason"),
+        CounterMetricFamily,
     ),
 }
 
@@ -103,7 +105,7 @@ class MonitorMetrics(Collector):
     _observed: dict[str, Observed] = field(default_factory=dict)
     _succeeded: dict[tuple[str, str], float] = field(default_factory=dict)
     _failures: Counter[tuple[str, str]] = field(default_factory=Counter)
-    _alerts: Counter[str] = field(default_factory=Counter)
+    _alerts: Counter[tuple[str, str]] = field(default_factory=Counter)
     _lock: Lock = field(default_factory=Lock)
 
     def __post_init__(self) -> None:
@@ -123,9 +125,10 @@ class MonitorMetrics(Collector):
             for key in [key for key in self._succeeded if key[0] == model]:
                 del self._succeeded[key]
 
-    def alert(self, result: str) -> None:
+    def alert(self, result: str, reason: str) -> None:
+        """Count an alert. `reason` is one of the intake's codes, or an error's for a delivery that it never saw."""
         with self._lock:
-            self._alerts[result] += 1
+            self._alerts[result, reason] += 1
 
     def collect(self) -> Iterator[Any]:
         """One family per metric, those without a sample included: their help says what would be there."""
@@ -149,7 +152,7 @@ class MonitorMetrics(Collector):
                 *_dead_letters(self._observed.values()),
                 *(Sample(LAST_SUCCESS, key, moment) for key, moment in self._succeeded.items()),
                 *(Sample("bellwether_evaluation_failures", key, count) for key, count in self._failures.items()),
-                *(Sample("bellwether_alerts_received", (result,), count) for result, count in self._alerts.items()),
+                *(Sample("bellwether_alerts_received", key, count) for key, count in self._alerts.items()),
             ]
 
 

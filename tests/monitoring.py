@@ -1,6 +1,5 @@
 """A monitor of the toy model whose store is in memory and whose versions lie in a directory."""
 
-from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
@@ -11,7 +10,7 @@ import pandas as pd
 from monitoring.entrypoints.http import MonitorHttp
 from monitoring.evaluation.monitor import Monitor
 from monitoring.evaluation.report_files import ReportFiles
-from monitoring.lifecycle.alerts import Receipt, intake
+from monitoring.lifecycle.alerts import intake
 from monitoring.metrics import MonitorMetrics, Observed
 from services.adapters.fleet_files import FleetFiles
 from services.core.artifacts import REFERENCE_FILE
@@ -82,22 +81,20 @@ class ToyMonitor:
             AliasChange(model="toy", alias=CHAMPION, version=version, previous=previous, at=self.now, reason="test")
         )
 
-    def http(self, *, token: str = SESAME) -> MonitorHttp:
+    def http(self, *, token: str = SESAME, store: RecordStore | None = None) -> MonitorHttp:
+        """The monitor's HTTP over its own store, or over another."""
         return MonitorHttp(
             specs={"toy": SPEC},
             monitor=self.monitor,
-            store=self.store.port,
+            store=store or self.store.port,
             fleet=FleetFiles(self.home / "aliases", self.home / "workers"),
             metrics=self.metrics,
-            intake=self._take_in,
+            intake=lambda payload, now: intake(payload, store=store or self.store.port, specs={"toy": SPEC}, now=now),
             now=lambda: self.now,
             wall_now=lambda: self.now,
             alert_token=token,
             body_limit=10_000,
         )
-
-    def _take_in(self, payload: Mapping[str, Any], now: datetime) -> Sequence[Receipt]:
-        return intake(payload, store=self.store.port, specs={"toy": SPEC}, now=now)
 
     def _observe(self, spec: ModelSpec, results: list[EvaluationResult]) -> None:
         aliases, jobs = self.store.aliases(spec.name), self.store.jobs(spec.name, limit=10)

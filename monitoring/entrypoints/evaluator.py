@@ -20,7 +20,7 @@ from monitoring.entrypoints.http import MonitorHttp
 from monitoring.entrypoints.tenure import Tenure
 from monitoring.evaluation.monitor import Monitor
 from monitoring.evaluation.report_files import ReportFiles
-from monitoring.lifecycle.alerts import Receipt, intake
+from monitoring.lifecycle.alerts import Receipt, Result, intake
 from monitoring.metrics import MonitorMetrics, Observed
 from services import bootstrap
 from services.core.clock import wall_clock
@@ -87,9 +87,9 @@ def _parts(settings: Settings) -> Iterator[_Parts]:
 
     def hand_over(payload: Mapping[str, Any], moment: datetime, desk: RecordStore) -> None:
         for receipt in intake(payload, store=desk, specs=specs, now=moment):
-            metrics.alert(receipt.result)
+            metrics.alert(receipt.result, receipt.code)
             # A drift that lasts is handed over again and again; that it was ignored again is no news.
-            news = logging.DEBUG if receipt.result == "ignored" else logging.INFO
+            news = logging.DEBUG if receipt.result is Result.IGNORED else logging.INFO
             logger.log(news, "drift alert %s: %s", receipt.result, receipt.reason)
 
     monitor = Monitor(

@@ -23,7 +23,7 @@ from monitoring.entrypoints.overview import Overview, as_json, overview
 from monitoring.entrypoints.page import PAGE_POLICY, page
 from monitoring.evaluation.monitor import Monitor
 from monitoring.evaluation.unknown import NotEnoughData
-from monitoring.lifecycle.alerts import MalformedAlert, Receipt
+from monitoring.lifecycle.alerts import MalformedAlert, Receipt, Result
 from monitoring.metrics import MonitorMetrics
 from services.core.clock import Now
 from services.core.errors import BellwetherError, StoreUnavailable, UnknownModel
@@ -121,12 +121,19 @@ class MonitorHttp:
 
     async def alerts(self, request: Request) -> Response:
         """202 once every alert has its receipt; what was refused says why. Alertmanager repeats only on 5xx."""
+        try:
+            receipts = await self._receipts(request)
+        except BellwetherError as error:
+            self.metrics.alert(Result.REFUSED, error.code)
+            raise
+        for receipt in receipts:
+            self.metrics.alert(receipt.result, receipt.code)
+        return answer({"receipts": receipts}, status=HTTPStatus.ACCEPTED)
+
+    async def _receipts(self, request: Request) -> Sequence[Receipt]:
         self._authorise(request.headers.get("authorization", ""))
         payload = await body_of(request, limit=self.body_limit)
-        receipts = await run_in_threadpool(self.intake, payload, self.now())
-        for receipt in receipts:
-            self.metrics.alert(receipt.result)
-        return answer({"receipts": receipts}, status=HTTPStatus.ACCEPTED)
+        return await run_in_threadpool(self.intake, payload, self.now())
 
     def reports(self, request: Request) -> Response:
         """What there is, newest first; with `?refresh`, draw a new one first and go there."""

@@ -4,20 +4,47 @@ Alertmanager repeats and duplicates, and knows nothing of cool-downs; here each 
 """
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Any, Final
+from enum import StrEnum
+from typing import Any, Final, Protocol
 
 import msgspec
 
 from services.core.clock import require_aware
 from services.core.errors import BellwetherError
-from services.core.ports import Jobs
-from services.core.records import Job, JobState
+from services.core.ports import Jobs, Results
+from services.core.records import Job, JobState, ResultKind, ResultStatus
 from services.core.spec import ModelSpec
 
 RETRAINING_ALERTS: Final = frozenset({"ModelInputDrift"})
 JOBS_REMEMBERED: Final = 200
 """How many of a model's newest jobs a repeated alert is recognised by: months of them at one a day."""
+
+
+RESULTS_REMEMBERED: Final = 5
+"""Drift results among which the newest confirmation is looked for: a failed evaluation or two do not hide it."""
+
+
+class Result(StrEnum):
+    ACCEPTED = "accepted"
+    IGNORED = "ignored"
+    REFUSED = "refused"
+
+
+class Code(StrEnum):
+    """Why, in one word that can be counted."""
+
+    JOB_OPENED = "job_opened"
+    NOT_FIRING = "not_firing"
+    STARTS_NOTHING = "starts_nothing"
+    UNKNOWN_MODEL = "unknown_model"
+    NO_TIME = "no_time"
+    NOT_ON_RECORD = "not_on_record"
+    ANSWERED = "answered"
+    JOB_OPEN = "job_open"
+    COOL_DOWN = "cool_down"
+    DAILY_CAP = "daily_cap"
 
 
 class MalformedAlert(BellwetherError):
@@ -33,15 +60,6 @@ class Alert(msgspec.Struct, frozen=True, rename="camel"):
     fingerprint: str
     annotations: dict[str, str] = {}
 
-    @property
-    def features(self) -> list[str]:
-        return [name for each in self.annotations.get("features", "").split(",") if (name := each.strip())]
-
-    @property
-    def since(self) -> datetime:
-        """When the change began, in event time."""
-        return require_aware(datetime.fromisoformat(self.annotations["since"]), name="annotation 'since'")
-
 
 class Payload(msgspec.Struct, frozen=True):
     """Alertmanager's webhook body. `version` must be "4"."""
@@ -51,15 +69,28 @@ class Payload(msgspec.Struct, frozen=True):
 
 
 class Receipt(msgspec.Struct, frozen=True):
-    """What became of one alert. `result` is `accepted`, `ignored` or `refused`; `job` is set when it was accepted."""
+    """What became of one alert, and why. `job` is set when it was accepted."""
 
-    result: str
+    result: Result
+    code: Code
     reason: str
     job: int | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class Onset:
+    """What drifted, and when it began, in event time."""
+
+    since: datetime
+    features: list[str]
+
+
+class Desk(Jobs, Results, Protocol):
+    """What the intake reads and writes of the record store."""
+
+
 def intake(
-    payload: bytes | Mapping[str, Any], *, store: Jobs, specs: Mapping[str, ModelSpec], now: datetime
+    payload: bytes | Mapping[str, Any], *, store: Desk, specs: Mapping[str, ModelSpec], now: datetime
 ) -> list[Receipt]:
     """One receipt per alert of the payload, in its order. `now` is event time.
 
@@ -82,58 +113,82 @@ def _decoded(payload: bytes | Mapping[str, Any]) -> Payload:
     return found
 
 
-def _receipt(alert: Alert, *, store: Jobs, specs: Mapping[str, ModelSpec], now: datetime) -> Receipt:
+def _receipt(alert: Alert, *, store: Desk, specs: Mapping[str, ModelSpec], now: datetime) -> Receipt:
     if alert.status != "firing":
-        return Receipt("ignored", f"status is {alert.status[:32]!r}, only firing alerts start work")
+        return _ignored(Code.NOT_FIRING, f"status is {alert.status[:32]!r}, only firing alerts start work")
     if (name := alert.labels.get("alertname", "")) not in RETRAINING_ALERTS:
-        return Receipt("refused", f"alert {name[:64]!r} starts no retraining; {', '.join(RETRAINING_ALERTS)} does")
+        known = ", ".join(RETRAINING_ALERTS)
+        return _refused(Code.STARTS_NOTHING, f"alert {name[:64]!r} starts no retraining; {known} does")
     spec = specs.get(alert.labels.get("model", ""))
     if spec is None:
-        return Receipt("refused", f"no model {alert.labels.get('model', '')[:64]!r}; there are {', '.join(specs)}")
+        found = alert.labels.get("model", "")[:64]
+        return _refused(Code.UNKNOWN_MODEL, f"no model {found!r}; there are {', '.join(specs)}")
+    if refusal := _too_soon(spec, alert, store.jobs(spec.name, limit=JOBS_REMEMBERED), now):
+        return refusal
+    onset = _told(alert) if "since" in alert.annotations else _on_record(spec, store)
+    return onset if isinstance(onset, Receipt) else _opened(spec, alert, onset, store=store, now=now)
+
+
+def _told(alert: Alert) -> Onset | Receipt:
+    """As the alert's annotations say."""
     try:
-        since = alert.since
-    except (KeyError, ValueError, OverflowError) as error:
+        since = require_aware(datetime.fromisoformat(alert.annotations["since"]), name="annotation 'since'")
+    except (ValueError, OverflowError) as error:
         # The last one: an offset that carries the first or the last day out of the calendar.
-        return Receipt("refused", f"annotation 'since' is no time with an offset: {error}")
-    past = store.jobs(spec.name, limit=JOBS_REMEMBERED)
-    if reason := _too_soon(spec, alert, past, now):
-        return Receipt("ignored", reason)
-    # Nothing can have changed later than now, and a job that waits for outcomes of the future blocks its model.
-    return _opened(spec, alert, min(since, now), store=store, now=now)
+        return _refused(Code.NO_TIME, f"annotation 'since' is no time with an offset: {error}")
+    return Onset(since, [name for each in alert.annotations.get("features", "").split(",") if (name := each.strip())])
 
 
-def _too_soon(spec: ModelSpec, alert: Alert, past: list[Job], now: datetime) -> str | None:
+def _on_record(spec: ModelSpec, store: Desk) -> Onset | Receipt:
+    """As the evaluation that confirmed it has recorded; a rule knows no more than that there is drift."""
+    for drift in reversed(store.results(spec.name, ResultKind.DRIFT, limit=RESULTS_REMEMBERED)):
+        if drift.status is ResultStatus.OK and drift.body["confirmed"]:
+            return Onset(datetime.fromisoformat(drift.body["since"]), list(drift.body["confirmed_features"]))
+    return _refused(Code.NOT_ON_RECORD, f"no evaluation has confirmed drift of {spec.name}; see its /status")
+
+
+def _too_soon(spec: ModelSpec, alert: Alert, past: list[Job], now: datetime) -> Receipt | None:
     """Why this alert starts nothing now, or None.
 
     A refused or failed job may be tried again while its alert lasts, once the cool-down is over: outcomes have come.
     """
     for job in past:
         if job.dedupe_key == _key(alert) and job.state is JobState.PROMOTED:
-            return f"job {job.id} has answered this alert with a new version"
+            return _ignored(Code.ANSWERED, f"job {job.id} has answered this alert with a new version")
         if job.state.open:
-            return f"job {job.id} is open; a model has one at a time"
+            return _ignored(Code.JOB_OPEN, f"job {job.id} is open; a model has one at a time")
     ended = max((job.closed_at for job in past if job.closed_at is not None), default=None)
     if ended is not None and now - ended < spec.retraining.cool_down:
-        return f"the last job ended at {ended.isoformat()}, cool-down {spec.retraining.cool_down}"
+        cool_down = f"the last job ended at {ended.isoformat()}, cool-down {spec.retraining.cool_down}"
+        return _ignored(Code.COOL_DOWN, cool_down)
     today = sum(now - job.opened_at < timedelta(days=1) for job in past)
     if today >= spec.retraining.per_day:
-        return f"{today} jobs within a day, at most {spec.retraining.per_day}"
+        return _ignored(Code.DAILY_CAP, f"{today} jobs within a day, at most {spec.retraining.per_day}")
     return None
 
 
-def _opened(spec: ModelSpec, alert: Alert, since: datetime, *, store: Jobs, now: datetime) -> Receipt:
+def _opened(spec: ModelSpec, alert: Alert, onset: Onset, *, store: Desk, now: datetime) -> Receipt:
     job = store.open_job(
         model=spec.name,
         trigger="drift",
         dedupe_key=_key(alert),
-        since=since,
+        # Nothing can have changed later than now, and a job that waits for outcomes of the future blocks its model.
+        since=min(onset.since, now),
         opened_at=now,
         note=alert.annotations.get("summary", "inputs drifted"),
-        evidence={"features": alert.features},
+        evidence={"features": onset.features},
     )
     if job is None:
-        return Receipt("ignored", "another alert opened a job at the same moment")
-    return Receipt("accepted", job.note, job.id)
+        return _ignored(Code.JOB_OPEN, "another alert opened a job at the same moment")
+    return Receipt(Result.ACCEPTED, Code.JOB_OPENED, job.note, job.id)
+
+
+def _ignored(code: Code, reason: str) -> Receipt:
+    return Receipt(Result.IGNORED, code, reason)
+
+
+def _refused(code: Code, reason: str) -> Receipt:
+    return Receipt(Result.REFUSED, code, reason)
 
 
 def _key(alert: Alert) -> str:

@@ -2,7 +2,7 @@ import json
 import random
 from collections.abc import Iterator
 from dataclasses import replace
-from datetime import timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from monitoring.lifecycle.alerts import MalformedAlert, Receipt, intake
-from services.core.records import JobState
+from monitoring.lifecycle.alerts import Code, MalformedAlert, Receipt, Result, intake
+from services.core.records import EvaluationResult, JobState, ResultKind, ResultStatus
 from tests.toy import NOON, toy_spec
 from tests.workshop import SPEC, Bench, drift_payload, open_bench
 
@@ -58,7 +58,7 @@ def test_bytes_are_taken_like_the_object_that_they_encode(bench: Bench) -> None:
         (altered(status="resolved"), "ignored", "only firing alerts"),
         (drift_payload(NOON, alertname="DiskFull"), "refused", "starts no retraining"),
         (drift_payload(NOON, model="nobody"), "refused", "no model 'nobody'"),
-        (altered(annotations={}), "refused", "'since'"),
+        (altered(annotations={}), "refused", "no evaluation has confirmed drift of toy"),
         (altered(annotations={"since": "2026-03-01T12:00:00"}), "refused", "time zone"),
         (altered(annotations={"since": "soon"}), "refused", "'since'"),
         (altered(annotations={"since": "0001-01-01T00:00:00+14:00"}), "refused", "out of range"),
@@ -164,6 +164,30 @@ def test_a_change_in_the_future_is_taken_to_have_begun_now(bench: Bench) -> None
     take(bench, drift_payload(NOON + 100 * DAY))
 
     assert bench.store.jobs("toy", limit=1)[0].since == NOON
+
+
+def test_what_an_alert_does_not_say_is_looked_up_in_the_record(bench: Bench) -> None:
+    bench.store.save_results([drift(NOON - 3 * DAY, confirmed=True), drift(NOON - DAY, confirmed=False)])
+
+    receipt = take(bench, altered(annotations={"summary": "says a rule of Prometheus"}))
+
+    (job,) = bench.store.jobs("toy", limit=5)
+    assert (receipt.result, receipt.code) == (Result.ACCEPTED, Code.JOB_OPENED)
+    assert (job.since, job.evidence) == (NOON - 3 * DAY, {"features": ["amount"]})
+
+
+def drift(since: datetime, *, confirmed: bool) -> EvaluationResult:
+    return EvaluationResult(
+        model="toy",
+        version="v1",
+        kind=ResultKind.DRIFT,
+        window_start=since - DAY,
+        window_end=since + DAY,
+        n=500,
+        status=ResultStatus.OK,
+        body={"confirmed": confirmed, "confirmed_features": ["amount"], "since": since.isoformat()},
+        computed_at=NOON,
+    )
 
 
 @settings(max_examples=20, deadline=None)

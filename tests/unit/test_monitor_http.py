@@ -96,7 +96,7 @@ async def test_an_alert_becomes_a_job_and_a_repeated_one_does_not(toy: ToyMonito
     assert (await http.post("/alerts", json=alert, headers=BEARER)).json()["receipts"][0]["result"] == "ignored"
     assert len(toy.store.opened) == 1
     counted = toy.metrics.registry.get_sample_value
-    assert counted("bellwether_alerts_received_total", {"result": "accepted"}) == 1
+    assert counted("bellwether_alerts_received_total", {"result": "accepted", "reason": "job_opened"}) == 1
 
 
 @pytest.mark.parametrize("header", [{}, {"Authorization": "Bearer wrong"}, {"Authorization": SESAME}], ids=str)

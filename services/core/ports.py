@@ -248,7 +248,35 @@ class Leases(Protocol):
         ...
 
 
-class RecordStore(Records, Results, Jobs, Versions, Leases, Protocol):
+class Pruned(msgspec.Struct, frozen=True, kw_only=True):
+    """How many rows were removed."""
+
+    predictions: int = 0
+    outcomes: int = 0
+    results: int = 0
+
+    @property
+    def rows(self) -> int:
+        return self.predictions + self.outcomes + self.results
+
+
+class Retention(Protocol):
+    """What has become too old to keep. Jobs, versions and changes of aliases stay: a handful a month, and asked for."""
+
+    def prune(self, model: str, *, before: datetime, limit: int) -> Pruned:
+        """Remove, in one transaction and of each at most `limit`, the oldest first:
+
+        predictions made before this moment, with all of their outcomes; outcomes observed before it whose prediction
+        is not there; results of windows that ended before it. Call it again until it finds nothing.
+        """
+        ...
+
+    def prune_dead_letters(self, *, before: datetime, limit: int) -> int:
+        """Remove up to `limit` letters that were buried before this moment; returns how many."""
+        ...
+
+
+class RecordStore(Records, Results, Jobs, Versions, Leases, Retention, Protocol):
     """Records, positions, results, jobs, versions, aliases and leases in one database.
 
     Threads: every method may be called from any thread. Errors of the driver come out as `StoreUnavailable`.

@@ -8,11 +8,12 @@ from services.adapters.record_store.jobs import SqlJobs
 from services.adapters.record_store.leases import SqlLeases
 from services.adapters.record_store.records import SqlRecords
 from services.adapters.record_store.results import SqlResults
+from services.adapters.record_store.retention import SqlRetention
 from services.adapters.record_store.versions import SqlVersions
 from services.core.records import Lease
 
 
-class RecordStoreSql(SqlRecords, SqlResults, SqlJobs, SqlVersions, SqlLeases):
+class RecordStoreSql(SqlRecords, SqlResults, SqlJobs, SqlVersions, SqlLeases, SqlRetention):
     """See `services.core.ports.RecordStore`.
 
     Args:

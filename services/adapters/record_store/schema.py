@@ -78,6 +78,7 @@ outcomes = Table(
     Column("value", String, nullable=False),
     Column("observed_at", Instant, nullable=False),
     Index("outcomes_by_model", "model", "prediction_id"),
+    Index("outcomes_by_time", "model", "observed_at"),
 )
 
 # The latest outcome of a prediction, once for each model that one was sent to: what comes to the wrong model must not

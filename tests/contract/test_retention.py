@@ -1,0 +1,151 @@
+"""What every record store promises of removing what has become too old."""
+
+from datetime import datetime, timedelta
+
+import msgspec
+import pytest
+
+from services.core.errors import LeaseLost
+from services.core.events import outcome_event
+from services.core.outcomes import OutcomeObserved
+from services.core.ports import Pruned, RecordStore
+from services.core.records import Batch, DeadLetter, EvaluationResult, Judged, ResultKind, ResultStatus
+from tests.toy import NOON, prediction
+
+DAY = timedelta(days=1)
+ALWAYS = timedelta(days=3650)
+
+
+def recorded(
+    store: RecordStore, days: list[int], *, model: str = "toy", outcome_after: timedelta = timedelta(hours=1)
+) -> None:
+    """A prediction at noon of each of these days, numbered by its day, and its outcome."""
+    made = [
+        msgspec.structs.replace(prediction(day), model=model, prediction_id=f"{model}-{day}", made_at=NOON + day * DAY)
+        for day in days
+    ]
+    seen = [observed(each.prediction_id, each.made_at + outcome_after, model=model) for each in made]
+    store.commit(Batch(made, seen, []), consumer="c", position=1)
+
+
+def observed(
+    prediction_id: str, at: datetime, *, value: str = "left", model: str = "toy"
+) -> tuple[str, OutcomeObserved]:
+    fact = OutcomeObserved(prediction_id=prediction_id, model=model, value=value, observed_at=at)
+    return outcome_event(fact).id, fact
+
+
+def kept(store: RecordStore, model: str = "toy") -> list[Judged]:
+    return store.judged(model, made_from=NOON - ALWAYS, made_until=NOON + ALWAYS)
+
+
+def test_what_is_older_goes_with_its_outcomes_and_what_is_not_stays_as_it_was(store: RecordStore) -> None:
+    recorded(store, [0, 1, 2, 3])
+    before = kept(store)
+
+    gone = store.prune("toy", before=NOON + 2 * DAY, limit=100)
+
+    assert gone == Pruned(predictions=2, outcomes=2)
+    assert kept(store) == before[2:]
+    counts = store.counts("toy")
+    assert (counts.predictions, counts.outcomes, counts.corrections, counts.orphan_outcomes) == (2, 2, 0, 0)
+    assert store.prune("toy", before=NOON + 2 * DAY, limit=100) == Pruned()
+
+
+def test_an_outcome_goes_with_its_prediction_however_late_it_was(store: RecordStore) -> None:
+    recorded(store, [0], outcome_after=30 * DAY)
+
+    assert store.prune("toy", before=NOON + DAY, limit=100) == Pruned(predictions=1, outcomes=1)
+    assert store.counts("toy").orphan_outcomes == 0
+
+
+def test_one_call_removes_no_more_than_its_limit_and_the_oldest_first(store: RecordStore) -> None:
+    recorded(store, [3, 0, 2, 1])
+
+    assert store.prune("toy", before=NOON + 9 * DAY, limit=3).predictions == 3
+    assert [row.prediction.prediction_id for row in kept(store)] == ["toy-3"]
+    assert store.prune("toy", before=NOON + 9 * DAY, limit=3).predictions == 1
+
+
+def test_other_models_lose_nothing(store: RecordStore) -> None:
+    recorded(store, [0])
+    recorded(store, [0], model="other")
+
+    store.prune("toy", before=NOON + DAY, limit=100)
+
+    assert len(kept(store, "other")) == 1
+    assert store.counts("other").outcomes == 1
+
+
+def test_an_outcome_whose_prediction_never_came_goes_in_its_time(store: RecordStore) -> None:
+    strays = [observed("nobody", NOON), observed("nobody", NOON + 5 * DAY, value="stayed"), observed("early", NOON)]
+    store.commit(Batch([], strays, []), consumer="c", position=1)
+
+    assert store.prune("toy", before=NOON + DAY, limit=100) == Pruned(outcomes=2)
+    counts = store.counts("toy")
+    assert (counts.outcomes, counts.corrections, counts.orphan_outcomes) == (1, 0, 1)
+
+
+def test_results_go_by_the_end_of_their_window(store: RecordStore) -> None:
+    store.save_results([result(NOON), result(NOON + 2 * DAY)])
+
+    assert store.prune("toy", before=NOON + DAY, limit=100) == Pruned(results=1)
+    assert [each.window_end for each in store.results("toy", ResultKind.DRIFT, limit=9)] == [NOON + 2 * DAY]
+
+
+def test_dead_letters_go_by_the_time_of_their_burial(store: RecordStore) -> None:
+    letters = [letter(number, NOON + number * DAY) for number in range(4)]
+    store.commit(Batch([], [], letters), consumer="c", position=1)
+
+    assert store.prune_dead_letters(before=NOON + 3 * DAY, limit=2) == 2
+    assert store.prune_dead_letters(before=NOON + 3 * DAY, limit=2) == 1
+    assert store.dead_letters(limit=9) == letters[3:]
+
+
+def test_an_event_that_went_and_is_read_again_comes_back_once_and_goes_again(store: RecordStore) -> None:
+    recorded(store, [0])
+    store.prune("toy", before=NOON + DAY, limit=100)
+
+    recorded(store, [0])
+    recorded(store, [0])
+
+    assert len(kept(store)) == 1
+    assert store.prune("toy", before=NOON + DAY, limit=100) == Pruned(predictions=1, outcomes=1)
+
+
+def test_who_has_lost_the_lease_removes_nothing(store: RecordStore) -> None:
+    recorded(store, [0])
+    lease = store.acquire("lifecycle/toy", holder="asleep", lasts=timedelta(0))
+    assert lease is not None
+    store.acquire("lifecycle/toy", holder="awake", lasts=DAY)
+
+    with pytest.raises(LeaseLost):
+        store.fenced(lease).prune("toy", before=NOON + DAY, limit=100)
+    assert len(kept(store)) == 1
+
+
+def result(window_end: datetime) -> EvaluationResult:
+    return EvaluationResult(
+        model="toy",
+        version="v1",
+        kind=ResultKind.DRIFT,
+        window_start=window_end - DAY,
+        window_end=window_end,
+        n=1,
+        status=ResultStatus.OK,
+        body={},
+        computed_at=window_end,
+    )
+
+
+def letter(number: int, at: datetime) -> DeadLetter:
+    return DeadLetter(
+        event_id=f"event-{number}",
+        reason="undecodable",
+        detail="no JSON",
+        origin=f"event-log@{number}",
+        type="bellwether.prediction.made.v1",
+        key="key",
+        data=b"{",
+        at=at,
+    )

@@ -65,13 +65,13 @@ class ServerProcess:
 
 
 @contextmanager
-def running(script: Path, answers: Callable[[int], bool]) -> Iterator[ServerProcess]:
+def running(script: Path, answers: Callable[[int], bool], arguments: Sequence[str] = ()) -> Iterator[ServerProcess]:
     """Raises `Unavailable`."""
     with tempfile.TemporaryDirectory(prefix="bellwether-server-") as name:
         directory = Path(name)
         # Some servers give up root's rights, and their files lie in this directory.
         directory.chmod(0o755)
-        server = ServerProcess(script, directory, free_port(), answers)
+        server = ServerProcess(script, directory, free_port(), answers, arguments=arguments)
         try:
             server.start()
             yield server

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from services.adapters.clock_file import ClockFile
     from services.adapters.event_log_kafka import KafkaCluster
     from services.adapters.event_log_sqlite import EventLogSqlite
+    from services.ingest.local import LocalRetention
 
 
 def clock(settings: Settings) -> Now:
@@ -62,6 +63,20 @@ def event_source(settings: Settings, store: RecordStore) -> EventSource:
     from services.adapters.event_log_kafka import KafkaSource
 
     return KafkaSource(_kafka(settings), position=store.position, now=clock(settings))
+
+
+def log_retention(settings: Settings, store: RecordStore) -> LocalRetention | None:
+    """What prunes the local log; None where the forwarder does."""
+    if settings.event_log != LOCAL:
+        return None
+    from services.ingest.local import LocalRetention
+
+    return LocalRetention(
+        outbox(settings),
+        position=store.position,
+        keep=timedelta(hours=settings.outbox_keep_hours),
+        limit=settings.consume_batch,
+    )
 
 
 def passage(settings: Settings, store: RecordStore) -> Passage:
@@ -130,6 +145,23 @@ def record_store(settings: Settings) -> RecordStore:
     store = RecordStoreSql(settings.store_url, password=settings.store_password)
     store.migrate()
     return store
+
+
+def retention(settings: Settings) -> timedelta:
+    """How long the record store keeps what is no longer needed.
+
+    Raises:
+        SettingsError: the log or Kafka keeps events for longer. One that is read again would come back as a new one.
+    """
+    keep, logged = timedelta(days=settings.records_keep_days), timedelta(hours=settings.outbox_keep_hours)
+    if settings.event_log == KAFKA:
+        logged = max(logged, timedelta(hours=settings.kafka_retention_hours))
+    if keep <= logged:
+        raise SettingsError(
+            f"BELLWETHER_RECORDS_KEEP_DAYS is {settings.records_keep_days:g}, and events are kept for {logged}; "
+            "expected more, or less of BELLWETHER_OUTBOX_KEEP_HOURS and BELLWETHER_KAFKA_RETENTION_HOURS"
+        )
+    return keep
 
 
 def model_store(settings: Settings) -> ModelStore:

@@ -68,6 +68,9 @@ class Settings:
         False, "whether single predictions need a token, as everything that writes does"
     )
     store: str = setting("", "SQLAlchemy URL of the record store, without a password; empty for a file in the home")
+    records_keep_days: float = setting(
+        400.0, "how long predictions, outcomes, results and dead letters are kept, in days; more where a spec needs it"
+    )
     store_password: str = password("password of the record store")
     features: str = setting("", "URL of the Redis with the online features, without a password; empty for a file")
     features_password: str = password("password of that Redis")

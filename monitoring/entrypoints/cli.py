@@ -131,6 +131,17 @@ def forward(once: bool, **flags: Any) -> None:
     sys.exit(run_forwarder(_settings(flags), once=once))
 
 
+@main.command()
+@settings_flags("home", "store", "clock_file", "records_keep_days")
+@flag("--dry-run", is_flag=True, help="only say how much would go")
+@json_flag
+def prune(as_json: bool, dry_run: bool, **flags: Any) -> None:
+    """Remove the records that have become too old, which the lifecycle does once a day."""
+    from monitoring.entrypoints.prune import prune_now
+
+    _print(prune_now(_settings(flags), dry_run=dry_run), as_json=as_json)
+
+
 @main.group("dead-letters")
 def dead_letters() -> None:
     """See what could not become rows, and try it again."""
@@ -174,7 +185,7 @@ def evaluate(once: bool, **flags: Any) -> None:
 
 
 @main.command()
-@settings_flags("home", "store", "clock_file", "lifecycle_seconds", "lease_seconds")
+@settings_flags("home", "store", "clock_file", "lifecycle_seconds", "lease_seconds", "records_keep_days")
 @once_flag
 def lifecycle(once: bool, **flags: Any) -> None:
     """Work on retraining jobs: train, gate, promote."""

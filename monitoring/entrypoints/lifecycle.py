@@ -8,6 +8,7 @@ from dataclasses import dataclass, field, replace
 from datetime import timedelta
 
 from monitoring.entrypoints.tenure import Tenure
+from monitoring.lifecycle.retention import Upkeep
 from monitoring.lifecycle.retrain import Workshop
 from monitoring.lifecycle.step import follow, resume, step
 from services import bootstrap
@@ -26,7 +27,7 @@ def run_lifecycle(settings: Settings, *, once: bool = False) -> int:
     log_to_stderr()
     stop = stop_on_signals()
     with open_workshop(settings, logger.info) as workshop, tenure_of(settings, workshop.store, discover()) as tenure:
-        attendance = Attendance(workshop, tenure)
+        attendance = Attendance(workshop, tenure, Upkeep(bootstrap.retention(settings)))
         while not stop.is_set():
             attendance.round()
             if once:
@@ -39,11 +40,13 @@ def run_lifecycle(settings: Settings, *, once: bool = False) -> int:
 class Attendance:
     """Working on what this process has the lease of.
 
+    Without `upkeep` nothing is pruned.
     `_resumed` has the token with which each model was taken over, once its interrupted job waits again.
     """
 
     workshop: Workshop
     tenure: Tenure
+    upkeep: Upkeep | None = None
     _resumed: dict[str, int] = field(default_factory=dict)
 
     def round(self) -> None:
@@ -71,6 +74,8 @@ class Attendance:
             resume(spec, fenced)
             self._resumed[spec.name] = lease.token
         step(spec, fenced)
+        if self.upkeep is not None:
+            self.upkeep.attend(spec, fenced)
 
 
 def tenure_of(settings: Settings, store: RecordStore, models: Iterable[str]) -> Tenure:

@@ -2,12 +2,14 @@
 
 import logging
 import sys
+from contextlib import suppress
 from typing import Final
 
 from prometheus_client import CollectorRegistry, start_http_server
 
 from services import bootstrap
 from services.core.clock import wall_clock
+from services.core.errors import EventLogUnavailable, StoreUnavailable
 from services.core.records import Batch, Stored
 from services.entrypoints.processes import end_unless_called_within, log_to_stderr, stop_on_signals
 from services.ingest.consume import consume, consume_once
@@ -28,6 +30,7 @@ def run_consumer(settings: Settings, *, once: bool = False) -> int:
     source = bootstrap.event_source(settings, store)
     metrics = ConsumerMetrics(CollectorRegistry())
     now = bootstrap.clock(settings)
+    retention = bootstrap.log_retention(settings, store)
     counted = {"stored": 0}
 
     def observe(stored: Stored, batch: Batch) -> None:
@@ -37,6 +40,10 @@ def run_consumer(settings: Settings, *, once: bool = False) -> int:
     def each_round() -> None:
         end_unless_called_within(LONGEST_ROUND_SECONDS)
         metrics.looked(source.lags(), at=wall_clock())
+        if retention is not None:
+            # What keeps the log from being pruned keeps the round from reading it, and is told there.
+            with suppress(EventLogUnavailable, StoreUnavailable):
+                retention.prune()
 
     logger.info("reads %s", settings.event_log)
     try:
@@ -60,6 +67,8 @@ def run_consumer(settings: Settings, *, once: bool = False) -> int:
     finally:
         logger.info("stored %d events", counted["stored"])
         source.close()
+        if retention is not None:
+            retention.close()
         store.close()
     return 0
 

@@ -1,14 +1,18 @@
 """The local log read by its own machine's consumer: one partition, whose position is the event's."""
 
 from collections.abc import Callable, Sequence
+from datetime import timedelta
 from typing import Final
 
+from services.core.clock import EPOCH, Now, wall_clock
 from services.core.ports import EventLog
 from services.core.records import DeadLetter
-from services.core.transport import Lag, Portion
+from services.core.transport import Lag, Outbox, Portion
 
 CONSUMER: Final = "records"
 ORIGIN: Final = "event-log"
+NOTED_EVERY: Final = timedelta(minutes=1)
+"""The consumer's position is written into the log's file so often: it is a synced write, and what goes is days old."""
 
 
 class LocalSource:
@@ -36,6 +40,36 @@ class LocalSource:
 
     def close(self) -> None:
         self._log.close()
+
+
+class LocalRetention:
+    """Keeps the log from growing for ever where no forwarder does: what is stored, and old enough, goes.
+
+    Args:
+        keep: how long an event stays, by the machine's clock, so that a repeated request finds its answer.
+        limit: how many go at once at most; as many as a round reads, so that the log shrinks as fast as it grows.
+    """
+
+    def __init__(
+        self, outbox: Outbox, *, position: Callable[[str], int], keep: timedelta, limit: int, now: Now = wall_clock
+    ) -> None:
+        self._outbox = outbox
+        self._position = position
+        self._keep = keep
+        self._limit = limit
+        self._now = now
+        self._noted_at = EPOCH
+
+    def prune(self) -> int:
+        """How many events went. Raises `EventLogUnavailable`, and `StoreUnavailable`."""
+        now = self._now()
+        if now - self._noted_at >= NOTED_EVERY:
+            self._outbox.forward_to(CONSUMER, self._position(CONSUMER))
+            self._noted_at = now
+        return self._outbox.prune(before=now - self._keep, limit=self._limit)
+
+    def close(self) -> None:
+        self._outbox.close()
 
 
 class LocalPassage:

@@ -14,8 +14,11 @@ from services.adapters.outbox_sqlite import OutboxSqlite, refuse_beyond
 from services.core.errors import EventLogUnavailable
 from services.core.events import prediction_event
 from services.core.ports import Appended, Settled
+from services.ingest.local import LocalRetention
 from services.settings import Settings
 from tests.toy import prediction
+
+HOUR = timedelta(hours=1)
 
 
 @pytest.fixture
@@ -177,3 +180,17 @@ def test_the_metrics_show_depth_limit_and_age(log: EventLogSqlite, outbox: Outbo
     assert value("outbox_limit") == 10
     assert value("outbox_oldest_seconds") == 5
     assert value("events_delivered_total") == 3
+
+
+def test_where_nobody_forwards_what_is_stored_and_old_enough_goes(log: EventLogSqlite, outbox: OutboxSqlite) -> None:
+    append(log, 1, 2, 3)
+    stored, moment = {"records": 2}, [datetime.now(UTC)]
+    retention = LocalRetention(outbox, position=stored.__getitem__, keep=HOUR, limit=1, now=lambda: moment[0])
+
+    assert retention.prune() == 0
+    moment[0] += 2 * HOUR
+    assert [retention.prune() for _ in range(3)] == [1, 1, 0]
+    assert [each.position for each in log.read(after=0, limit=10)] == [3]
+    stored["records"] = 3
+    moment[0] += HOUR
+    assert retention.prune() == 1

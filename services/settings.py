@@ -1,6 +1,7 @@
 """The only place that reads the environment. Every setting is a field here and a variable `BELLWETHER_…`.
 
-Commands have flags for those that they use, except for secrets: a list of processes shows flags to everybody.
+Commands have flags for those that they use, except for secrets: a list of processes shows flags to everybody. A secret
+may stand in a file instead, which the variable with `_FILE` behind its name leads to.
 """
 
 import os
@@ -54,7 +55,8 @@ class Settings:
     body_limit: int = setting(1_000_000, "largest accepted request body, in bytes")
     alias_poll_seconds: float = setting(0.5, "how often a worker looks for a new champion, in seconds")
     consume_batch: int = setting(2000, "events per transaction of the consumer")
-    consumer_port: int = setting(3002, "port of the consumer's /metrics, on 127.0.0.1")
+    metrics_host: str = setting("127.0.0.1", "address that /metrics of consumers and forwarders listens on")
+    consumer_port: int = setting(3002, "port of the consumer's /metrics")
     poll_seconds: float = setting(0.2, "how long an idle consumer waits before it looks again, in seconds")
     evaluate_seconds: float = setting(1.0, "wall-clock time between two evaluations, in seconds")
     lifecycle_seconds: float = setting(0.5, "wall-clock time between two steps of the lifecycle, in seconds")
@@ -79,7 +81,7 @@ class Settings:
     outbox_limit: int = setting(1_000_000, "events that may wait for Kafka; each takes about 2 kB of disk")
     outbox_full: str = setting(REFUSE, "beyond that limit: refuse (predictions get an error) or grow")
     outbox_keep_hours: float = setting(168.0, "how long the local log keeps what Kafka has, in hours")
-    forwarder_port: int = setting(3003, "port of the forwarder's /metrics, on 127.0.0.1")
+    forwarder_port: int = setting(3003, "port of the forwarder's /metrics")
     forward_batch: int = setting(500, "events that the forwarder has under way at once")
     kafka: str = setting("", "Kafka's servers as host:port, with commas between them")
     kafka_prefix: str = setting("bellwether", "what the names of the topics begin with")
@@ -98,19 +100,18 @@ class Settings:
 
     @classmethod
     def from_environment(cls, environment: Mapping[str, str] | None = None) -> Self:
-        """Read every `BELLWETHER_…` variable that names a setting.
+        """Read every `BELLWETHER_…` variable that names a setting, and every file that one names for a secret.
+
+        A variable goes over its file: a child process gets the value itself, and inherits the name of the file.
 
         Raises:
             SettingsError: a value does not fit its setting. The variable and what was expected are named, and the
                 value unless it is a secret. A secret that is set to nothing does not fit: it got lost on its way.
+                Or a file cannot be read.
         """
         environment = os.environ if environment is None else environment
-        found = {
-            each.name: _parse(each, environment[variable_of(each.name)])
-            for each in fields(cls)
-            if variable_of(each.name) in environment
-        }
-        return cls(**found)
+        given = ((each, _given(each, environment)) for each in fields(cls))
+        return cls(**{each.name: _parse(each, *found) for each, found in given if found is not None})
 
     def with_flags(self, **flags: Any) -> Self:
         """These settings, with every flag that was given (is not None) over them."""
@@ -163,12 +164,50 @@ def variable_of(name: str) -> str:
     return PREFIX + name.upper()
 
 
+def file_variables() -> dict[str, str]:
+    """The variable that names a secret's file, by the secret's setting.
+
+    `token` has none: the setting `token_file` names a file of it, which may hold several.
+    """
+    declared = fields(Settings)
+    taken = {each.name for each in declared}
+    return {
+        each.name: variable_of(f"{each.name}_file")
+        for each in declared
+        if _is_secret(each) and f"{each.name}_file" not in taken
+    }
+
+
+def secret_text(path: Path, *, named: str, expected: str) -> str:
+    """What a file of secrets says. Raises `SettingsError`, which holds nothing of what was read."""
+    try:
+        return path.read_text(encoding="utf-8")
+    except OSError as error:
+        why = str(error.strerror)
+    except UnicodeDecodeError:
+        # Nothing is chained to what follows: this error holds what was read.
+        why = "it is no text"
+    raise SettingsError(f"{named} cannot be read: {why}; expected {expected}")
+
+
 def _is_secret(each: Field[Any]) -> bool:
     return bool(each.metadata["secret"])
 
 
-def _parse(each: Field[Any], text: str) -> Any:
-    variable, kind = variable_of(each.name), each.type
+def _given(each: Field[Any], environment: Mapping[str, str]) -> tuple[str, str] | None:
+    """The variable that says what a setting is, and what it says; None where none does."""
+    variable, file_variable = variable_of(each.name), file_variables().get(each.name, "")
+    if variable in environment:
+        return variable, environment[variable]
+    if not (path := environment.get(file_variable)):
+        return None
+    return file_variable, secret_text(
+        Path(path), named=f"{file_variable} {path}", expected="a file with the secret alone"
+    )
+
+
+def _parse(each: Field[Any], variable: str, text: str) -> Any:
+    kind = each.type
     if each.metadata.get("any_text"):
         return _password(variable, text.rstrip("\r\n"))
     if _is_secret(each):

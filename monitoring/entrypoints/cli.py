@@ -110,8 +110,8 @@ def serve(**flags: Any) -> None:
 
 
 @main.command()
-@settings_flags("home", "store", "clock_file", "consumer_port", "consume_batch", "poll_seconds", "event_log")
-@settings_flags(*KAFKA_FLAGS, "kafka_group", "kafka_session_seconds")
+@settings_flags("home", "store", "clock_file", "metrics_host", "consumer_port", "consume_batch", "poll_seconds")
+@settings_flags("event_log", *KAFKA_FLAGS, "kafka_group", "kafka_session_seconds")
 @once_flag
 def consume(once: bool, **flags: Any) -> None:
     """Carry events from the log into the record store."""
@@ -121,8 +121,8 @@ def consume(once: bool, **flags: Any) -> None:
 
 
 @main.command()
-@settings_flags("home", "forwarder_port", "forward_batch", "poll_seconds", "outbox_limit", "outbox_full", "event_log")
-@settings_flags("outbox_keep_hours", *KAFKA_FLAGS)
+@settings_flags("home", "metrics_host", "forwarder_port", "forward_batch", "poll_seconds", "outbox_limit")
+@settings_flags("outbox_full", "event_log", "outbox_keep_hours", *KAFKA_FLAGS)
 @once_flag
 def forward(once: bool, **flags: Any) -> None:
     """Carry events from the local log to Kafka."""

@@ -17,7 +17,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from services.core.errors import BellwetherError, SettingsError
 from services.core.loopback import is_loopback
 from services.core.tokens import MAKE_ONE, bearer_is_one_of, token_problem
-from services.settings import Settings, variable_of
+from services.settings import Settings, secret_text, variable_of
 
 Endpoint = Callable[[Request], Awaitable[Response]]
 
@@ -120,7 +120,7 @@ def _require_none_needed(settings: Settings) -> None:
 def _read(path: Path) -> tuple[str, ...]:
     """One token per line; blank lines and those that begin with # are passed over."""
     named = f"{variable_of('token_file')} {path}"
-    lines = [(number, line.strip()) for number, line in enumerate(_text(path, named).splitlines(), start=1)]
+    lines = [(number, line.strip()) for number, line in enumerate(_lines(path, named), start=1)]
     numbered = [(number, line) for number, line in lines if line and not line.startswith("#")]
     if not numbered:
         raise SettingsError(f"{named} has no token; expected one per line, of which {MAKE_ONE}")
@@ -130,12 +130,5 @@ def _read(path: Path) -> tuple[str, ...]:
     return tuple(line for _, line in numbered)
 
 
-def _text(path: Path, named: str) -> str:
-    try:
-        return path.read_text(encoding="utf-8")
-    except OSError as error:
-        why = str(error.strerror)
-    except UnicodeDecodeError:
-        # Nothing is chained to what follows: this error holds what was read.
-        why = "it is no text"
-    raise SettingsError(f"{named} cannot be read: {why}; expected a file with one token per line")
+def _lines(path: Path, named: str) -> list[str]:
+    return secret_text(path, named=named, expected="a file with one token per line").splitlines()

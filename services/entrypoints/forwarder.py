@@ -41,7 +41,7 @@ def run_forwarder(settings: Settings, *, once: bool = False) -> int:
             while delivered := forward_once(outbox, sink, limit=settings.forward_batch):
                 metrics.delivered(delivered)
         else:
-            start_http_server(settings.forwarder_port, addr="127.0.0.1", registry=metrics.registry)
+            start_http_server(settings.forwarder_port, addr=settings.metrics_host, registry=metrics.registry)
             forward(
                 outbox,
                 sink,

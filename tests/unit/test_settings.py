@@ -4,7 +4,7 @@ from pathlib import Path
 import pytest
 
 from services.core.errors import SettingsError
-from services.settings import Settings, variable_of
+from services.settings import Settings, file_variables, variable_of
 
 SESAME = "a-token-of-many-characters"
 
@@ -68,3 +68,49 @@ def test_a_secret_that_there_is_not_gives_a_child_no_variable_and_one_that_there
 
 def test_a_line_end_behind_a_secret_is_no_part_of_it() -> None:
     assert Settings.from_environment({"BELLWETHER_TOKEN": f"{SESAME}\n"}).token == SESAME
+
+
+@pytest.mark.parametrize(("name", "variable"), sorted(file_variables().items()))
+def test_every_secret_may_stand_in_a_file_instead(name: str, variable: str, tmp_path: Path) -> None:
+    (tmp_path / "secret").write_text(f"{SESAME}\n")
+
+    settings = Settings.from_environment({variable: str(tmp_path / "secret")})
+
+    assert getattr(settings, name) == SESAME
+
+
+def test_the_files_of_secrets_are_those_of_all_secrets_but_the_token_which_has_a_setting_for_its_file() -> None:
+    assert set(file_variables()) == {"store_password", "features_password", "kafka_password", "alert_token"}
+
+
+def test_a_variable_goes_over_its_file_which_a_child_process_inherits() -> None:
+    variables = {"BELLWETHER_ALERT_TOKEN": SESAME, "BELLWETHER_ALERT_TOKEN_FILE": "/nowhere"}
+
+    assert Settings.from_environment(variables).alert_token == SESAME
+
+
+def test_a_file_variable_that_is_empty_names_none() -> None:
+    assert Settings.from_environment({"BELLWETHER_STORE_PASSWORD_FILE": ""}) == Settings()
+
+
+def test_a_file_that_cannot_be_read_is_named_with_what_was_expected(tmp_path: Path) -> None:
+    expected = "BELLWETHER_STORE_PASSWORD_FILE .*gone cannot be read: No such file.*; expected a file with the secret"
+    with pytest.raises(SettingsError, match=expected):
+        Settings.from_environment({"BELLWETHER_STORE_PASSWORD_FILE": str(tmp_path / "gone")})
+
+
+@pytest.mark.parametrize(("variable", "content"), [("STORE_PASSWORD", b"\n"), ("ALERT_TOKEN", b"open-sesame")])
+def test_a_file_whose_secret_cannot_be_one_is_refused_by_the_name_of_its_variable(
+    variable: str, content: bytes, tmp_path: Path
+) -> None:
+    (tmp_path / "secret").write_bytes(content)
+    with pytest.raises(SettingsError, match=f"BELLWETHER_{variable}_FILE is (empty|shorter)") as caught:
+        Settings.from_environment({f"BELLWETHER_{variable}_FILE": str(tmp_path / "secret")})
+    assert "open-sesame" not in str(caught.value)
+
+
+def test_a_file_that_is_no_text_leaves_nothing_of_itself_in_the_error(tmp_path: Path) -> None:
+    (tmp_path / "secret").write_bytes(b"\xff\xfe")
+    with pytest.raises(SettingsError, match="it is no text") as caught:
+        Settings.from_environment({"BELLWETHER_KAFKA_PASSWORD_FILE": str(tmp_path / "secret")})
+    assert caught.value.__context__ is None

@@ -45,8 +45,8 @@ def require_free_ports(settings: Settings) -> None:
     for name, host, port in (
         ("port", settings.host, settings.port),
         ("monitor_port", settings.monitor_host, settings.monitor_port),
-        ("consumer_port", "127.0.0.1", settings.consumer_port),
-        *([("forwarder_port", "127.0.0.1", settings.forwarder_port)] if settings.event_log == KAFKA else []),
+        ("consumer_port", settings.metrics_host, settings.consumer_port),
+        *([("forwarder_port", settings.metrics_host, settings.forwarder_port)] if settings.event_log == KAFKA else []),
     ):
         if not _is_free(host, port):
             flag = "--" + name.replace("_", "-")

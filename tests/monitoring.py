@@ -98,4 +98,5 @@ class ToyMonitor:
 
     def _observe(self, spec: ModelSpec, results: list[EvaluationResult]) -> None:
         aliases, jobs = self.store.aliases(spec.name), self.store.jobs(spec.name, limit=10)
-        self.metrics.observe(spec.name, Observed(results, aliases, jobs, self.store.counts(spec.name)))
+        counts = self.store.counts(spec.name)
+        self.metrics.observe(spec.name, Observed(results, aliases, jobs, counts, spec.objectives, rollbacks=0))

@@ -21,6 +21,7 @@ from monitoring.entrypoints.tenure import Tenure
 from monitoring.evaluation.monitor import Monitor
 from monitoring.evaluation.report_files import ReportFiles
 from monitoring.lifecycle.alerts import Receipt, Result, intake
+from monitoring.lifecycle.promote import rollbacks
 from monitoring.metrics import MonitorMetrics, Observed
 from services import bootstrap
 from services.core.clock import wall_clock
@@ -28,7 +29,7 @@ from services.core.errors import PortTaken
 from services.core.ports import RecordStore
 from services.core.records import EvaluationResult
 from services.core.spec import ModelSpec
-from services.entrypoints.processes import log_to_stderr, stop_on_signals
+from services.entrypoints.processes import log_to_stderr, opened, stop_on_signals
 from services.models.discovery import discover
 from services.settings import Settings, variable_of
 
@@ -47,7 +48,10 @@ def run_evaluator(settings: Settings, *, once: bool = False) -> int:
     """
     log_to_stderr()
     stop = stop_on_signals()
-    with _parts(settings) as parts, parts.tenure:
+    store = opened(lambda: bootstrap.record_store(settings), stop=stop, patient=not once)
+    if store is None:
+        return 0
+    with _parts(settings, store) as parts, parts.tenure:
         if once:
             parts.monitor.round()
             return 0
@@ -67,14 +71,9 @@ class _Parts:
 
 
 @contextmanager
-def _parts(settings: Settings) -> Iterator[_Parts]:
-    """Everything that the process is made of, from the settings."""
-    store, specs, now, metrics = (
-        bootstrap.record_store(settings),
-        discover(),
-        bootstrap.clock(settings),
-        MonitorMetrics(),
-    )
+def _parts(settings: Settings, store: RecordStore) -> Iterator[_Parts]:
+    """Everything that the process is made of, from the settings; the store is closed at the end."""
+    specs, now, metrics = discover(), bootstrap.clock(settings), MonitorMetrics()
 
     tenure = Tenure(store, work="evaluation", models=specs, lasts=timedelta(seconds=settings.lease_seconds))
 
@@ -125,7 +124,12 @@ def _parts(settings: Settings) -> Iterator[_Parts]:
 
 def _observed(spec: ModelSpec, store: RecordStore, results: list[EvaluationResult]) -> Observed:
     return Observed(
-        results, store.aliases(spec.name), store.jobs(spec.name, limit=JOBS_COUNTED), store.counts(spec.name)
+        results,
+        store.aliases(spec.name),
+        store.jobs(spec.name, limit=JOBS_COUNTED),
+        store.counts(spec.name),
+        spec.objectives,
+        rollbacks=rollbacks(store.alias_changes(spec.name)),
     )
 
 

@@ -64,6 +64,12 @@ def _reign(changes: Sequence[AliasChange]) -> list[str]:
     return reign
 
 
+def rollbacks(changes: Sequence[AliasChange]) -> int:
+    """How often a champion of before became the champion again, by whatever command."""
+    champions = [change.version for change in changes if change.alias == CHAMPION]
+    return sum(version in champions[:place] for place, version in enumerate(champions))
+
+
 def publish(spec: ModelSpec, *, store: Versions, fleet: Fleet) -> bool:
     """Bring the workers' file to what the store says; heals a crash between the two. Says whether it had to."""
     aliases = store.aliases(spec.name)

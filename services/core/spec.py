@@ -159,11 +159,16 @@ class Measure:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Objectives:
-    """What callers may rely on. `answered` and `answered_by_model` are shares in [0, 1]."""
+    """What callers may rely on, and what judging needs. All but `p99` are shares in [0, 1].
+
+    `outcome_coverage` is how many of the matured answers have an outcome: of the others nobody learns what was right,
+    and those that are missing are rarely missing by chance.
+    """
 
     p99: timedelta
     answered: float
     answered_by_model: float
+    outcome_coverage: float = 0.8
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

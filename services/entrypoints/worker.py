@@ -5,7 +5,7 @@ import gc
 import logging
 import os
 import signal
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from typing import Final
@@ -105,15 +105,16 @@ class Worker:
         return hosted
 
 
-def build_worker(specs: Iterable[ModelSpec], settings: Settings) -> Worker:
+def build_worker(specs: Sequence[ModelSpec], settings: Settings) -> Worker:
     worker = Worker(
         models={},
         log=bootstrap.event_log(settings),
         features=bootstrap.online_features(settings),
         store=bootstrap.model_store(settings),
         now=bootstrap.clock(settings),
-        metrics=ServingMetrics(CollectorRegistry()),
+        metrics=ServingMetrics(CollectorRegistry(), objectives=[spec.objectives.p99 for spec in specs]),
     )
+    worker.metrics.started([spec.name for spec in specs], workers=settings.workers)
     fleet, outbox = bootstrap.fleet(settings), Outbox(worker.log)
     return replace(worker, models={spec.name: _hosted(spec, worker, fleet, outbox, settings) for spec in specs})
 

@@ -47,6 +47,16 @@ class Predictor:
             EventLogUnavailable: nothing was recorded, so there is no answer.
             InvalidRequest: the request_id belongs to another entity's request.
         """
+        try:
+            return await self._answered(request)
+        except InvalidRequest:
+            raise
+        except BaseException:
+            # A cancellation is one, too: the server's limit of time has ended the request.
+            self.metrics.lost(self.spec.name)
+            raise
+
+    async def _answered(self, request: PredictionRequest) -> PredictionMade:
         started = self.timer()
         earlier = self._earlier(request)
         if earlier is not None:

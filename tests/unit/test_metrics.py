@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+from datetime import timedelta
 from pathlib import Path
 
 from prometheus_client import CollectorRegistry
@@ -18,6 +19,7 @@ from prometheus_client import CollectorRegistry
 from services.metrics import ServingMetrics, exposition
 from tests.toy import prediction
 metrics = ServingMetrics(CollectorRegistry())
+metrics.started(["toy"], workers=2)
 metrics.answered(prediction(), seconds=0.001)
 metrics.publish()
 metrics.serves("toy", version="v1", instead_of="")
@@ -42,7 +44,17 @@ def test_the_counts_of_ended_workers_stay_and_their_versions_do_not(tmp_path: Pa
     text = worker("show")
     assert 'bellwether_predictions_total{arm="control",model="toy",served_by="model",version="v1"} 2.0' in text
     assert 'bellwether_model_info{alias="champion",model="toy",version="v1"} 1.0' in text
-    assert len(list(tmp_path.glob("gauge_live*"))) == 1
+    assert "bellwether_workers 1.0" in text
+    assert "bellwether_workers_wanted 2.0" in text
+    assert 'bellwether_predictions_lost_total{model="toy"} 0.0' in text
+
+
+def test_a_latency_objective_is_the_bound_of_a_bucket() -> None:
+    metrics = ServingMetrics(CollectorRegistry(), objectives=[timedelta(milliseconds=80)])
+    metrics.answered(prediction(), seconds=0.06)
+    metrics.publish()
+    bucket = {"model": "toy", "served_by": "model", "le": "0.08"}
+    assert metrics.registry.get_sample_value("bellwether_prediction_seconds_bucket", bucket) == 1
 
 
 def test_without_a_shared_directory_the_registry_itself_is_shown() -> None:

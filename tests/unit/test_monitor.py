@@ -8,7 +8,7 @@ import pytest
 
 from monitoring.evaluation.report_files import ReportFiles
 from monitoring.evaluation.unknown import NotEnoughData
-from monitoring.metrics import LAST_SUCCESS
+from monitoring.metrics.table import LAST_SUCCESS
 from services.core.errors import LeaseLost, StoreUnavailable
 from services.core.records import EvaluationResult, ResultKind, ResultStatus
 from tests.fakes import StoreInMemory

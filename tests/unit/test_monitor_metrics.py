@@ -6,10 +6,15 @@ import msgspec
 import pytest
 from prometheus_client import generate_latest
 
-from monitoring.metrics import METRICS, MonitorMetrics, Observed
+from monitoring.metrics import MonitorMetrics, Observed
+from monitoring.metrics.table import MONITOR
 from services.core.records import JobState, ResultKind, ResultStatus
+from services.metrics.table import CONSUMER, FORWARDER, SERVING
 from tests.fake_run import FakeRun, fake_run
-from tests.toy import NOON
+from tests.toy import NOON, toy_spec
+
+ALL = {**MONITOR, **SERVING, **CONSUMER, **FORWARDER}
+PROMISED = toy_spec().objectives
 
 
 @pytest.fixture(scope="module")
@@ -32,6 +37,8 @@ def test_every_figure_of_an_evaluation_is_shown(run: FakeRun) -> None:
     assert (value("bellwether_business_total", {"model": "toy", "arm": "control", "measure": "kept"}) or 0) > 0
     assert value("bellwether_model_info", {"model": "toy", "version": "v1", "alias": "champion"}) == 1
     assert value("bellwether_retraining_open", {"model": "toy"}) == 1
+    assert value("bellwether_rollbacks_total", {"model": "toy"}) == 2
+    assert value("bellwether_objective", {"model": "toy", "objective": "p99_seconds"}) == 0.05
     at = run.state.now.timestamp()
     for kind in ResultKind:
         labels = {"model": "toy", "kind": kind.value}
@@ -71,14 +78,21 @@ def test_ended_retrainings_are_counted_by_trigger_and_result(run: FakeRun) -> No
     metrics = MonitorMetrics()
     (job,) = run.state.jobs
     jobs = [msgspec.structs.replace(job, id=i, state=state) for i, state in enumerate([JobState.REFUSED] * 2)]
-    metrics.observe("toy", Observed([], {}, jobs, run.state.counts))
+    metrics.observe("toy", Observed([], {}, jobs, run.state.counts, PROMISED, rollbacks=0))
     labels = {"model": "toy", "trigger": "drift", "result": "refused"}
     assert metrics.registry.get_sample_value("bellwether_retraining_runs_total", labels) == 2
 
 
+def test_what_has_not_happened_yet_is_shown_as_none_so_that_the_first_time_is_a_rise(run: FakeRun) -> None:
+    value = _shown(run).registry.get_sample_value
+    failed = {"model": "toy", "trigger": "drift", "result": "failed"}
+    assert value("bellwether_retraining_runs_total", failed) == 0
+    assert value("bellwether_evaluation_failures_total", {"model": "toy", "kind": "drift"}) == 0
+
+
 def test_every_metric_has_a_sentence_and_no_id_among_its_labels() -> None:
-    assert all(each.meaning.endswith(".") for each in METRICS.values())
-    labels = {label for each in METRICS.values() for label in each.labels}
+    assert all(each.meaning.endswith(".") for each in ALL.values())
+    labels = {label for each in ALL.values() for label in each.labels}
     assert labels.isdisjoint({"entity", "entity_id", "prediction_id", "path", "job"})
 
 
@@ -86,7 +100,7 @@ def test_dead_letters_are_counted_once_however_many_models_there_are(run: FakeRu
     metrics = MonitorMetrics()
     for model, dead in (("toy", 7), ("another", 8)):
         counts = msgspec.structs.replace(run.state.counts, dead_letters=dead)
-        metrics.observe(model, Observed([], {}, [], counts))
+        metrics.observe(model, Observed([], {}, [], counts, PROMISED, rollbacks=0))
     assert metrics.registry.get_sample_value("bellwether_dead_letters") == 8
     assert 'what="dead_letters"' not in generate_latest(metrics.registry).decode()
 
@@ -99,4 +113,11 @@ def _shown(run: FakeRun) -> MonitorMetrics:
 
 def _observed(run: FakeRun, results: object = None) -> Observed:
     shown = run.state.results if results is None else results
-    return Observed(list(shown), run.state.aliases, list(run.state.jobs), run.state.counts)  # type: ignore[call-overload]
+    return Observed(
+        list(shown),  # type: ignore[call-overload]
+        run.state.aliases,
+        list(run.state.jobs),
+        run.state.counts,
+        PROMISED,
+        rollbacks=2,
+    )

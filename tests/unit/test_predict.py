@@ -214,12 +214,15 @@ class FullLog(EventLogSqlite):
         return future
 
 
-async def test_an_answer_that_cannot_be_recorded_does_not_leave(bench: Bench, tmp_path: Path) -> None:
+async def test_an_answer_that_cannot_be_recorded_does_not_leave_and_is_counted_as_lost(
+    bench: Bench, tmp_path: Path
+) -> None:
     log = FullLog(tmp_path / "full.sqlite")
     with pytest.raises(EventLogUnavailable, match="full"):
         await bench.predictor(outbox=Outbox(log)).predict(request())
     log.close()
     assert bench.count("bellwether_events_appended_total", type="prediction") == 0
+    assert bench.count("bellwether_predictions_lost_total") == 1
 
 
 async def test_each_recorded_answer_is_counted_with_the_status_of_each_feature(bench: Bench) -> None:

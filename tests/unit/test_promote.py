@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from monitoring.lifecycle.promote import NothingToDo, await_fleet, promote, publish, rollback
+from monitoring.lifecycle.promote import NothingToDo, await_fleet, promote, publish, rollback, rollbacks
 from services.core.artifacts import WorkerReport
 from services.core.errors import UnknownVersion
 from services.core.records import CHAMPION
@@ -76,6 +76,14 @@ def test_after_a_rollback_and_a_promotion_the_way_back_leaves_out_what_was_rolle
     move(bench, "v3")
 
     assert back(bench) == "v1"
+
+
+def test_every_return_of_an_earlier_champion_counts_as_a_rollback(bench: Bench) -> None:
+    for version in ("v1", "v2", "v1", "v3"):
+        move(bench, version)
+    back(bench)
+
+    assert rollbacks(bench.store.alias_changes("toy")) == 2
 
 
 def test_a_crash_between_store_and_file_heals_at_the_next_step(bench: Bench, tmp_path: Path) -> None:

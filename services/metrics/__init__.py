@@ -1,4 +1,4 @@
-"""What the online path counts. The only place where its metric names and labels stand.
+"""What the online path counts. Names, labels and meanings stand in table.py.
 
 Labels are closed sets: models, versions, features, statuses, arms and codes, never an id or a path. Nothing is made at
 import, because prometheus_client decides by the environment of the process that makes a metric where its values lie:
@@ -7,10 +7,10 @@ with PROMETHEUS_MULTIPROC_DIR in files that all workers of a server share, witho
 
 import os
 from collections import Counter as Tally
-from collections.abc import Sequence
-from datetime import datetime
+from collections.abc import Iterable, Sequence
+from datetime import datetime, timedelta
 from pathlib import Path
-from typing import Final
+from typing import Final, Literal
 
 import psutil
 from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, Counter, Gauge, Histogram, generate_latest
@@ -19,9 +19,13 @@ from prometheus_client.multiprocess import MultiProcessCollector, mark_process_d
 from services.core.predictions import PredictionMade
 from services.core.records import CHAMPION, Batch, Stored
 from services.core.transport import Lag, Unsent
+from services.metrics import table
+from services.metrics.table import CONSUMER, FORWARDER, SERVING
 
 CONTENT_TYPE: Final = CONTENT_TYPE_LATEST
 MULTIPROCESS_DIRECTORY: Final = "PROMETHEUS_MULTIPROC_DIR"
+
+Mode = Literal["all", "livemax", "livesum"]
 
 _BUCKETS: Final = (0.0005, 0.001, 0.002, 0.003, 0.005, 0.0075, 0.01, 0.02, 0.03, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5)
 """Seconds. Dense from 0.5 to 50 ms, where answers lie and the objectives are; coarse up to the server's timeout."""
@@ -30,73 +34,32 @@ _BUCKETS: Final = (0.0005, 0.001, 0.002, 0.003, 0.005, 0.0075, 0.01, 0.02, 0.03,
 class ServingMetrics:
     """Of one serving worker. `registry` gets every metric; one registry takes one set."""
 
-    def __init__(self, registry: CollectorRegistry) -> None:
+    def __init__(self, registry: CollectorRegistry, *, objectives: Iterable[timedelta] = ()) -> None:
+        """`objectives` are latencies of which one wants to know how many answers kept them."""
         self.registry = registry
-        self._predictions = Counter(
-            "bellwether_predictions",
-            "Answers recorded, by who gave them and in which arm.",
-            ("model", "version", "served_by", "arm"),
-            registry=registry,
-        )
-        self._seconds = Histogram(
-            "bellwether_prediction_seconds",
-            "Time from a checked request to its recorded answer.",
-            ("model", "served_by"),
-            buckets=_BUCKETS,
-            registry=registry,
-        )
-        self._statuses = Counter(
-            "bellwether_feature_status",
-            "Availability verdicts of recorded answers, per feature.",
-            ("model", "feature", "status"),
-            registry=registry,
-        )
-        self._repeated = Counter(
-            "bellwether_predictions_repeated",
-            "Requests whose request_id was answered before, and got that answer.",
-            ("model",),
-            registry=registry,
-        )
-        self._failures = Counter(
-            "bellwether_answer_failures",
-            "Times that a model or a rule raised, or gave no answer that can be used.",
-            ("model", "served_by"),
-            registry=registry,
-        )
-        self._appended = Counter(
-            "bellwether_events_appended",
-            "Events made durable in the local log.",
-            ("model", "type"),
-            registry=registry,
-        )
-        self._outcomes = Counter(
-            "bellwether_outcomes",
-            "Outcomes received, by what became of them: accepted, duplicate or refused.",
-            ("model", "result"),
-            registry=registry,
-        )
-        self._refused = Counter(
-            "bellwether_requests_refused",
-            "Requests that got an error, by its code.",
-            ("code",),
-            registry=registry,
-        )
-        self._info = Gauge(
-            "bellwether_model_info",
-            "1 while a live worker answers with this version of the model.",
-            ("model", "version", "alias"),
-            registry=registry,
-            # A version that one of several workers serves is being served; workers that have ended do not count.
-            multiprocess_mode="livemax",
-        )
-        self._load_failures = Counter(
-            "bellwether_model_load_failures",
-            "Versions that a worker refused to serve because they did not pass their checks.",
-            ("model",),
-            registry=registry,
-        )
-
+        self._predictions = _counter(table.PREDICTIONS, registry)
+        self._seconds = _histogram(table.PREDICTION_SECONDS, registry, objectives)
+        self._statuses = _counter(table.FEATURE_STATUS, registry)
+        self._repeated = _counter(table.PREDICTIONS_REPEATED, registry)
+        self._lost = _counter(table.PREDICTIONS_LOST, registry)
+        self._failures = _counter(table.ANSWER_FAILURES, registry)
+        self._appended = _counter(table.EVENTS_APPENDED, registry)
+        self._outcomes = _counter(table.OUTCOMES, registry)
+        self._refused = _counter(table.REQUESTS_REFUSED, registry)
+        # A version that one of several workers serves is being served; workers that have ended do not count.
+        self._info = _gauge(table.MODEL_INFO, registry, mode="livemax")
+        self._load_failures = _counter(table.MODEL_LOAD_FAILURES, registry)
+        self._workers = _gauge(table.WORKERS, registry, mode="livesum")
+        self._workers_wanted = _gauge(table.WORKERS_WANTED, registry, mode="livemax")
         self._unpublished: list[tuple[PredictionMade, float]] = []
+
+    def started(self, models: Iterable[str], *, workers: int) -> None:
+        """This worker is one of `workers`. What it has not counted yet is 0, so that a first failure is a rise."""
+        self._workers.set(1)
+        self._workers_wanted.set(workers)
+        for model in models:
+            self._lost.labels(model)
+            self._load_failures.labels(model)
 
     def answered(self, made: PredictionMade, *, seconds: float) -> None:
         """An answer that is recorded. Repeats of it are `repeated`, so that this counts events.
@@ -108,6 +71,9 @@ class ServingMetrics:
 
     def repeated(self, model: str) -> None:
         self._repeated.labels(model).inc()
+
+    def lost(self, model: str) -> None:
+        self._lost.labels(model).inc()
 
     def answer_failed(self, model: str, *, served_by: str) -> None:
         self._failures.labels(model, served_by).inc()
@@ -158,29 +124,11 @@ class ConsumerMetrics:
 
     def __init__(self, registry: CollectorRegistry) -> None:
         self.registry = registry
-        self._stored = Counter("bellwether_events_stored", "Events that became rows of the store.", registry=registry)
-        self._duplicates = Counter(
-            "bellwether_events_duplicate",
-            "Events that were read again and are in the store already.",
-            registry=registry,
-        )
-        self._dead = Counter(
-            "bellwether_events_dead_lettered",
-            "Events that could not become rows, by reason.",
-            ("reason",),
-            registry=registry,
-        )
-        self._lag = Gauge(
-            "bellwether_consumer_lag",
-            "Events of a partition that this consumer has not stored yet.",
-            ("topic", "partition"),
-            registry=registry,
-        )
-        self._round = Gauge(
-            "bellwether_consumer_last_round_timestamp_seconds",
-            "When the consumer last looked for events.",
-            registry=registry,
-        )
+        self._stored = _counter(table.EVENTS_STORED, registry)
+        self._duplicates = _counter(table.EVENTS_DUPLICATE, registry)
+        self._dead = _counter(table.EVENTS_DEAD_LETTERED, registry)
+        self._lag = _gauge(table.CONSUMER_LAG, registry)
+        self._round = _gauge(table.CONSUMER_LAST_ROUND, registry)
 
     def looked(self, lags: Sequence[Lag], *, at: datetime) -> None:
         """Partitions that have gone to another consumer are no longer told."""
@@ -202,16 +150,10 @@ class ForwarderMetrics:
 
     def __init__(self, registry: CollectorRegistry) -> None:
         self.registry = registry
-        self._delivered = Counter(
-            "bellwether_events_delivered", "Events of the local log that the broker has for good.", registry=registry
-        )
-        self._depth = Gauge(
-            "bellwether_outbox_depth", "Events of the local log that the broker does not have yet.", registry=registry
-        )
-        self._limit = Gauge("bellwether_outbox_limit", "How many may wait.", registry=registry)
-        self._oldest = Gauge(
-            "bellwether_outbox_oldest_seconds", "Age of the oldest event that waits, 0 for none.", registry=registry
-        )
+        self._delivered = _counter(table.EVENTS_DELIVERED, registry)
+        self._depth = _gauge(table.OUTBOX_DEPTH, registry)
+        self._limit = _gauge(table.OUTBOX_LIMIT, registry)
+        self._oldest = _gauge(table.OUTBOX_OLDEST, registry)
 
     def delivered(self, events: int) -> None:
         self._delivered.inc(events)
@@ -220,6 +162,24 @@ class ForwarderMetrics:
         self._depth.set(unsent.events)
         self._limit.set(limit)
         self._oldest.set(0.0 if unsent.oldest_at is None else max(0.0, (at - unsent.oldest_at).total_seconds()))
+
+
+_ALL: Final = {**SERVING, **CONSUMER, **FORWARDER}
+
+
+def _counter(name: str, registry: CollectorRegistry) -> Counter:
+    return Counter(name, _ALL[name].meaning, _ALL[name].labels, registry=registry)
+
+
+def _gauge(name: str, registry: CollectorRegistry, *, mode: Mode = "all") -> Gauge:
+    """`mode` says what the values of several workers are together."""
+    return Gauge(name, _ALL[name].meaning, _ALL[name].labels, registry=registry, multiprocess_mode=mode)
+
+
+def _histogram(name: str, registry: CollectorRegistry, objectives: Iterable[timedelta]) -> Histogram:
+    """Each objective is the bound of a bucket: between two bounds nobody could say how many kept it."""
+    bounds = sorted({*_BUCKETS, *(objective.total_seconds() for objective in objectives)})
+    return Histogram(name, _ALL[name].meaning, _ALL[name].labels, buckets=bounds, registry=registry)
 
 
 def exposition(registry: CollectorRegistry) -> bytes:

@@ -1,4 +1,4 @@
-"""What the monitor shows on /metrics. The only place where its metric names and labels stand.
+"""What the monitor shows on /metrics. Names, labels and meanings stand in table.py.
 
 Gauges are written out from the newest results at each scrape, so a version that is gone, or a figure that is no longer
 known, has no line: nothing freezes at its last value. Labels are closed sets.
@@ -14,71 +14,24 @@ from prometheus_client import CollectorRegistry
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
 from prometheus_client.registry import Collector
 
+from monitoring.metrics import table
+from monitoring.metrics.table import MONITOR
 from services.core.ports import RecordCounts
-from services.core.records import EvaluationResult, Job, ResultKind, ResultStatus
+from services.core.records import EvaluationResult, Job, JobState, ResultKind, ResultStatus
+from services.core.spec import Objectives
+from services.metrics.table import MODEL_INFO, Kind
 
 SCORE_LABEL: Final = "score"
 """The `feature` label of the model's own answers."""
 
-LAST_SUCCESS: Final = "bellwether_evaluation_last_success_timestamp_seconds"
-
-
-class Described(NamedTuple):
-    meaning: str
-    labels: tuple[str, ...]
-    family: type[GaugeMetricFamily] | type[CounterMetricFamily] = GaugeMetricFamily
-
-
-METRICS: Final[Mapping[str, Described]] = {
-    "bellwether_drift_score": Described(
-        "Distance of the newest window from the training reference.", ("model", "feature", "method")
-    ),
-    "bellwether_drift_threshold": Described(
-        "Distance above which the feature has drifted at the window's number of rows.", ("model", "feature", "method")
-    ),
-    "bellwether_drift_detected": Described(
-        "1 while drift is confirmed, 0 while it is not; absent while that is unknown.", ("model",)
-    ),
-    "bellwether_performance": Described(
-        "Figures of a version on its newest matured answers, as if nobody had acted.", ("model", "version", "metric")
-    ),
-    "bellwether_outcome_coverage_ratio": Described("Share of matured answers whose outcome is known.", ("model",)),
-    "bellwether_business_total": Described(
-        "A measure's total over the matured window, in its own unit.", ("model", "arm", "measure")
-    ),
-    "bellwether_business_effect": Described(
-        "Treatment minus control per entity to be acted on, with the ends of its 90 % interval.",
-        ("model", "measure", "bound"),
-    ),
-    "bellwether_feature_status_ratio": Described(
-        "Share of the newest window's answers by the status of a feature.", ("model", "feature", "status")
-    ),
-    "bellwether_answered_by_ratio": Described(
-        "Share of the newest window's answers by who gave them.", ("model", "served_by")
-    ),
-    "bellwether_window_rows": Described("Rows that the newest judgement rests on.", ("model", "kind", "version")),
-    LAST_SUCCESS: Described("When a judgement last ended without failing, by the machine's clock.", ("model", "kind")),
-    "bellwether_evaluation_failures": Described(
-        "Judgements that failed since the monitor started.", ("model", "kind"), CounterMetricFamily
-    ),
-    "bellwether_retraining_runs": Described(
-        "Retraining jobs that ended, of the newest thousand.", ("model", "trigger", "result"), CounterMetricFamily
-    ),
-    "bellwether_retraining_open": Described("Retraining jobs that wait or run.", ("model",)),
-    "bellwether_model_info": Described("1 for the version that an alias means.", ("model", "version", "alias")),
-    "bellwether_records": Described(
-        "Rows of the record store: predictions, outcomes, corrections, orphan outcomes.", ("model", "what")
-    ),
-    "bellwether_dead_letters": Described("Events that could not become rows, of all models.", ()),
-    "bellwether_alerts_received": Described(
-        "Alerts, and deliveries that could not be read, by what became of them and why.",
-        ("result", "reason"),
-        CounterMetricFamily,
-    ),
-}
-
 PERFORMANCE_METRICS: Final = ("log_loss", "brier", "precision", "recall", "positive_share")
 AUC_METRICS: Final = ("auc", "rule_auc")
+
+
+TRIGGERS: Final = ("drift", "by hand")
+"""Of retraining jobs."""
+
+_FAMILY: Final = {Kind.COUNTER: CounterMetricFamily, Kind.GAUGE: GaugeMetricFamily}
 
 
 class Sample(NamedTuple):
@@ -95,6 +48,8 @@ class Observed:
     aliases: Mapping[str, str]
     jobs: list[Job]
     counts: RecordCounts
+    objectives: Objectives
+    rollbacks: int
 
 
 @dataclass(eq=False)
@@ -132,7 +87,7 @@ class MonitorMetrics(Collector):
 
     def collect(self) -> Iterator[Any]:
         """One family per metric, those without a sample included: their help says what would be there."""
-        families = {name: each.family(name, each.meaning, labels=each.labels) for name, each in METRICS.items()}
+        families = {name: _FAMILY[each.kind](name, each.meaning, labels=each.labels) for name, each in MONITOR.items()}
         for name, labels, value in self._samples():
             families[name].add_metric(labels, value)
         yield from families.values()
@@ -142,6 +97,8 @@ class MonitorMetrics(Collector):
         if result.status is ResultStatus.FAILED:
             self._failures[key] += 1
         else:
+            # Shown as 0 before it failed for the first time, so that this is a rise.
+            self._failures.setdefault(key, 0)
             self._succeeded[key] = result.computed_at.timestamp()
 
     def _samples(self) -> list[Sample]:
@@ -150,30 +107,39 @@ class MonitorMetrics(Collector):
             return [
                 *observed,
                 *_dead_letters(self._observed.values()),
-                *(Sample(LAST_SUCCESS, key, moment) for key, moment in self._succeeded.items()),
-                *(Sample("bellwether_evaluation_failures", key, count) for key, count in self._failures.items()),
-                *(Sample("bellwether_alerts_received", key, count) for key, count in self._alerts.items()),
+                *(Sample(table.LAST_SUCCESS, key, moment) for key, moment in self._succeeded.items()),
+                *(Sample(table.EVALUATION_FAILURES, key, count) for key, count in self._failures.items()),
+                *(Sample(table.ALERTS_RECEIVED, key, count) for key, count in self._alerts.items()),
             ]
 
 
 def _of_model(model: str, observed: Observed) -> Iterator[Sample]:
     for result in observed.results:
-        yield Sample("bellwether_window_rows", (model, result.kind.value, result.version), result.n)
+        yield Sample(table.WINDOW_ROWS, (model, result.kind.value, result.version), result.n)
         if result.status is ResultStatus.OK:
             yield from _OF_KIND[result.kind](result)
     yield from _coverage(model, observed.results)
     yield from _jobs(model, observed.jobs)
+    yield from _objectives(model, observed.objectives)
+    yield Sample(table.ROLLBACKS, (model,), observed.rollbacks)
     for alias, version in observed.aliases.items():
-        yield Sample("bellwether_model_info", (model, version, alias), 1)
+        yield Sample(MODEL_INFO, (model, version, alias), 1)
     for what in ("predictions", "outcomes", "corrections", "orphan_outcomes"):
-        yield Sample("bellwether_records", (model, what), getattr(observed.counts, what))
+        yield Sample(table.RECORDS, (model, what), getattr(observed.counts, what))
+
+
+def _objectives(model: str, objectives: Objectives) -> Iterator[Sample]:
+    yield Sample(table.OBJECTIVE, (model, "p99_seconds"), objectives.p99.total_seconds())
+    yield Sample(table.OBJECTIVE, (model, "answered_ratio"), objectives.answered)
+    yield Sample(table.OBJECTIVE, (model, "answered_by_model_ratio"), objectives.answered_by_model)
+    yield Sample(table.OBJECTIVE, (model, "outcome_coverage_ratio"), objectives.outcome_coverage)
 
 
 def _dead_letters(observed: Iterable[Observed]) -> Iterator[Sample]:
     """Each model was observed at its own time, and there are never fewer than before."""
     counts = [each.counts.dead_letters for each in observed]
     if counts:
-        yield Sample("bellwether_dead_letters", (), max(counts))
+        yield Sample(table.DEAD_LETTERS, (), max(counts))
 
 
 def _drift(result: EvaluationResult) -> Iterator[Sample]:
@@ -181,14 +147,14 @@ def _drift(result: EvaluationResult) -> Iterator[Sample]:
     for name, found in columns.items():
         if found["status"] == ResultStatus.OK:
             labels = (result.model, name, found["method"])
-            yield Sample("bellwether_drift_score", labels, found["score"])
-            yield Sample("bellwether_drift_threshold", labels, found["threshold"])
-    yield Sample("bellwether_drift_detected", (result.model,), float(result.body["confirmed"]))
+            yield Sample(table.DRIFT_SCORE, labels, found["score"])
+            yield Sample(table.DRIFT_THRESHOLD, labels, found["threshold"])
+    yield Sample(table.DRIFT_DETECTED, (result.model,), float(result.body["confirmed"]))
 
 
 def _performance(result: EvaluationResult) -> Iterator[Sample]:
     def sample(metric: str, value: float) -> Sample:
-        return Sample("bellwether_performance", (result.model, result.version, metric), value)
+        return Sample(table.PERFORMANCE, (result.model, result.version, metric), value)
 
     for metric in AUC_METRICS:
         yield sample(metric, result.body[metric]["value"])
@@ -202,18 +168,18 @@ def _performance(result: EvaluationResult) -> Iterator[Sample]:
 def _business(result: EvaluationResult) -> Iterator[Sample]:
     for name, measured in result.body["measures"].items():
         for arm, found in measured["arms"].items():
-            yield Sample("bellwether_business_total", (result.model, arm, name), found["total"])
+            yield Sample(table.BUSINESS_TOTAL, (result.model, arm, name), found["total"])
         if measured["effect"]["status"] == ResultStatus.OK:
             for bound, value in measured["effect"]["per_entity"].items():
-                yield Sample("bellwether_business_effect", (result.model, name, bound), value)
+                yield Sample(table.BUSINESS_EFFECT, (result.model, name, bound), value)
 
 
 def _availability(result: EvaluationResult) -> Iterator[Sample]:
     for name, shares in result.body["features"].items():
         for status, share in shares.items():
-            yield Sample("bellwether_feature_status_ratio", (result.model, name, status), share)
+            yield Sample(table.FEATURE_STATUS_RATIO, (result.model, name, status), share)
     for who, share in result.body["served_by"].items():
-        yield Sample("bellwether_answered_by_ratio", (result.model, who), share)
+        yield Sample(table.ANSWERED_BY_RATIO, (result.model, who), share)
 
 
 _OF_KIND: Final = {
@@ -233,11 +199,13 @@ def _coverage(model: str, results: Iterable[EvaluationResult]) -> Iterator[Sampl
     ]
     if matured := sum(result.n for result in judged):
         known = sum(result.body["coverage"] * result.n for result in judged)
-        yield Sample("bellwether_outcome_coverage_ratio", (model,), known / matured)
+        yield Sample(table.OUTCOME_COVERAGE, (model,), known / matured)
 
 
 def _jobs(model: str, jobs: Iterable[Job]) -> Iterator[Sample]:
-    ended: Counter[tuple[str, str, str]] = Counter()
+    """An end that has not come yet is shown as 0, so that the first one is a rise."""
+    ends = [state.value for state in JobState if not state.open]
+    ended = Counter({(model, trigger, end): 0 for trigger in TRIGGERS for end in ends})
     waiting = 0
     for job in jobs:
         if job.state.open:
@@ -245,5 +213,5 @@ def _jobs(model: str, jobs: Iterable[Job]) -> Iterator[Sample]:
         else:
             ended[model, job.trigger, job.state.value] += 1
     for labels, count in ended.items():
-        yield Sample("bellwether_retraining_runs", labels, count)
-    yield Sample("bellwether_retraining_open", (model,), waiting)
+        yield Sample(table.RETRAINING_RUNS, labels, count)
+    yield Sample(table.RETRAINING_OPEN, (model,), waiting)

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from services.core.clock import Now, wall_clock
-from services.core.errors import SettingsError
+from services.core.errors import SettingsError, StoreUnavailable
 from services.core.ports import EventLog, Fleet, ModelStore, OnlineFeatures, RecordStore
 from services.core.transport import EventSink, EventSource, Outbox, Passage
 from services.settings import GROW, KAFKA, LOCAL, Settings
@@ -138,12 +138,16 @@ def online_features(settings: Settings) -> OnlineFeatures:
 
 
 def record_store(settings: Settings) -> RecordStore:
-    """The store with its schema brought up to date."""
+    """The store with its schema brought up to date. Raises `StoreUnavailable`."""
     from services.adapters.record_store import RecordStoreSql
 
     settings.home.mkdir(parents=True, exist_ok=True)
     store = RecordStoreSql(settings.store_url, password=settings.store_password)
-    store.migrate()
+    try:
+        store.migrate()
+    except StoreUnavailable:
+        store.close()
+        raise
     return store
 
 

@@ -15,7 +15,7 @@ from services import bootstrap
 from services.core.errors import LeaseLost, StoreUnavailable
 from services.core.ports import RecordStore
 from services.core.spec import ModelSpec
-from services.entrypoints.processes import log_to_stderr, stop_on_signals
+from services.entrypoints.processes import log_to_stderr, opened, stop_on_signals
 from services.models.discovery import discover
 from services.settings import Settings
 
@@ -26,7 +26,13 @@ def run_lifecycle(settings: Settings, *, once: bool = False) -> int:
     """Attend to the open jobs of this process's models until it is told to stop."""
     log_to_stderr()
     stop = stop_on_signals()
-    with open_workshop(settings, logger.info) as workshop, tenure_of(settings, workshop.store, discover()) as tenure:
+    store = opened(lambda: bootstrap.record_store(settings), stop=stop, patient=not once)
+    if store is None:
+        return 0
+    with (
+        workshop_of(settings, store, logger.info) as workshop,
+        tenure_of(settings, workshop.store, discover()) as tenure,
+    ):
         attendance = Attendance(workshop, tenure, Upkeep(bootstrap.retention(settings)))
         while not stop.is_set():
             attendance.round()
@@ -85,8 +91,14 @@ def tenure_of(settings: Settings, store: RecordStore, models: Iterable[str]) -> 
 
 @contextmanager
 def open_workshop(settings: Settings, say: Callable[[str], None]) -> Iterator[Workshop]:
-    """What a retraining works with, from the settings; `say` hears of each step."""
-    store = bootstrap.record_store(settings)
+    """What a retraining works with, from the settings; `say` hears of each step. Raises `StoreUnavailable`."""
+    with workshop_of(settings, bootstrap.record_store(settings), say) as workshop:
+        yield workshop
+
+
+@contextmanager
+def workshop_of(settings: Settings, store: RecordStore, say: Callable[[str], None]) -> Iterator[Workshop]:
+    """The same around a store that is open, and is closed at the end."""
     try:
         yield Workshop(
             store=store,

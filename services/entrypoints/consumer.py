@@ -11,7 +11,7 @@ from services import bootstrap
 from services.core.clock import wall_clock
 from services.core.errors import EventLogUnavailable, StoreUnavailable
 from services.core.records import Batch, Stored
-from services.entrypoints.processes import end_unless_called_within, log_to_stderr, stop_on_signals
+from services.entrypoints.processes import end_unless_called_within, log_to_stderr, opened, stop_on_signals
 from services.ingest.consume import consume, consume_once
 from services.metrics import ConsumerMetrics
 from services.settings import Settings
@@ -26,7 +26,9 @@ def run_consumer(settings: Settings, *, once: bool = False) -> int:
     """Carry events over until the process is told to stop; with `once`, until there are no more."""
     log_to_stderr()
     stop = stop_on_signals()
-    store = bootstrap.record_store(settings)
+    store = opened(lambda: bootstrap.record_store(settings), stop=stop, patient=not once)
+    if store is None:
+        return 0
     source = bootstrap.event_source(settings, store)
     metrics = ConsumerMetrics(CollectorRegistry())
     now = bootstrap.clock(settings)

@@ -5,6 +5,18 @@ import logging
 import signal
 import sys
 import threading
+from collections.abc import Callable
+from typing import Final, TypeVar
+
+from services.core.errors import BellwetherError
+
+Opened = TypeVar("Opened")
+
+FIRST_PAUSE_SECONDS: Final = 0.5
+LONGEST_PAUSE_SECONDS: Final = 5.0
+"""A server that is started together with us is there in a second or two; one that is away for long is asked seldom."""
+
+logger = logging.getLogger("bellwether")
 
 
 def log_to_stderr() -> None:
@@ -23,6 +35,24 @@ def stop_on_signals() -> threading.Event:
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stop.set())
     return stop
+
+
+def opened(open_it: Callable[[], Opened], *, stop: threading.Event, patient: bool = True) -> Opened | None:
+    """What a process works on, asked for again while it is away; None when the process is told to stop meanwhile.
+
+    Raises `BellwetherError` for what no waiting mends, such as wrong settings, and for everything unless `patient`.
+    """
+    pause = FIRST_PAUSE_SECONDS
+    while not stop.is_set():
+        try:
+            return open_it()
+        except BellwetherError as error:
+            if not (patient and error.retriable):
+                raise
+            logger.warning("cannot begin yet: %s; trying again in %.1f s", error, pause)
+            stop.wait(pause)
+            pause = min(2 * pause, LONGEST_PAUSE_SECONDS)
+    return None
 
 
 def end_unless_called_within(seconds: float) -> None:

@@ -1,55 +1,73 @@
-"""`make faults ARGS="--json F"`: every fault for a minute, a line each, and the rows as JSON."""
+"""`make faults ARGS="--json F"`: every fault for a minute, one of them for ten, a line each, and the rows as JSON."""
 
 import argparse
 import asyncio
 import sys
 import tempfile
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack
+from itertools import groupby
 from pathlib import Path
+from typing import Final
 
 import msgspec
 
-from tests.faults.faults import DISK_FULL, FAULTS
-from tests.faults.stage import running_stage, small_disk
+from tests.faults.faults import FAULTS, Fault
+from tests.faults.stage import Scene, running_stage
 from tests.faults.trial import Trial, try_fault
-from tests.servers.kafka import running_broker
+from tests.servers.kafka import Broker, running_broker
+from tests.servers.postgresql import running_postgresql
+from tests.servers.process import Unavailable
+
+BY_NAME: Final = {fault.name: fault for fault in FAULTS}
 
 
 def main() -> int:
     arguments = _parser().parse_args()
-    trials = []
-    with (
-        running_broker() as broker,
-        tempfile.TemporaryDirectory(prefix="bellwether-faults-") as home,
-        small_disk(Path(home)) as may_be_filled,
-        running_stage(Path(home), broker) as stage,
-    ):
-        for name in arguments.only or FAULTS:
-            if name == DISK_FULL and not may_be_filled:
-                print(f"{name:40s} left out: nobody may mount a disk here that could be filled", flush=True)
-                continue
-            trials.append(asyncio.run(try_fault(name, FAULTS[name], stage, seconds=arguments.seconds)))
-            print(_line(trials[-1]), flush=True)
+    chosen = [fault for fault in FAULTS if fault.name in (arguments.only or BY_NAME)]
+    trials: list[Trial] = []
+    with running_broker() as broker:
+        for scene, faults in groupby(chosen, key=lambda fault: fault.scene):
+            try:
+                trials.extend(_tried(scene, list(faults), broker, arguments))
+            except Unavailable as error:
+                print(f"{scene.value}: left out, {error}", flush=True)
     if arguments.json:
         arguments.json.write_bytes(msgspec.json.format(msgspec.json.encode(trials)) + b"\n")
-    return 0 if all(_sound(trial) for trial in trials) else 1
+    return 1 if any(trial.problems for trial in trials) else 0
+
+
+def _tried(scene: Scene, faults: Sequence[Fault], broker: Broker, arguments: argparse.Namespace) -> Iterator[Trial]:
+    """Raises `Unavailable`, before the first of them."""
+    with ExitStack() as stack:
+        home = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="bellwether-faults-")))
+        server = stack.enter_context(running_postgresql()) if scene is Scene.POSTGRESQL else None
+        stage = stack.enter_context(running_stage(scene, home, broker, server))
+        for fault in faults:
+            seconds = 60 * arguments.outage_minutes if fault.is_outage else arguments.seconds
+            trial = asyncio.run(try_fault(fault, stage, seconds=seconds))
+            print(_line(trial), flush=True)
+            yield trial
 
 
 def _line(trial: Trial) -> str:
-    return (
-        f"{trial.fault:40s} sent {trial.sent:6,d}  stored {trial.stored:6,d}  lost {trial.lost}  "
-        f"duplicated {trial.duplicated}  failed {trial.failed_requests}  caught up {trial.seconds_to_catch_up:.1f} s"
+    memory = ", ".join(f"{kind} {grown.first:.0f}–{grown.largest:.0f}" for kind, grown in trial.memory_mb.items())
+    line = (
+        f"{trial.fault:38s} {trial.seconds:4.0f} s  sent {trial.sent:7,d}  stored {trial.stored:7,d}  lost {trial.lost}"
+        f"  duplicated {trial.duplicated}  failed {trial.failed_requests}  caught up {trial.seconds_to_catch_up:5.1f} s"
+        f"  MB: {memory}, outbox {trial.outbox_mb.first:.0f}–{trial.outbox_mb.largest:.0f}"
     )
-
-
-def _sound(trial: Trial) -> bool:
-    return trial.stored == trial.sent and not (trial.lost or trial.duplicated or trial.failed_requests)
+    return "\n    ".join([line, *trial.problems])
 
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="make faults ARGS=…", description=__doc__)
     parser.add_argument("--json", type=Path, help="write the rows to this file")
     parser.add_argument("--seconds", type=float, default=60.0, help="how long each fault lasts [default: 60]")
-    parser.add_argument("--only", action="append", choices=sorted(FAULTS), help="this fault; may be given again")
+    parser.add_argument(
+        "--outage-minutes", type=float, default=10.0, help="how long the broker's maintenance lasts [default: 10]"
+    )
+    parser.add_argument("--only", action="append", choices=sorted(BY_NAME), help="this fault; may be given again")
     return parser
 
 

@@ -6,11 +6,26 @@ import sqlite3
 import struct
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, closing, contextmanager, suppress
+from dataclasses import dataclass
 from typing import Final
 
-from tests.faults.stage import CLOCK, CONSUMER, FORWARDER, Stage
+from tests.faults.stage import CLOCK, CONSUMER, FORWARDER, Scene, Stage
 
-Fault = Callable[[Stage], AbstractContextManager[None]]
+Hurt = Callable[[Stage], AbstractContextManager[None]]
+
+
+@dataclass(frozen=True)
+class Fault:
+    """`is_outage`: in the full form it lasts as long as the longest that is promised to be survived.
+
+    `noticed`: by callers. An attempt gets no answer, and the next ones do as soon as there can be one.
+    """
+
+    name: str
+    hurt: Hurt
+    scene: Scene = Scene.SQLITE
+    is_outage: bool = False
+    noticed: bool = False
 
 
 @contextmanager
@@ -31,6 +46,14 @@ def broker_stopped(stage: Stage) -> Iterator[None]:
     stage.broker.send(signal.SIGSTOP)
     yield
     stage.broker.send(signal.SIGCONT)
+
+
+@contextmanager
+def broker_ended(stage: Stage) -> Iterator[None]:
+    """In order, as for its maintenance."""
+    stage.broker.stop(signal.SIGTERM)
+    yield
+    stage.broker.start()
 
 
 @contextmanager
@@ -75,6 +98,18 @@ def rebalance(stage: Stage) -> Iterator[None]:
 
 
 @contextmanager
+def rebalance_in_a_batch(stage: Stage) -> Iterator[None]:
+    """Two more consumers come while the first one's rows wait for the store, and one is killed while its own do."""
+    names = ("second consumer", "third consumer")
+    with stage.postgresql.locked():
+        for name in names:
+            stage.start(CONSUMER, name=name)
+        yield
+        stage.end(names[0])
+    stage.end(names[1])
+
+
+@contextmanager
 def store_locked(stage: Stage) -> Iterator[None]:
     """Somebody else's transaction on the embedded store does not end."""
     path = stage.serving.settings.store_url.removeprefix("sqlite:///")
@@ -111,23 +146,25 @@ def clock_set_back(stage: Stage) -> Iterator[None]:
     yield
 
 
-DISK_FULL: Final = "disk full"
-"""The one that needs a disk which can be filled without hurting anybody else's."""
-WORKER_KILLED: Final = "serving worker killed"
-NOTICED: Final = (DISK_FULL, WORKER_KILLED)
-"""By callers: an attempt gets no answer, and the next ones do as soon as there can be one."""
-
-FAULTS: Final[dict[str, Fault]] = {
-    "none": nothing,
-    "broker killed and started again": broker_killed,
-    "broker stopped and continued": broker_stopped,
-    "broker absent when the others start": broker_absent_at_start,
-    "forwarder killed": forwarder_killed,
-    "consumer killed": consumer_killed,
-    "consumer killed again and again": consumer_killed_again_and_again,
-    "a second consumer comes and is killed": rebalance,
-    "store locked": store_locked,
-    WORKER_KILLED: serving_worker_killed,
-    DISK_FULL: disk_full,
-    "clock set back by a day": clock_set_back,
-}
+FAULTS: Final = (
+    Fault("none", nothing),
+    Fault("broker killed and started again", broker_killed),
+    Fault("broker stopped and continued", broker_stopped),
+    Fault("broker absent when the others start", broker_absent_at_start),
+    Fault("broker ended for its maintenance", broker_ended, is_outage=True),
+    Fault("forwarder killed", forwarder_killed),
+    Fault("consumer killed", consumer_killed),
+    Fault("consumer killed again and again", consumer_killed_again_and_again),
+    Fault("a second consumer comes and is killed", rebalance),
+    Fault("store locked", store_locked),
+    Fault("serving worker killed", serving_worker_killed, noticed=True),
+    Fault("clock set back by a day", clock_set_back),
+    Fault("disk full", disk_full, scene=Scene.SMALL_DISK, noticed=True),
+    Fault("PostgreSQL killed and started again", lambda stage: stage.postgresql.killed(), Scene.POSTGRESQL),
+    Fault("PostgreSQL stopped and continued", lambda stage: stage.postgresql.standing_still(), Scene.POSTGRESQL),
+    Fault("PostgreSQL locked", lambda stage: stage.postgresql.locked(), Scene.POSTGRESQL),
+    Fault("PostgreSQL slow", lambda stage: stage.postgresql.slow(), Scene.POSTGRESQL),
+    Fault("PostgreSQL cuts connections", lambda stage: stage.postgresql.cutting_connections(), Scene.POSTGRESQL),
+    Fault("PostgreSQL: rebalance in a batch", rebalance_in_a_batch, Scene.POSTGRESQL),
+)
+"""Those of a scene stand together, so that it is set up once."""

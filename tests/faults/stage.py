@@ -8,15 +8,19 @@ import sys
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
+from enum import Enum
 from pathlib import Path
 from typing import Final
 
 from services import bootstrap
 from services.core.ports import RecordStore
 from services.settings import KAFKA
+from tests.faults.database import Database
 from tests.integration.serving_process import ServingProcess, toy_serving
 from tests.ports import free_port
 from tests.servers.kafka import Broker
+from tests.servers.postgresql import new_database
+from tests.servers.process import ServerProcess, Unavailable
 
 FORWARDER: Final = "services.entrypoints.forwarder"
 CONSUMER: Final = "services.entrypoints.consumer"
@@ -26,17 +30,39 @@ CLOCK: Final = "clock"
 """The file of the stage's time, which stands still unless a fault moves it."""
 
 
+class Scene(Enum):
+    """Where the records are kept."""
+
+    SQLITE = "SQLite"
+    SMALL_DISK = "SQLite on a small disk"
+    """Everything that the stage writes is on one that can be filled without hurting anybody else."""
+    POSTGRESQL = "PostgreSQL"
+
+
 @dataclass
 class Stage:
-    """`processes` are the forwarder and the consumer by module; a fault ends and starts them by id."""
+    """`processes` are the forwarder and the consumers by module or name; a fault ends and starts them by id."""
 
     serving: ServingProcess
     broker: Broker
+    database: Database | None
     processes: dict[str, subprocess.Popen[bytes]] = field(default_factory=dict)
 
     @property
     def home(self) -> Path:
         return self.serving.settings.home
+
+    @property
+    def postgresql(self) -> Database:
+        assert self.database is not None, f"a fault of {Scene.POSTGRESQL.value} needs a stage with one"
+        return self.database
+
+    def pids(self) -> dict[str, list[int]]:
+        """Of the processes that live, by kind."""
+        kinds: dict[str, list[int]] = {"serving worker": [each.pid for each in self.serving.fleet.workers("toy")]}
+        for name, process in list(self.processes.items()):
+            kinds.setdefault("forwarder" if name == FORWARDER else "consumer", []).append(process.pid)
+        return kinds
 
     def start(self, module: str, *, name: str = "") -> None:
         """Start a process of this module; `name` tells a second one of the same apart, which gets ports of its own."""
@@ -61,22 +87,12 @@ class Stage:
 
 
 @contextmanager
-def small_disk(directory: Path) -> Iterator[bool]:
-    """A disk of its own in the directory, small enough to be filled; False where this machine lets nobody mount one."""
-    size = f"size={DISK_MEGABYTES}m"
-    command = ["mount", "-t", "tmpfs", "-o", size, "tmpfs", str(directory)]
-    mounted = subprocess.run(command, capture_output=True, check=False).returncode == 0
-    try:
-        yield mounted
-    finally:
-        if mounted:
-            subprocess.run(["umount", str(directory)], check=True)
-
-
-@contextmanager
-def running_stage(home: Path, broker: Broker) -> Iterator[Stage]:
+def running_stage(scene: Scene, home: Path, broker: Broker, server: ServerProcess | None) -> Iterator[Stage]:
+    """`server` is the PostgreSQL of a scene that has one. Raises `Unavailable`."""
     with ExitStack() as stack:
-        # As short as a broker allows: what a killed consumer read goes to its successor after it.
+        if scene is Scene.SMALL_DISK:
+            stack.enter_context(_small_disk(home))
+        database = Database(server, new_database(server)) if server else None
         serving = stack.enter_context(
             toy_serving(
                 home,
@@ -85,15 +101,30 @@ def running_stage(home: Path, broker: Broker) -> Iterator[Stage]:
                 kafka=broker.servers,
                 kafka_prefix=f"faults-{home.name}",
                 kafka_group=f"faults-{home.name}",
+                # As short as a broker allows: what a killed consumer read goes to its successor after it.
                 kafka_session_seconds=6.0,
                 clock_file=str(home / CLOCK),
+                store=database.url if database else "",
             )
         )
-        stage = Stage(serving, broker)
+        stage = Stage(serving, broker, database)
         stack.callback(_end_all, stage)
         for module in (FORWARDER, CONSUMER):
             stage.start(module)
         yield stage
+
+
+@contextmanager
+def _small_disk(directory: Path) -> Iterator[None]:
+    """A disk of its own in the directory, small enough to be filled."""
+    size = f"size={DISK_MEGABYTES}m"
+    command = ["mount", "-t", "tmpfs", "-o", size, "tmpfs", str(directory)]
+    if subprocess.run(command, capture_output=True, check=False).returncode:
+        raise Unavailable("nobody may mount a disk here that could be filled")
+    try:
+        yield
+    finally:
+        subprocess.run(["umount", str(directory)], check=True)
 
 
 def _end_all(stage: Stage) -> None:

@@ -3,7 +3,7 @@
 import asyncio
 import time
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from typing import Any, Final
 
 import msgspec
@@ -12,6 +12,7 @@ from services.core.errors import StoreUnavailable
 from services.core.ports import RecordStore
 from services.traffic.client import PredictionClient, Refused, Unanswered
 from tests.faults.faults import Fault
+from tests.faults.footprint import Footprint, Growth, watched
 from tests.faults.stage import Stage
 
 CALLERS: Final = 4
@@ -23,13 +24,20 @@ PATIENCE_SECONDS: Final = 30.0
 """Beyond the fault itself: how long a caller asks again before it counts as failed."""
 CATCH_UP_SECONDS: Final = 120.0
 LOOK_SECONDS: Final = 0.1
+MEMORY_MB: Final = 64.0
+"""A process may grow by so much: the batches that it carries when it catches up, whatever the length of the outage."""
+OUTBOX_KB_AN_EVENT: Final = 2.0
+"""As the setting of the outbox's limit says."""
+OUTBOX_MB: Final = 16.0
+"""Beyond that: the write-ahead log before the file itself, which does not shrink."""
 
 
 class Trial(msgspec.Struct, frozen=True, kw_only=True):
     """What a fault did. `sent` are predictions that were answered; `lost` of them are nowhere.
 
     `seconds_to_catch_up` is from the end of the fault until every answered prediction is stored. `retried_requests`
-    are attempts that got no answer, before one did.
+    are attempts that got no answer, before one did; `noticed` is whether the fault has any. `memory_mb` and
+    `outbox_mb`: see `Footprint`.
     """
 
     fault: str
@@ -41,29 +49,65 @@ class Trial(msgspec.Struct, frozen=True, kw_only=True):
     failed_requests: int
     retried_requests: int
     seconds_to_catch_up: float
+    seconds: float
+    store: str
+    memory_mb: dict[str, Growth]
+    outbox_mb: Growth
+
+    @property
+    def problems(self) -> list[str]:
+        """What is wrong about it, in words; nothing where the fault did no harm."""
+        found = [
+            f"{count} {what}"
+            for what, count in (
+                ("not stored", self.sent - self.stored),
+                ("lost", self.lost),
+                ("duplicated", self.duplicated),
+                ("dead-lettered", self.dead_lettered),
+                ("requests failed", self.failed_requests),
+            )
+            if count
+        ]
+        for kind, growth in self.memory_mb.items():
+            if growth.grown > MEMORY_MB:
+                found.append(f"{kind} grew by {growth.grown:.0f} MB; limit {MEMORY_MB:.0f}")
+        if self.outbox_mb.grown > (limit := OUTBOX_MB + self.sent * OUTBOX_KB_AN_EVENT / 1000):
+            found.append(f"the outbox grew by {self.outbox_mb.grown:.0f} MB; limit {limit:.0f}")
+        return found
 
 
-async def try_fault(name: str, fault: Fault, stage: Stage, *, seconds: float) -> Trial:
+async def try_fault(fault: Fault, stage: Stage, *, seconds: float) -> Trial:
     """Do it to the stage while it is under load, for so long, and wait until everything is stored."""
     answered: set[str] = set()
     client = PredictionClient(
         stage.serving.url, model="toy", concurrency=CALLERS, patience_seconds=seconds + PATIENCE_SECONDS
     )
-    async with client, _load(client, answered):
-        await asyncio.sleep(BEFORE_SECONDS)
-        async with _done_to(stage, fault):
-            await asyncio.sleep(seconds)
-        healed = time.monotonic()
-        await asyncio.sleep(BEFORE_SECONDS)
-    with stage.store() as store:
-        await _await_stored(store, answered)
-        return _told(name, store, answered, client, seconds_to_catch_up=time.monotonic() - healed)
+    async with client, watched(stage, after=BEFORE_SECONDS) as footprint:
+        async with _load(client, answered):
+            await asyncio.sleep(BEFORE_SECONDS)
+            async with _done_to(stage, fault):
+                await asyncio.sleep(seconds)
+            healed = time.monotonic()
+            await asyncio.sleep(BEFORE_SECONDS)
+        with stage.store() as store:
+            await _await_stored(store, answered)
+            caught_up = time.monotonic() - healed
+            return Trial(
+                fault=fault.name,
+                seconds=seconds,
+                store=fault.scene.value,
+                seconds_to_catch_up=round(caught_up, 2),
+                failed_requests=client.counts.failed + client.counts.refused,
+                retried_requests=client.counts.retried,
+                **_accounted(store, answered),
+                **_taken(footprint),
+            )
 
 
 @asynccontextmanager
 async def _done_to(stage: Stage, fault: Fault) -> AsyncIterator[None]:
     """In threads: servers take seconds to start, and the load has to go on."""
-    hurting = fault(stage)
+    hurting = fault.hurt(stage)
     await asyncio.to_thread(hurting.__enter__)
     try:
         yield
@@ -98,26 +142,24 @@ async def _ask(client: PredictionClient, caller: str, answered: set[str], stop: 
 async def _await_stored(store: RecordStore, answered: set[str]) -> None:
     """Nobody helps; after a bounded time what is missing counts as lost."""
     deadline = time.monotonic() + CATCH_UP_SECONDS
-    while time.monotonic() < deadline:
-        try:
-            if not answered - store.stored_event_ids(list(answered)):
-                return
-        except StoreUnavailable:
-            pass
+    missing = set(answered)
+    while missing and time.monotonic() < deadline:
+        with suppress(StoreUnavailable):
+            missing -= await asyncio.to_thread(store.stored_event_ids, list(missing))
         await asyncio.sleep(LOOK_SECONDS)
 
 
-def _told(name: str, store: RecordStore, answered: set[str], client: PredictionClient, **more: Any) -> Trial:
+def _accounted(store: RecordStore, answered: set[str]) -> dict[str, Any]:
     ids = list(answered)
     stored, dead = store.stored_event_ids(ids), store.dead_event_ids(ids)
-    return Trial(
-        fault=name,
-        sent=len(answered),
-        stored=len(stored),
-        dead_lettered=len(dead - stored),
-        lost=len(answered - stored - dead),
-        duplicated=store.stored_twice(),
-        failed_requests=client.counts.failed + client.counts.refused,
-        retried_requests=client.counts.retried,
-        **more,
-    )
+    return {
+        "sent": len(answered),
+        "stored": len(stored),
+        "dead_lettered": len(dead - stored),
+        "lost": len(answered - stored - dead),
+        "duplicated": store.stored_twice(),
+    }
+
+
+def _taken(footprint: Footprint) -> dict[str, Any]:
+    return {"memory_mb": footprint.memory_mb, "outbox_mb": footprint.outbox_mb}

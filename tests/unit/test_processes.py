@@ -2,6 +2,12 @@
 
 import subprocess
 import sys
+import threading
+
+import pytest
+
+from services.core.errors import BellwetherError, SettingsError, StoreUnavailable
+from services.entrypoints.processes import opened
 
 SLEEPER = """
 import time
@@ -27,3 +33,35 @@ def test_a_process_that_makes_no_round_in_time_ends_itself_and_shows_where_it_st
 
 def test_a_process_that_makes_its_rounds_is_left_alone() -> None:
     assert run(rounds=8, seconds=0.1).returncode == 0
+
+
+class Away:
+    """Something that is away for the first tries."""
+
+    def __init__(self, *failures: BellwetherError) -> None:
+        self.failures = list(failures)
+
+    def open(self) -> str:
+        if self.failures:
+            raise self.failures.pop(0)
+        return "open"
+
+
+class NeverWaits(threading.Event):
+    def wait(self, timeout: float | None = None) -> bool:
+        return self.is_set()
+
+
+def test_a_process_waits_for_what_is_away_when_it_begins() -> None:
+    assert opened(Away(StoreUnavailable("no server"), StoreUnavailable("starting")).open, stop=NeverWaits()) == "open"
+
+
+def test_what_no_waiting_mends_is_an_error_at_once() -> None:
+    with pytest.raises(SettingsError, match="a password"):
+        opened(Away(SettingsError("the URL has a password in it")).open, stop=NeverWaits())
+
+
+def test_a_process_that_waits_can_be_stopped() -> None:
+    stop = threading.Event()
+    stop.set()
+    assert opened(Away().open, stop=stop) is None

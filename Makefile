@@ -17,11 +17,12 @@ run: $(READY) ## start the whole stack with simulated live traffic; ARGS="--unti
 test: $(READY) ## run every test; ARGS="-k name" selects
 	@$(BIN)/python -m pytest $(ARGS)
 
-check: $(READY) ## lint, types, import directions
+check: $(READY) ## lint, types, import directions, generated files
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .
 	@$(BIN)/mypy
 	@$(BIN)/lint-imports
+	@$(BIN)/bellwether dashboards --check
 
 bench: $(READY) $(PEERS)/ready ## measure beside the peers; ARGS="serving --json F" (about twenty minutes, half of it a soak)
 	@$(BIN)/python -m tests.benchmarks $(ARGS)

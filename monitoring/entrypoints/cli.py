@@ -318,6 +318,20 @@ def audit_events(as_json: bool, **flags: Any) -> None:
     sys.exit(1 if account["unaccounted"] or account["duplicates_stored"] else 0)
 
 
+@main.command("dashboards")
+@flag("--monitor-url", default="http://127.0.0.1:3001", help="address of the monitor, which links to runbooks lead to")
+@flag("--check", is_flag=True, help="write nothing; exit code 1 when the files differ from what would be written")
+def write_dashboards(monitor_url: str, check: bool) -> None:
+    """Write Grafana's dashboards to deploy/grafana/dashboards."""
+    from monitoring.entrypoints import dashboards
+
+    wanted = dashboards.texts(monitor_url)
+    changed = sorted(dashboards.differences(wanted)) if check else dashboards.write(wanted)
+    for name in changed:
+        click.echo(f"{name} differs; run bellwether dashboards" if check else f"wrote {dashboards.DIRECTORY / name}")
+    sys.exit(1 if check and changed else 0)
+
+
 @main.command()
 @settings_flags("home", "store", "clock_file")
 @json_flag

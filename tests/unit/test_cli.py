@@ -8,7 +8,7 @@ from services.models.discovery import discover
 
 COMMANDS = {
     "up", "serve", "consume", "forward", "dead-letters", "evaluate", "lifecycle", "simulate", "replay", "check",
-    "retrain", "promote", "rollback", "availability", "audit", "prune", "status", "new-model",
+    "retrain", "promote", "rollback", "availability", "audit", "prune", "status", "new-model", "dashboards",
 }  # fmt: skip
 
 

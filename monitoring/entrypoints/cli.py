@@ -196,7 +196,8 @@ def lifecycle(once: bool, **flags: Any) -> None:
 
 @main.command()
 @model_argument
-@settings_flags("home", "host", "port", "clock_file", "token_file")
+@settings_flags("home", "store", "host", "port", "clock_file", "token_file")
+@flag("--history", type=click.IntRange(0), default=0, help="past cases to train a first version on, if none serves")
 @flag("--days", type=click.IntRange(1), default=10, help="world days to simulate")
 @flag("--calls-per-day", type=click.IntRange(1), default=200, help="predictions asked for per world day")
 @flag("--days-per-second", type=click.FloatRange(0.01), default=3.0, help="fastest pace of the world")
@@ -207,7 +208,8 @@ def simulate(model: str, as_json: bool, **flags: Any) -> None:
     """Send a simulated world's traffic to a running service that shares its --clock-file."""
     from monitoring.entrypoints.simulation import simulate_now
 
-    own = {name: flags.pop(name) for name in ("days", "calls_per_day", "days_per_second", "seed", "events")}
+    names = ("history", "days", "calls_per_day", "days_per_second", "seed", "events")
+    own = {name: flags.pop(name) for name in names}
     _print(simulate_now(_settings(flags), model, **own), as_json=as_json)
 
 
@@ -316,20 +318,6 @@ def audit_events(as_json: bool, **flags: Any) -> None:
     account = event_account(_settings(flags))
     _print(account, as_json=as_json)
     sys.exit(1 if account["unaccounted"] or account["duplicates_stored"] else 0)
-
-
-@main.command("dashboards")
-@flag("--monitor-url", default="http://127.0.0.1:3001", help="address of the monitor, which links to runbooks lead to")
-@flag("--check", is_flag=True, help="write nothing; exit code 1 when the files differ from what would be written")
-def write_dashboards(monitor_url: str, check: bool) -> None:
-    """Write Grafana's dashboards to deploy/grafana/dashboards."""
-    from monitoring.entrypoints import dashboards
-
-    wanted = dashboards.texts(monitor_url)
-    changed = sorted(dashboards.differences(wanted)) if check else dashboards.write(wanted)
-    for name in changed:
-        click.echo(f"{name} differs; run bellwether dashboards" if check else f"wrote {dashboards.DIRECTORY / name}")
-    sys.exit(1 if check and changed else 0)
 
 
 @main.command()

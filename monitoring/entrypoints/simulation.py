@@ -6,8 +6,10 @@ from collections.abc import Sequence
 from datetime import timedelta
 from typing import Any
 
+from monitoring.entrypoints.by_hand import first_version_now
 from services import bootstrap
 from services.core.errors import SettingsError
+from services.core.records import CHAMPION
 from services.core.world import WorldEvent
 from services.entrypoints.access import token_to_send
 from services.models.discovery import world_of
@@ -25,11 +27,15 @@ def simulate_now(
     days_per_second: float,
     seed: int,
     events: Sequence[str],
+    history: int,
 ) -> dict[str, Any]:
     """Live through `days` world days, from where the shared clock stands; returns what became of the requests.
 
+    A model that no version serves yet gets one first, trained on `history` past cases; 0 leaves it to its rule.
+
     Raises:
         SettingsError: no clock file, or an event that is not NAME@DAY or NAME@DAY+DAYS, or a token that cannot be one.
+        BellwetherError: the first version did not pass the gate.
     """
     if not settings.clock_file:
         raise SettingsError(
@@ -39,8 +45,11 @@ def simulate_now(
     clock = bootstrap.world_clock(settings)
     # Day 0 begins with the next full day, so that no time is lived through twice.
     origin = clock.now().replace(hour=0, minute=0, second=0, microsecond=0) + timedelta(days=1)
+    world = world_of(model)(seed=seed, origin=origin, events=[parsed(each) for each in events])
+    if history and not _has_champion(settings, model):
+        print(first_version_now(settings, model, world.history(rows=history))["note"], file=sys.stderr, flush=True)
     simulation = Simulation(
-        world=world_of(model)(seed=seed, origin=origin, events=[parsed(each) for each in events]),
+        world=world,
         client=PredictionClient(f"http://{settings.host}:{settings.port}", model=model, token=token_to_send(settings)),
         clock=clock,
         origin=origin,
@@ -49,6 +58,14 @@ def simulate_now(
         on_day=_tell,
     )
     return asyncio.run(_lived_through(simulation, days))
+
+
+def _has_champion(settings: Settings, model: str) -> bool:
+    store = bootstrap.record_store(settings)
+    try:
+        return CHAMPION in store.aliases(model)
+    finally:
+        store.close()
 
 
 def parsed(text: str) -> WorldEvent:

@@ -1,7 +1,6 @@
 """The documentation is true where a machine can tell."""
 
 import re
-from dataclasses import fields
 from pathlib import Path
 
 import pytest
@@ -9,7 +8,6 @@ import pytest
 from monitoring.entrypoints.cli import main
 from services.entrypoints.http_problems import CODES, ROUTING_CODES, STATUS
 from services.models.discovery import discover, folder_of
-from services.settings import Settings
 
 ROOT = Path(__file__).parents[2]
 PAGES = sorted([ROOT / "README.md", *ROOT.glob("docs/**/*.md"), *ROOT.glob("services/models/*/README.md")])
@@ -72,10 +70,3 @@ def test_every_dependency_says_why_it_is_here() -> None:
     run_time = declared[: declared.index("uvicorn") + 1]
 
     assert [name for name in run_time if name not in reasons] == []
-
-
-def test_the_compose_file_sets_no_variable_that_is_no_setting() -> None:
-    known = {"BELLWETHER_" + each.name.upper() for each in fields(Settings)}
-    text = (ROOT / "docker-compose.yml").read_text() + (ROOT / "deploy" / "images" / "Dockerfile").read_text()
-
-    assert set(re.findall(r"BELLWETHER_[A-Z_]+", text)) <= known

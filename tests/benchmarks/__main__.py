@@ -1,4 +1,4 @@
-"""`make bench ARGS="serving --json F"`, or `pipeline`: measures, prints a table, and writes the page's figures."""
+"""`make bench ARGS="serving --json F"`, `pipeline`, `scale`: measures, prints a table, and writes a page's figures."""
 
 import argparse
 import json
@@ -6,8 +6,8 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from tests.benchmarks import pipeline, serving
-from tests.benchmarks.page import pipeline_figures, serving_figures, write_page
+from tests.benchmarks import pipeline, scale, serving
+from tests.benchmarks.page import pipeline_figures, scale_figures, serving_figures, write_page
 
 
 def main() -> int:
@@ -33,6 +33,11 @@ def _pipeline(arguments: argparse.Namespace) -> tuple[dict[str, Any], str, str]:
     return result, pipeline.table(result), pipeline_figures(result)
 
 
+def _scale(arguments: argparse.Namespace) -> tuple[dict[str, Any], str, str]:
+    result = scale.run(events=arguments.events, rows=arguments.rows, say=_say)
+    return result, scale.table(result), scale_figures(result)
+
+
 def _say(line: str) -> None:
     print(line, file=sys.stderr, flush=True)
 
@@ -50,6 +55,11 @@ def _parser() -> argparse.ArgumentParser:
     _add_outputs(command)
     command.add_argument("--events", type=int, default=100_000, help="events of each stage, even [default: 100000]")
     command.set_defaults(measure=_pipeline)
+    command = commands.add_parser("scale", help="several consumers, bytes on disk, and judgements of large windows")
+    _add_outputs(command)
+    command.add_argument("--events", type=int, default=300_000, help="that consumers share, even [default: 300000]")
+    command.add_argument("--rows", type=int, default=1_000_000, help="of the largest window [default: 1000000]")
+    command.set_defaults(measure=_scale)
     return parser
 
 

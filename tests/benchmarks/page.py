@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from services.core.errors import BellwetherError
-from tests.benchmarks import pipeline
+from tests.benchmarks import pipeline, scale
 from tests.benchmarks.contestants import TITLES
 from tests.benchmarks.serving import CONNECTIONS, PEERS, table
 
@@ -28,6 +28,14 @@ def pipeline_figures(result: dict[str, Any]) -> str:
         "outcomes. CPU is that of the process itself; broker and database share its cores and are not in it."
     )
     return f"{taken_on}\n\n{pipeline.table(result)}"
+
+
+def scale_figures(result: dict[str, Any]) -> str:
+    taken_on = (
+        f"{_machine(result['machine'])} {result['events']:,} events, half predictions of 19 features (1.9 kB) and half "
+        "outcomes. Consumers, broker and database share the cores."
+    )
+    return f"{taken_on}\n\n{scale.table(result)}"
 
 
 def serving_figures(result: dict[str, Any]) -> str:

@@ -100,7 +100,8 @@ async def try_fault(fault: Fault, stage: Stage, *, seconds: float) -> Trial:
                 failed_requests=client.counts.failed + client.counts.refused,
                 retried_requests=client.counts.retried,
                 **_accounted(store, answered),
-                **_taken(footprint),
+                memory_mb=footprint.memory_mb,
+                outbox_mb=footprint.outbox_mb,
             )
 
 
@@ -159,7 +160,3 @@ def _accounted(store: RecordStore, answered: set[str]) -> dict[str, Any]:
         "lost": len(answered - stored - dead),
         "duplicated": store.stored_twice(),
     }
-
-
-def _taken(footprint: Footprint) -> dict[str, Any]:
-    return {"memory_mb": footprint.memory_mb, "outbox_mb": footprint.outbox_mb}

@@ -99,7 +99,7 @@ def table(result: dict[str, Any]) -> str:
     ]
     return "\n".join(
         [
-            "| consumers, Kafka to PostgreSQL | events/s in all | their CPU µs an event | database's | broker's | cores busy |",
+            "| consumers | events/s in all | their CPU µs an event | the database's | the broker's | cores busy |",
             "| --- | --- | --- | --- | --- | --- |",
             *consumers,
             "",

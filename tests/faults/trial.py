@@ -12,7 +12,7 @@ from services.core.errors import StoreUnavailable
 from services.core.ports import RecordStore
 from services.traffic.client import PredictionClient, Refused, Unanswered
 from tests.faults.faults import Fault
-from tests.faults.footprint import Footprint, Growth, watched
+from tests.faults.footprint import Growth, watched
 from tests.faults.stage import Stage
 
 CALLERS: Final = 4

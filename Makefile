@@ -23,6 +23,7 @@ check: $(READY) ## lint, types, import directions, generated files
 	@$(BIN)/mypy
 	@$(BIN)/lint-imports
 	@$(BIN)/bellwether dashboards --check
+	@$(BIN)/bellwether rules --check
 
 bench: $(READY) $(PEERS)/ready ## measure beside the peers; ARGS="serving --json F" (about twenty minutes, half of it a soak)
 	@$(BIN)/python -m tests.benchmarks $(ARGS)

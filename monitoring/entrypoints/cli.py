@@ -320,6 +320,46 @@ def audit_events(as_json: bool, **flags: Any) -> None:
     sys.exit(1 if account["unaccounted"] or account["duplicates_stored"] else 0)
 
 
+@main.command("dashboards")
+@flag("--monitor-url", default="http://127.0.0.1:3001", help="address of the monitor, which links to runbooks lead to")
+@flag("--check", is_flag=True, help="write nothing; exit code 1 when the files differ from what would be written")
+def write_dashboards(monitor_url: str, check: bool) -> None:
+    """Write Grafana's dashboards to deploy/grafana/dashboards."""
+    from monitoring.entrypoints import dashboards
+
+    wanted = dashboards.texts(monitor_url)
+    changed = sorted(dashboards.differences(wanted)) if check else dashboards.write(wanted)
+    for name in changed:
+        click.echo(f"{name} differs; run bellwether dashboards" if check else f"wrote {dashboards.DIRECTORY / name}")
+    sys.exit(1 if check and changed else 0)
+
+
+@main.command()
+@settings_flags("host", "port", "monitor_host", "monitor_port", "consumer_port", "forwarder_port", "event_log")
+@flag("--directory", type=click.Path(path_type=Path), default="deploy/prometheus", help="where the files lie")
+@flag("--monitor-url", default="http://127.0.0.1:3001", help="where a browser finds the monitor, with its runbooks")
+@flag("--grafana-url", default="http://127.0.0.1:3010", help="where a browser finds Grafana")
+@flag("--prometheus", default="127.0.0.1:9090", help="host:port of Prometheus itself")
+@flag("--alertmanager", default="127.0.0.1:9093", help="host:port of Alertmanager")
+@flag(
+    "--target", "targets", multiple=True, metavar="JOB=HOST:PORT", help="process elsewhere, instead of the job's here"
+)
+@flag("--speed", type=click.FloatRange(min=0, min_open=True), default=1.0, help="simulated seconds per real second")
+@flag("--scrape-seconds", type=click.FloatRange(min=0.1), default=15.0, help="time between two scrapes")
+@flag("--check", is_flag=True, help="write nothing; exit code 1 where the files are not what the specs say")
+def rules(check: bool, directory: Path, **flags: Any) -> None:
+    """Write Prometheus's rules and configuration from the models' specs."""
+    from monitoring.entrypoints.rules import require_current, stack_of, write
+
+    names = ("monitor_url", "grafana_url", "prometheus", "alertmanager", "targets", "speed", "scrape_seconds")
+    surroundings = {name: flags.pop(name) for name in names}
+    stack = stack_of(_settings(flags), **surroundings)
+    if check:
+        require_current(stack, directory)
+    else:
+        click.echo("\n".join(map(str, write(stack, directory))))
+
+
 @main.command()
 @settings_flags("home", "store", "clock_file")
 @json_flag

@@ -1,0 +1,124 @@
+"""From the specs to Prometheus's files."""
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+import yaml
+
+from monitoring.alerts.events import event_rules
+from monitoring.alerts.features import feature_rules
+from monitoring.alerts.judgement import judgement_rules
+from monitoring.alerts.lifecycle import lifecycle_rules
+from monitoring.alerts.pace import Pace, duration
+from monitoring.alerts.rule import Alert, Group, Recording
+from monitoring.alerts.serving import serving_rules, worker_rules
+from monitoring.alerts.watch import watch_rules
+from services.core.spec import ModelSpec
+
+HEADER: Final = "# Written by `bellwether rules` from the models' specs; edit monitoring/alerts/, not this file.\n"
+RULES: Final = "rules"
+CONFIG: Final = "prometheus.yml"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Stack:
+    """What the rules watch, and where the one who is woken finds more.
+
+    Args:
+        targets: host:port of each scrape job's processes.
+        alertmanagers: host:port of each.
+        monitor, grafana: their addresses as a person's browser reaches them.
+        batch: events that a consumer stores at once.
+    """
+
+    specs: Sequence[ModelSpec]
+    targets: Mapping[str, Sequence[str]]
+    alertmanagers: Sequence[str]
+    monitor: str
+    grafana: str
+    batch: int
+    pace: Pace = field(default_factory=Pace)
+
+
+def files(stack: Stack) -> dict[str, str]:
+    """Every file by its path below Prometheus's directory."""
+    rules = {f"{RULES}/{subject}.yml": _rule_file(groups, stack) for subject, groups in subjects(stack).items()}
+    return rules | {CONFIG: _text(_config(stack))}
+
+
+def subjects(stack: Stack) -> dict[str, list[Group]]:
+    """The groups of each subject, a model's beside the other's."""
+    pace, specs = stack.pace, stack.specs
+    return {
+        "serving": [*(serving_rules(spec, pace) for spec in specs), worker_rules()],
+        "features": [feature_rules(spec, pace) for spec in specs],
+        "events": [event_rules(pace, batch=stack.batch)],
+        "judgement": [judgement_rules(spec) for spec in specs],
+        "lifecycle": [lifecycle_rules(spec, pace) for spec in specs],
+        "watch": [watch_rules()],
+    }
+
+
+def alerts_of(groups: Iterable[Group]) -> Iterator[Alert]:
+    for group in groups:
+        yield from (rule for rule in group.rules if isinstance(rule, Alert))
+
+
+def _rule_file(groups: Iterable[Group], stack: Stack) -> str:
+    written = [
+        {"name": group.model or "all models", "rules": [_written(rule, group, stack) for rule in group.rules]}
+        for group in groups
+    ]
+    return _text({"groups": written})
+
+
+def _written(rule: Alert | Recording, group: Group, stack: Stack) -> dict[str, Any]:
+    of_model = {"model": group.model} if group.model else {}
+    if isinstance(rule, Recording):
+        return {"record": rule.name, "expr": rule.expr} | ({"labels": of_model} if of_model else {})
+    return {
+        "alert": rule.name,
+        "expr": rule.expr,
+        "for": stack.pace.wait(rule.lasts),
+        "labels": of_model | dict(rule.labels) | {"severity": rule.severity.value},
+        "annotations": {
+            "summary": rule.summary,
+            "description": rule.description,
+            "dashboard": _dashboard(rule, group, stack),
+            "runbook_url": f"{stack.monitor}/runbooks/{rule.name}",
+        },
+    }
+
+
+def _dashboard(rule: Alert, group: Group, stack: Stack) -> str:
+    address = f"{stack.grafana}/d/{rule.dashboard}"
+    return f"{address}?var-model={group.model}" if group.model else address
+
+
+def _config(stack: Stack) -> dict[str, Any]:
+    every = duration(stack.pace.scrape)
+    return {
+        "global": {"scrape_interval": every, "scrape_timeout": every, "evaluation_interval": every},
+        "rule_files": [f"{RULES}/*.yml"],
+        "alerting": {"alertmanagers": [{"static_configs": [{"targets": list(stack.alertmanagers)}]}]},
+        "scrape_configs": [
+            {"job_name": job, "static_configs": [{"targets": list(targets)}]} for job, targets in stack.targets.items()
+        ],
+    }
+
+
+class _Dumper(yaml.SafeDumper):  # type: ignore[misc]  # the library leaves its types to others
+    """Keeps the lines of an expression apart, as its author did."""
+
+
+def _string(dumper: yaml.SafeDumper, text: str) -> yaml.ScalarNode:
+    return dumper.represent_scalar("tag:yaml.org,2002:str", text, style="|" if "\n" in text else None)
+
+
+_Dumper.add_representer(str, _string)
+
+
+def _text(content: dict[str, Any]) -> str:
+    written: str = yaml.dump(content, Dumper=_Dumper, sort_keys=False, width=1000, allow_unicode=True)
+    return HEADER + written

@@ -1,0 +1,84 @@
+"""What the monitor found: changed inputs, a model no better than its rule, outcomes that do not come, money lost."""
+
+from collections.abc import Iterator
+from datetime import timedelta
+
+from monitoring.alerts.rule import Alert, Dashboard, Group, Severity
+from monitoring.evaluation.alert import ALERT
+from monitoring.metrics import AUC_METRICS, table
+from services.core.records import CHAMPION
+from services.core.spec import Good, ModelSpec
+from services.metrics.table import MODEL_INFO
+
+
+def judgement_rules(spec: ModelSpec) -> Group:
+    return Group(spec.name, (_drift(spec), _below_rule(spec), _coverage(spec), *_effects(spec)))
+
+
+def _drift(spec: ModelSpec) -> Alert:
+    """The lifecycle looks up since when and in which features: the evaluation has put that on record."""
+    scores = f"{table.DRIFT_SCORE}{{model='{spec.name}',feature!='score'}}"
+    above = f"{scores} > on (model, feature, method) {table.DRIFT_THRESHOLD}"
+    return Alert(
+        name=ALERT,
+        # One series whichever monitor shows it: to the receiver another instance would be another alert.
+        expr=f'max by (model) ({table.DRIFT_DETECTED}{{model="{spec.name}"}}) == 1',
+        lasts=timedelta(minutes=1),
+        severity=Severity.TICKET,
+        summary=f"The inputs of {spec.name} differ from its training:"
+        f'{{{{ range query "{above}" }}}} {{{{ .Labels.feature }}}} by {{{{ .Value | printf `%.2f` }}}}{{{{ end }}}}',
+        description="The change is confirmed in several windows in a row; a retraining is opened by itself.",
+        dashboard=Dashboard.MODEL,
+    )
+
+
+def _below_rule(spec: ModelSpec) -> Alert:
+    _, of_rule = AUC_METRICS
+
+    def figure(metric: str) -> str:
+        return f'max by (model, version) ({table.PERFORMANCE}{{model="{spec.name}",metric="{metric}"}})'
+
+    champion = f'max by (model, version) ({MODEL_INFO}{{job="bellwether-monitor",alias="{CHAMPION}"}})'
+    return Alert(
+        name="PerformanceBelowRule",
+        # The upper end of the interval: below the rule beyond what few rows could feign.
+        expr=f"{figure('auc_high')}\n< {figure(of_rule)}\nand on (model, version) {champion}",
+        lasts=timedelta(minutes=30),
+        severity=Severity.TICKET,
+        summary=f"{spec.name} {{{{ $labels.version }}}}: its AUC is at most {{{{ $value | printf `%.3f` }}}}, "
+        "below its rule's",
+        description="On matured answers the plain rule ranks better than the champion: the model adds nothing.",
+        dashboard=Dashboard.MODEL,
+    )
+
+
+def _coverage(spec: ModelSpec) -> Alert:
+    return Alert(
+        name="OutcomeCoverageLow",
+        expr=f'max by (model) ({table.OUTCOME_COVERAGE}{{model="{spec.name}"}}) < {spec.objectives.outcome_coverage:g}',
+        lasts=timedelta(hours=1),
+        severity=Severity.TICKET,
+        summary=f"{spec.name}: {{{{ $value | humanizePercentage }}}} of the matured answers have an outcome, "
+        f"expected {spec.objectives.outcome_coverage:.0%}",
+        description="Performance and money are judged on what is known; what is missing is rarely missing by chance.",
+        dashboard=Dashboard.MODEL,
+    )
+
+
+def _effects(spec: ModelSpec) -> Iterator[Alert]:
+    """Of measures that should rise. One that should fall, such as money spent, always rises when somebody acts."""
+    for measure in spec.measures:
+        if measure.good is not Good.UP:
+            continue
+        effect = f'{table.BUSINESS_EFFECT}{{model="{spec.name}",measure="{measure.name}",bound="high"}}'
+        yield Alert(
+            name="BusinessEffectNegative",
+            expr=f"max by (model, measure) ({effect}) < 0",
+            lasts=timedelta(hours=1),
+            severity=Severity.TICKET,
+            summary=f"{spec.name}: acting on its answers changes {measure.name} by at most "
+            f"{{{{ $value | printf `%.2f` }}}} {measure.unit} per {spec.entity.removesuffix('_id')}",
+            description="Where nobody acts more is earned, beyond chance: the whole interval is below 0.",
+            dashboard=Dashboard.BUSINESS,
+            labels={"measure": measure.name},
+        )

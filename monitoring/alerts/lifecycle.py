@@ -1,0 +1,122 @@
+"""Whether judging and retraining themselves work: judgements that are old, missing or failing, and how jobs ended."""
+
+from datetime import timedelta
+from typing import Final
+
+from monitoring.alerts.pace import Pace
+from monitoring.alerts.rule import Alert, Dashboard, Group, Severity
+from monitoring.evaluation.windows import REFRESH_PARTS
+from monitoring.metrics import table
+from services.core.records import JobState, ResultKind
+from services.core.spec import ModelSpec
+
+ROUNDS_LATE: Final = 3
+"""One round may be long and one may fail; after three the gauges are history."""
+
+FAILED_IN_A_ROW: Final = 3
+SHORTEST_ROUND: Final = timedelta(minutes=5)
+LOOK_BACK: Final = timedelta(hours=1)
+"""A job's end is no state but a moment: it is told for this long."""
+
+
+def lifecycle_rules(spec: ModelSpec, pace: Pace) -> Group:
+    return Group(
+        spec.name,
+        (
+            _too_old(spec, pace),
+            _never(spec),
+            _failing(spec, pace),
+            _retraining_failed(spec, pace),
+            _retraining_refused(spec, pace),
+            _rolled_back(spec, pace),
+        ),
+    )
+
+
+def _round(spec: ModelSpec) -> timedelta:
+    """Time between two judgements of the model."""
+    return max(spec.drift.window / REFRESH_PARTS, SHORTEST_ROUND)
+
+
+def _too_old(spec: ModelSpec, pace: Pace) -> Alert:
+    limit = pace.age(ROUNDS_LATE * _round(spec))
+    return Alert(
+        name="EvaluationTooOld",
+        expr=f'time() - max by (model, kind) ({table.LAST_SUCCESS}{{model="{spec.name}"}}) > {limit}',
+        lasts=timedelta(minutes=5),
+        severity=Severity.TICKET,
+        summary=f"{spec.name}: {{{{ $labels.kind }}}} was last judged {{{{ $value | humanizeDuration }}}} ago",
+        description="Its gauges show what was then. Nothing that has changed since is seen, drift among it.",
+        dashboard=Dashboard.MODEL,
+    )
+
+
+def _never(spec: ModelSpec) -> Alert:
+    wanted = f'{{model="{spec.name}",kind="{ResultKind.AVAILABILITY}"}}'
+    return Alert(
+        name="NeverEvaluated",
+        expr=f"absent({table.LAST_SUCCESS}{wanted})",
+        lasts=timedelta(minutes=15),
+        severity=Severity.TICKET,
+        summary=f"{spec.name} has not been judged since the monitor started",
+        description="No monitor holds the model's lease, or none of its judgements ended; alerts on them cannot fire.",
+        dashboard=Dashboard.MODEL,
+    )
+
+
+def _failing(spec: ModelSpec, pace: Pace) -> Alert:
+    window = pace.window(max(LOOK_BACK, 2 * FAILED_IN_A_ROW * _round(spec)))
+    return Alert(
+        name="EvaluationFailing",
+        expr=f'sum by (model, kind) (increase({table.EVALUATION_FAILURES}{{model="{spec.name}"}}[{window}]))'
+        f" >= {FAILED_IN_A_ROW}",
+        lasts=timedelta(minutes=1),
+        severity=Severity.TICKET,
+        summary=f"{spec.name}: {{{{ $labels.kind }}}} failed {{{{ $value | printf `%.0f` }}}} times in {window}",
+        description="The judgement raised; its reason stands in the monitor's /status and in the store.",
+        dashboard=Dashboard.MODEL,
+    )
+
+
+def _retraining_failed(spec: ModelSpec, pace: Pace) -> Alert:
+    return Alert(
+        name="RetrainingFailed",
+        expr=_ended(spec, pace, f'result="{JobState.FAILED}"'),
+        lasts=timedelta(0),
+        severity=Severity.TICKET,
+        summary=f"{spec.name}: {{{{ $value | printf `%.0f` }}}} retraining failed",
+        description="The champion goes on serving a world that it was not trained on; the next alert tries again.",
+        dashboard=Dashboard.MODEL,
+    )
+
+
+def _retraining_refused(spec: ModelSpec, pace: Pace) -> Alert:
+    return Alert(
+        name="RetrainingRefused",
+        # Whoever asks by hand is told at once.
+        expr=_ended(spec, pace, f'result="{JobState.REFUSED}",trigger="drift"'),
+        lasts=timedelta(0),
+        severity=Severity.TICKET,
+        summary=f"{spec.name}: {{{{ $value | printf `%.0f` }}}} retraining was refused",
+        description="A source was broken, outcomes did not come, or what was trained is no better: a person must look.",
+        dashboard=Dashboard.MODEL,
+    )
+
+
+def _ended(spec: ModelSpec, pace: Pace, how: str) -> str:
+    """How many retrainings ended in this way lately."""
+    runs = f'{table.RETRAINING_RUNS}{{model="{spec.name}",{how}}}[{pace.window(LOOK_BACK)}]'
+    return f"round(sum by (model) (increase({runs}))) > 0"
+
+
+def _rolled_back(spec: ModelSpec, pace: Pace) -> Alert:
+    rollbacks = f'{table.ROLLBACKS}{{model="{spec.name}"}}[{pace.window(LOOK_BACK)}]'
+    return Alert(
+        name="RolledBack",
+        expr=f"round(sum by (model) (increase({rollbacks}))) > 0",
+        lasts=timedelta(0),
+        severity=Severity.TICKET,
+        summary=f"{spec.name} went back to an earlier champion {{{{ $value | printf `%.0f` }}}} time",
+        description="Callers are served by a version that is known; what was wrong with the other is to be found out.",
+        dashboard=Dashboard.MODEL,
+    )

@@ -1,0 +1,47 @@
+"""How long windows and waits are, in a world that may run faster than the machine's clock."""
+
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Final
+
+SCRAPES_PER_WINDOW: Final = 4
+"""A rate needs two samples; four leave room for one that was lost and one that came late."""
+
+SCRAPES_PER_WAIT: Final = 2
+"""A wait shorter than this would end with the sample that began it."""
+
+SHORTEST_AGE: Final = timedelta(seconds=30)
+"""Processes are no faster in a fast world: a judgement still takes seconds, and a restart some more."""
+
+_UNITS: Final = (("d", 86_400_000), ("h", 3_600_000), ("m", 60_000), ("s", 1000), ("ms", 1))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Pace:
+    """`speed` is simulated seconds per real second; `scrape` is the time between two scrapes, in real time."""
+
+    speed: float = 1.0
+    scrape: timedelta = timedelta(seconds=15)
+
+    def window(self, length: timedelta) -> str:
+        """A range of a rate."""
+        return duration(max(length / self.speed, SCRAPES_PER_WINDOW * self.scrape))
+
+    def wait(self, length: timedelta) -> str:
+        """An alert's `for`; no wait at all stays none."""
+        return duration(max(length / self.speed, SCRAPES_PER_WAIT * self.scrape) if length else length)
+
+    def age(self, length: timedelta) -> str:
+        """An age at which a process counts as silent, in seconds."""
+        return f"{max(length / self.speed, SHORTEST_AGE).total_seconds():g}"
+
+
+def duration(length: timedelta) -> str:
+    """In Prometheus's words, such as 90s or 3d; exact to the millisecond."""
+    milliseconds = round(length / timedelta(milliseconds=1))
+    unit, size = (
+        next((unit, size) for unit, size in _UNITS if milliseconds >= size and milliseconds % size == 0)
+        if (milliseconds)
+        else ("s", 1000)
+    )
+    return f"{milliseconds // size}{unit}"

@@ -1,0 +1,58 @@
+"""What a rule is, before it is Prometheus's YAML."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import timedelta
+from enum import StrEnum
+
+
+class Severity(StrEnum):
+    """Page: somebody is losing something now. Ticket: in the morning. None: for machines alone."""
+
+    PAGE = "page"
+    TICKET = "ticket"
+    NONE = "none"
+
+
+class Dashboard(StrEnum):
+    """Where to look first, by its uid."""
+
+    OVERVIEW = "bellwether-overview"
+    MODEL = "bellwether-model"
+    SERVING = "bellwether-serving"
+    PIPELINE = "bellwether-pipeline"
+    BUSINESS = "bellwether-business"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Alert:
+    """Fires once `expr` has had a result for as long as `lasts`.
+
+    `summary` and `description` are Prometheus's templates: `{{ $value }}` is the number, `{{ $labels.feature }}` a
+    label. `labels` are added to those of the result.
+    """
+
+    name: str
+    expr: str
+    lasts: timedelta
+    severity: Severity
+    summary: str
+    description: str
+    dashboard: Dashboard
+    labels: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Recording:
+    """A series that is computed once for several alerts and panels."""
+
+    name: str
+    expr: str
+
+
+@dataclass(frozen=True, slots=True)
+class Group:
+    """Rules that are computed one after the other at the same moment. `model` is "" for what belongs to none."""
+
+    model: str
+    rules: tuple[Alert | Recording, ...]

@@ -1,0 +1,59 @@
+"""Whether those who watch are there themselves: silence is the worst failure of a monitor."""
+
+from datetime import timedelta
+
+from monitoring.alerts.rule import Alert, Dashboard, Group, Severity
+
+
+def watch_rules() -> Group:
+    return Group(
+        "",
+        (
+            _down(
+                "ServingDown",
+                "bellwether-serving",
+                "No prediction service answers",
+                "Callers get no answers at all, or Prometheus cannot reach who gives them.",
+                Dashboard.SERVING,
+            ),
+            _down(
+                "MonitorSilent",
+                "bellwether-monitor",
+                "No monitor answers",
+                "Predictions go on, and nobody sees what they do: no drift, no performance, no retraining.",
+                Dashboard.OVERVIEW,
+            ),
+            Alert(
+                name="TargetDown",
+                expr="up == 0",
+                lasts=timedelta(minutes=5),
+                severity=Severity.TICKET,
+                summary="{{ $labels.job }} at {{ $labels.instance }} does not answer",
+                description="One process of several may be down, or unreachable; its alerts cannot fire meanwhile.",
+                dashboard=Dashboard.OVERVIEW,
+            ),
+            Alert(
+                name="Watchdog",
+                expr="vector(1)",
+                lasts=timedelta(0),
+                severity=Severity.NONE,
+                summary="Alerts are computed and delivered",
+                description="Always fires. Whoever gets no repetition of it has lost Prometheus or Alertmanager.",
+                dashboard=Dashboard.OVERVIEW,
+            ),
+        ),
+    )
+
+
+def _down(name: str, job: str, summary: str, description: str, dashboard: Dashboard) -> Alert:
+    """Of all instances, and of a job that is not watched at all."""
+    return Alert(
+        name=name,
+        expr=f'absent(up{{job="{job}"}} == 1)',
+        lasts=timedelta(minutes=2),
+        severity=Severity.PAGE,
+        summary=summary,
+        description=description,
+        dashboard=dashboard,
+        labels={"job": job},
+    )

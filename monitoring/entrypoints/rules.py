@@ -1,0 +1,81 @@
+"""`bellwether rules`: Prometheus's rules and configuration, written or compared."""
+
+from collections.abc import Sequence
+from datetime import timedelta
+from pathlib import Path
+
+from monitoring.alerts.build import RULES, Stack, files
+from monitoring.alerts.pace import Pace
+from services.core.errors import BellwetherError
+from services.models.discovery import discover
+from services.settings import KAFKA, Settings
+
+
+class OutOfDate(BellwetherError):
+    code = "out_of_date"
+
+
+def stack_of(
+    settings: Settings,
+    *,
+    monitor_url: str,
+    grafana_url: str,
+    prometheus: str,
+    alertmanager: str,
+    targets: Sequence[str] = (),
+    speed: float = 1.0,
+    scrape_seconds: float = 15.0,
+) -> Stack:
+    """The stack of these settings on one machine; `targets` are job=host:port of what runs elsewhere."""
+    return Stack(
+        specs=list(discover().values()),
+        targets=_local(settings, prometheus, alertmanager) | _elsewhere(targets),
+        alertmanagers=[alertmanager],
+        monitor=monitor_url.rstrip("/"),
+        grafana=grafana_url.rstrip("/"),
+        batch=settings.consume_batch,
+        pace=Pace(speed=speed, scrape=timedelta(seconds=scrape_seconds)),
+    )
+
+
+def write(stack: Stack, directory: Path) -> list[Path]:
+    """Write every file, and remove rules that there are no more. Returns what was written."""
+    wanted = {directory / name: text for name, text in files(stack).items()}
+    (directory / RULES).mkdir(parents=True, exist_ok=True)
+    for path in (directory / RULES).glob("*.yml"):
+        if path not in wanted:
+            path.unlink()
+    for path, text in wanted.items():
+        path.write_text(text)
+    return list(wanted)
+
+
+def require_current(stack: Stack, directory: Path) -> None:
+    """Raises `OutOfDate` where a file differs from what would be written, is missing, or would not be there."""
+    wanted = {directory / name: text for name, text in files(stack).items()}
+    stale = [path for path, text in wanted.items() if not path.is_file() or path.read_text() != text]
+    stale += [path for path in (directory / RULES).glob("*.yml") if path not in wanted]
+    if stale:
+        raise OutOfDate(f"{', '.join(map(str, stale))}: not what the specs say; run `bellwether rules`, and commit it")
+
+
+def _local(settings: Settings, prometheus: str, alertmanager: str) -> dict[str, Sequence[str]]:
+    found: dict[str, Sequence[str]] = {
+        "bellwether-serving": [f"{settings.host}:{settings.port}"],
+        "bellwether-monitor": [f"{settings.monitor_host}:{settings.monitor_port}"],
+        "bellwether-consumer": [f"127.0.0.1:{settings.consumer_port}"],
+    }
+    if settings.event_log == KAFKA:
+        found["bellwether-forwarder"] = [f"127.0.0.1:{settings.forwarder_port}"]
+    return found | {"prometheus": [prometheus], "alertmanager": [alertmanager]}
+
+
+def _elsewhere(targets: Sequence[str]) -> dict[str, Sequence[str]]:
+    """Of one job there may be several."""
+    found: dict[str, list[str]] = {}
+    for target in targets:
+        job, equals, address = target.partition("=")
+        if not (job and equals and address):
+            raise BellwetherError(f"target {target!r} is no JOB=HOST:PORT, such as bellwether-consumer=consumer:3002")
+        found.setdefault(job, []).append(address)
+    return dict(found)

@@ -1,0 +1,148 @@
+"""When events do not arrive."""
+
+from typing import Final
+
+from tests.rules.case import Case, Fired
+
+HERE = '{instance="here:3003"}'
+
+
+def flow(*, appended: str, stored: str, **more: str) -> dict[str, str]:
+    return {
+        'bellwether_events_appended_total{model="toy",type="prediction"}': appended,
+        "bellwether_events_stored_total": stored,
+        "bellwether_events_duplicate_total": "0+0x200",
+        'bellwether_consumer_lag{topic="log",partition="0"}': "0+0x200",
+    } | {f"bellwether_{name}": values for name, values in more.items()}
+
+
+CASES: Final = (
+    Case(
+        alert="EventsUndelivered",
+        when="the oldest event has waited for twenty minutes",
+        series={f"bellwether_outbox_oldest_seconds{HERE}": "0+60x30"},
+        at="20m",
+        fired=(Fired("The oldest event of here:3003 waits for Kafka since 20m 0s", {"instance": "here:3003"}),),
+    ),
+    Case(
+        alert="EventsUndelivered",
+        when="the broker was away for eight minutes",
+        series={f"bellwether_outbox_oldest_seconds{HERE}": "0+60x8 0+0x20"},
+        at="20m",
+    ),
+    Case(
+        alert="OutboxNearlyFull",
+        when="nine tenths of the room are taken",
+        series={f"bellwether_outbox_depth{HERE}": "900+0x10", f"bellwether_outbox_limit{HERE}": "1000+0x10"},
+        at="5m",
+        fired=(Fired("The local log of here:3003 holds 90% of the events it may", {"instance": "here:3003"}),),
+    ),
+    Case(
+        alert="OutboxNearlyFull",
+        when="half of the room is left",
+        series={f"bellwether_outbox_depth{HERE}": "500+0x10", f"bellwether_outbox_limit{HERE}": "1000+0x10"},
+        at="5m",
+    ),
+    Case(
+        alert="OutboxNearlyFull",
+        when="no forwarder runs, because there is no Kafka",
+        series={},
+        at="5m",
+    ),
+    Case(
+        alert="DeadLettersAppeared",
+        when="three events were buried within the hour",
+        series={"bellwether_dead_letters": "4+0x20 7+0x30"},
+        at="30m",
+        fired=(Fired("3 events could not become rows"),),
+    ),
+    Case(
+        alert="DeadLettersAppeared",
+        when="the letters are those of yesterday",
+        series={"bellwether_dead_letters": "4+0x90"},
+        at="1h30m",
+    ),
+    Case(
+        alert="DeadLettersAppeared",
+        when="some were redeemed",
+        series={"bellwether_dead_letters": "4+0x30 1+0x100"},
+        at="1h45m",
+    ),
+    Case(
+        alert="DeadLettersAppeared",
+        when="another monitor takes over and counts the same",
+        series={
+            'bellwether_dead_letters{instance="a"}': "4+0x20 stale",
+            'bellwether_dead_letters{instance="b"}': "_x21 4+0x30",
+        },
+        at="30m",
+    ),
+    Case(
+        alert="ConsumerLagNotFalling",
+        when="the consumers fall further behind for an hour",
+        series={'bellwether_consumer_lag{topic="log",partition="0"}': "0+1000x90"},
+        at="1h",
+        fired=(Fired("Consumers are 60000 events behind, and not catching up"),),
+    ),
+    Case(
+        alert="ConsumerLagNotFalling",
+        when="they are far behind and catching up",
+        series={'bellwether_consumer_lag{topic="log",partition="0"}': "900000-1000x90"},
+        at="1h",
+    ),
+    Case(
+        alert="ConsumerLagNotFalling",
+        when="a batch is under way at every look",
+        series={'bellwether_consumer_lag{topic="log",partition="0"}': "1500+0x90"},
+        at="1h",
+    ),
+    Case(
+        alert="ConsumerSilent",
+        when="the last look is a quarter of an hour old",
+        series={'bellwether_consumer_last_round_timestamp_seconds{instance="a"}': "300+0x30"},
+        at="20m",
+        fired=(Fired("No consumer has looked for events since 15m 0s"),),
+    ),
+    Case(
+        alert="ConsumerSilent",
+        when="one of two consumers still looks",
+        series={
+            'bellwether_consumer_last_round_timestamp_seconds{instance="a"}': "300+0x30",
+            'bellwether_consumer_last_round_timestamp_seconds{instance="b"}': "0+60x30",
+        },
+        at="20m",
+    ),
+    Case(
+        alert="EventsUnaccounted",
+        when="half of what is appended is never stored, and nothing is under way",
+        series=flow(appended="0+100x200", stored="0+50x200"),
+        at="3h",
+        fired=(Fired("At least 2390 events of the last hour were appended and never stored"),),
+    ),
+    Case(
+        alert="EventsUnaccounted",
+        when="what is missing still waits for the consumer",
+        series=flow(appended="0+100x200", stored="0+50x200")
+        | {'bellwether_consumer_lag{topic="log",partition="0"}': "0+50x200"},
+        at="3h",
+    ),
+    Case(
+        alert="EventsUnaccounted",
+        when="what is missing waits for Kafka",
+        series=flow(appended="0+100x200", stored="0+50x200", outbox_depth="0+50x200"),
+        at="3h",
+    ),
+    Case(
+        alert="EventsUnaccounted",
+        when="the consumer restarts and counts from 0",
+        series=flow(appended="0+100x200", stored="0+100x100 0+100x100"),
+        at="3h",
+    ),
+    Case(
+        alert="EventsUnaccounted",
+        when="what was not stored is a dead letter",
+        series=flow(appended="0+100x200", stored="0+50x200")
+        | {'bellwether_events_dead_lettered_total{reason="undecodable"}': "0+50x200"},
+        at="3h",
+    ),
+)

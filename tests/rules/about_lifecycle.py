@@ -1,0 +1,102 @@
+"""When judging or retraining itself has trouble. The toy is judged every 7.2 minutes."""
+
+from typing import Final
+
+from tests.rules.case import Case, Fired
+
+
+def judged(at: str, *, instance: str = "a") -> dict[str, str]:
+    labels = f'model="toy",kind="drift",instance="{instance}"'
+    return {f"bellwether_evaluation_last_success_timestamp_seconds{{{labels}}}": at}
+
+
+def failures(values: str) -> dict[str, str]:
+    return {'bellwether_evaluation_failures_total{model="toy",kind="drift"}': values}
+
+
+def ended(result: str, values: str, *, trigger: str = "drift") -> dict[str, str]:
+    labels = f'model="toy",trigger="{trigger}",result="{result}"'
+    return {f"bellwether_retraining_runs_total{{{labels}}}": values}
+
+
+NEVER: Final = 'bellwether_evaluation_last_success_timestamp_seconds{model="toy",kind="availability"}'
+
+CASES: Final = (
+    Case(
+        alert="EvaluationTooOld",
+        when="the last judgement is half an hour old",
+        series=judged("600+0x60"),
+        at="40m",
+        fired=(Fired("toy: drift was last judged 30m 0s ago", {"kind": "drift"}),),
+    ),
+    Case(alert="EvaluationTooOld", when="every minute has its judgement", series=judged("0+60x60"), at="40m"),
+    Case(
+        alert="EvaluationTooOld",
+        when="another monitor has taken over",
+        series=judged("600+0x60") | judged("0+60x60", instance="b"),
+        at="40m",
+    ),
+    Case(
+        alert="NeverEvaluated",
+        when="no judgement of the model was ever shown",
+        series={'up{job="bellwether-monitor"}': "1+0x30"},
+        at="20m",
+        fired=(Fired("toy has not been judged since the monitor started", {"kind": "availability"}),),
+    ),
+    Case(alert="NeverEvaluated", when="there was one, however old", series={NEVER: "60+0x30"}, at="20m"),
+    Case(
+        alert="EvaluationFailing",
+        when="every judgement of an hour raised",
+        series=failures("0+0.2x90"),
+        at="1h10m",
+        fired=(Fired("toy: drift failed 12 times in 1h", {"kind": "drift"}),),
+    ),
+    Case(alert="EvaluationFailing", when="one of them raised", series=failures("0+0x30 1+0x60"), at="1h10m"),
+    Case(
+        alert="EvaluationFailing",
+        when="the monitor restarts and its counter with it",
+        series=failures("9+0x30 0+0x60"),
+        at="1h",
+    ),
+    Case(
+        alert="RetrainingFailed",
+        when="a retraining has failed",
+        series=ended("failed", "0+0x20 1+0x60"),
+        at="40m",
+        fired=(Fired("toy: 1 retraining failed"),),
+    ),
+    Case(alert="RetrainingFailed", when="one was promoted", series=ended("promoted", "0+0x20 1+0x60"), at="40m"),
+    Case(
+        alert="RetrainingFailed",
+        when="another monitor shows the failure of last week for the first time",
+        series=ended("failed", "_x20 1+0x60"),
+        at="40m",
+    ),
+    Case(
+        alert="RetrainingRefused",
+        when="the gate refused what drift had asked for",
+        series=ended("refused", "2+0x20 3+0x60"),
+        at="40m",
+        fired=(Fired("toy: 1 retraining was refused"),),
+    ),
+    Case(
+        alert="RetrainingRefused",
+        when="somebody asked by hand, who has been told",
+        series=ended("refused", "0+0x20 1+0x60", trigger="by hand"),
+        at="40m",
+    ),
+    Case(
+        alert="RolledBack",
+        when="an earlier champion is the champion again",
+        series={'bellwether_rollbacks_total{model="toy"}': "1+0x20 2+0x60"},
+        at="40m",
+        fired=(Fired("toy went back to an earlier champion 1 time"),),
+    ),
+    Case(
+        alert="RolledBack",
+        when="that was two hours ago",
+        series={'bellwether_rollbacks_total{model="toy"}': "1+0x20 2+0x200"},
+        at="2h30m",
+    ),
+    Case(alert="RolledBack", when="no monitor shows the model", series={}, at="40m"),
+)

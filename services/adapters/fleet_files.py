@@ -65,7 +65,7 @@ class FleetFiles:
     def _is_alive(self, report: WorkerReport, path: Path) -> bool:
         """A process of another host, or of another container, cannot be looked up here: its report's age has to do."""
         here = path.stem.endswith(f"@{self._host}")
-        return self._now() - report.at < REPORT_LIFE and (not here or psutil.pid_exists(report.pid))
+        return self._now() - report.at < REPORT_LIFE and (not here or _runs(report.pid))
 
 
 def _read_report(path: Path) -> WorkerReport | None:

@@ -70,6 +70,17 @@ def test_workers_that_ended_are_forgotten(fleet: FleetFiles, tmp_path: Path) -> 
     assert list((tmp_path / "workers").iterdir()) == []
 
 
+def test_a_worker_that_was_killed_is_gone_before_its_parent_has_looked(fleet: FleetFiles) -> None:
+    killed = subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE)
+    fleet.report(report(pid=killed.pid))
+    assert len(fleet.workers("toy")) == 1
+
+    killed.kill()
+    os.waitid(os.P_PID, killed.pid, os.WEXITED | os.WNOWAIT)  # it has ended, and is a zombie still
+    assert fleet.workers("toy") == []
+    killed.communicate()
+
+
 def test_an_old_report_is_not_of_the_process_that_has_its_id_now(fleet: FleetFiles) -> None:
     fleet.report(report(at=NOON - timedelta(minutes=1)))
     assert fleet.workers("toy") == []

@@ -133,6 +133,13 @@ def test_thresholds_are_those_of_each_models_spec(built: dict[str, Json]) -> Non
     assert found == {name: spec.objectives.p99.total_seconds() for name, spec in discover().items()}
 
 
+def test_every_alert_but_the_watchdog_has_a_panel_that_leads_to_its_runbook(built: dict[str, Json]) -> None:
+    rules = "".join(path.read_text() for path in (DIRECTORY.parents[1] / "prometheus" / "rules").glob("*.yml"))
+    linked = re.findall(r"\$\{monitor\}/runbooks/(\w+)", json.dumps(list(built.values())))
+
+    assert set(linked) == set(re.findall(r"- alert: (\w+)", rules)) - {"Watchdog"}
+
+
 def test_links_to_runbooks_begin_with_the_monitors_address() -> None:
     elsewhere = dashboards(discover(), monitor="https://monitor.example")["bellwether-overview"]
 

@@ -12,11 +12,13 @@ from enum import Enum
 from pathlib import Path
 from typing import Final
 
+import httpx
+
 from services import bootstrap
 from services.core.ports import RecordStore
 from services.settings import KAFKA
 from tests.faults.database import Database
-from tests.integration.serving_process import ServingProcess, toy_serving
+from tests.integration.serving_process import ServingProcess, eventually, toy_serving
 from tests.ports import free_port
 from tests.servers.kafka import Broker
 from tests.servers.postgresql import new_database
@@ -25,6 +27,8 @@ from tests.servers.process import ServerProcess, Unavailable
 FORWARDER: Final = "services.entrypoints.forwarder"
 CONSUMER: Final = "services.entrypoints.consumer"
 STOP_SECONDS: Final = 20.0
+FIRST_SECONDS: Final = 60.0
+"""Until topics are made and the consumer has joined its group."""
 DISK_MEGABYTES: Final = 64
 CLOCK: Final = "clock"
 """The file of the stage's time, which stands still unless a fault moves it."""
@@ -111,7 +115,20 @@ def running_stage(scene: Scene, home: Path, broker: Broker, server: ServerProces
         stack.callback(_end_all, stage)
         for module in (FORWARDER, CONSUMER):
             stage.start(module)
+        _carry_one(stage)
         yield stage
+
+
+def _carry_one(stage: Stage) -> None:
+    """A prediction, all the way into the store: what is measured afterwards are processes that are warm."""
+    question = {"entity_id": "first", "features": {"plan": "monthly", "amount": 9.0}}
+    answer = httpx.post(f"{stage.serving.model_url}/predict", json=question).raise_for_status().json()
+    with stage.store() as store:
+        eventually(
+            lambda: bool(store.stored_event_ids([answer["prediction_id"]])),
+            what=f"a prediction is stored, see the logs in {stage.home}",
+            seconds=FIRST_SECONDS,
+        )
 
 
 @contextmanager

@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, suppress
 from typing import Any, Final
 
@@ -36,8 +36,7 @@ class Trial(msgspec.Struct, frozen=True, kw_only=True):
     """What a fault did. `sent` are predictions that were answered; `lost` of them are nowhere.
 
     `seconds_to_catch_up` is from the end of the fault until every answered prediction is stored. `retried_requests`
-    are attempts that got no answer, before one did; `noticed` is whether the fault has any. `memory_mb` and
-    `outbox_mb`: see `Footprint`.
+    are attempts that got no answer, before one did. `memory_mb` and `outbox_mb`: see `Footprint`.
     """
 
     fault: str
@@ -57,23 +56,25 @@ class Trial(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def problems(self) -> list[str]:
         """What is wrong about it, in words; nothing where the fault did no harm."""
-        found = [
-            f"{count} {what}"
-            for what, count in (
-                ("not stored", self.sent - self.stored),
-                ("lost", self.lost),
-                ("duplicated", self.duplicated),
-                ("dead-lettered", self.dead_lettered),
-                ("requests failed", self.failed_requests),
-            )
-            if count
-        ]
+        return [*self._wrong_counts(), *self._taken_too_much()]
+
+    def _wrong_counts(self) -> Iterator[str]:
+        for what, count in (
+            ("not stored", self.sent - self.stored),
+            ("lost", self.lost),
+            ("duplicated", self.duplicated),
+            ("dead-lettered", self.dead_lettered),
+            ("requests failed", self.failed_requests),
+        ):
+            if count:
+                yield f"{count} {what}"
+
+    def _taken_too_much(self) -> Iterator[str]:
         for kind, growth in self.memory_mb.items():
             if growth.grown > MEMORY_MB:
-                found.append(f"{kind} grew by {growth.grown:.0f} MB; limit {MEMORY_MB:.0f}")
+                yield f"{kind} grew by {growth.grown:.0f} MB; limit {MEMORY_MB:.0f}"
         if self.outbox_mb.grown > (limit := OUTBOX_MB + self.sent * OUTBOX_KB_AN_EVENT / 1000):
-            found.append(f"the outbox grew by {self.outbox_mb.grown:.0f} MB; limit {limit:.0f}")
-        return found
+            yield f"the outbox grew by {self.outbox_mb.grown:.0f} MB; limit {limit:.0f}"
 
 
 async def try_fault(fault: Fault, stage: Stage, *, seconds: float) -> Trial:

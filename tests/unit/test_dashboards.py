@@ -8,9 +8,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from click.testing import CliRunner
 
 from monitoring.dashboards.build import DEFINITIONS, as_text, dashboards
 from monitoring.dashboards.definition import DashboardError
+from monitoring.entrypoints.cli import main
 from monitoring.entrypoints.dashboards import DIRECTORY, differences, texts, write
 from services.models.discovery import discover
 from tests.grafana_types import problems
@@ -62,6 +64,15 @@ def test_the_check_of_the_form_finds_a_slip_at_any_depth(built: dict[str, Json])
 
 def test_what_is_committed_is_what_would_be_written() -> None:
     assert sorted(differences(texts(MONITOR))) == []
+
+
+def test_the_check_ends_with_0_for_what_is_committed_and_names_what_differs() -> None:
+    same = CliRunner().invoke(main, ["dashboards", "--check"])
+    other = CliRunner().invoke(main, ["dashboards", "--check", "--monitor-url", "https://monitor.example"])
+
+    assert (same.exit_code, same.stdout) == (0, "")
+    assert other.exit_code == 1
+    assert all(f"{uid}.json differs; run bellwether dashboards" in other.stdout for uid in UIDS)
 
 
 def test_the_same_definitions_give_the_same_bytes(built: dict[str, Json]) -> None:

@@ -24,6 +24,7 @@ check: $(READY) ## lint, types, import directions, generated files
 	@$(BIN)/lint-imports
 	@$(BIN)/bellwether dashboards --check
 	@$(BIN)/bellwether rules --check
+	@$(BIN)/python -m monitoring.metrics.page | diff -u docs/metrics.md -
 
 bench: $(READY) $(PEERS)/ready ## measure beside the peers; ARGS="serving --json F" (about twenty minutes, half of it a soak)
 	@$(BIN)/python -m tests.benchmarks $(ARGS)

@@ -168,7 +168,7 @@ def _performance(result: EvaluationResult) -> Iterator[Sample]:
 def _business(result: EvaluationResult) -> Iterator[Sample]:
     for name, measured in result.body["measures"].items():
         for arm, found in measured["arms"].items():
-            yield Sample(table.BUSINESS_TOTAL, (result.model, arm, name), found["total"])
+            yield Sample(table.BUSINESS_AMOUNT, (result.model, arm, name), found["total"])
         if measured["effect"]["status"] == ResultStatus.OK:
             for bound, value in measured["effect"]["per_entity"].items():
                 yield Sample(table.BUSINESS_EFFECT, (result.model, name, bound), value)

@@ -15,7 +15,7 @@ DRIFT_THRESHOLD: Final = "bellwether_drift_threshold"
 DRIFT_DETECTED: Final = "bellwether_drift_detected"
 PERFORMANCE: Final = "bellwether_performance"
 OUTCOME_COVERAGE: Final = "bellwether_outcome_coverage_ratio"
-BUSINESS_TOTAL: Final = "bellwether_business_total"
+BUSINESS_AMOUNT: Final = "bellwether_business_amount"
 BUSINESS_EFFECT: Final = "bellwether_business_effect"
 FEATURE_STATUS_RATIO: Final = "bellwether_feature_status_ratio"
 ANSWERED_BY_RATIO: Final = "bellwether_answered_by_ratio"
@@ -46,7 +46,7 @@ MONITOR: Final[Mapping[str, Described]] = {
         "Figures of a version on its newest matured answers, as if nobody had acted.", ("model", "version", "metric")
     ),
     OUTCOME_COVERAGE: Described("Share of matured answers whose outcome is known.", ("model",)),
-    BUSINESS_TOTAL: Described(
+    BUSINESS_AMOUNT: Described(
         "A measure's total over the matured window, in its own unit.", ("model", "arm", "measure")
     ),
     BUSINESS_EFFECT: Described(

@@ -13,7 +13,15 @@ from pathlib import Path
 from typing import Final, Literal
 
 import psutil
-from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+from prometheus_client import (
+    CONTENT_TYPE_LATEST,
+    CollectorRegistry,
+    Counter,
+    Gauge,
+    Histogram,
+    disable_created_metrics,
+    generate_latest,
+)
 from prometheus_client.multiprocess import MultiProcessCollector, mark_process_dead
 
 from services.core.predictions import PredictionMade
@@ -168,6 +176,8 @@ _ALL: Final = {**SERVING, **CONSUMER, **FORWARDER}
 
 
 def _counter(name: str, registry: CollectorRegistry) -> Counter:
+    # Without this the library shows a gauge beside each, the moment of its making, which nothing reads.
+    disable_created_metrics()  # type: ignore[no-untyped-call]
     return Counter(name, _ALL[name].meaning, _ALL[name].labels, registry=registry)
 
 

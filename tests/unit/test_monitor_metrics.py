@@ -34,7 +34,7 @@ def test_every_figure_of_an_evaluation_is_shown(run: FakeRun) -> None:
     assert value("bellwether_drift_detected", {"model": "toy"}) == 1
     assert 0.7 < (value("bellwether_performance", {"model": "toy", "version": "v1", "metric": "auc"}) or 0) < 0.9
     assert value("bellwether_outcome_coverage_ratio", {"model": "toy"}) == 1
-    assert (value("bellwether_business_total", {"model": "toy", "arm": "control", "measure": "kept"}) or 0) > 0
+    assert (value("bellwether_business_amount", {"model": "toy", "arm": "control", "measure": "kept"}) or 0) > 0
     assert value("bellwether_model_info", {"model": "toy", "version": "v1", "alias": "champion"}) == 1
     assert value("bellwether_retraining_open", {"model": "toy"}) == 1
     assert value("bellwether_rollbacks_total", {"model": "toy"}) == 2

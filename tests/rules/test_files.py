@@ -1,0 +1,88 @@
+"""What Prometheus itself makes of the files, at the pace of the machine and of a fast world."""
+
+import re
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+
+from monitoring.alerts.build import CONFIG, Stack, files
+from monitoring.alerts.pace import Pace, duration
+from monitoring.entrypoints.rules import OutOfDate, require_current, stack_of, write
+from monitoring.metrics.table import MONITOR
+from services.core.errors import BellwetherError
+from services.metrics.table import CONSUMER, FORWARDER, SERVING
+from services.settings import KAFKA, Settings
+from tests.servers.prometheus import Promtool
+
+MINUTE = timedelta(minutes=1)
+COUNTED = {**MONITOR, **SERVING, **CONSUMER, **FORWARDER}
+METRIC = re.compile(r"(?<![:\w])bellwether_\w+")
+"""A metric's name; one with a colon before it is a recorded series."""
+
+
+def stack(settings: Settings | None = None, *, speed: float = 1.0, scrape_seconds: float = 15.0) -> Stack:
+    return stack_of(
+        settings or Settings(),
+        monitor_url="http://127.0.0.1:3001/",
+        grafana_url="http://127.0.0.1:3010",
+        prometheus="127.0.0.1:9090",
+        alertmanager="127.0.0.1:9093",
+        targets=["bellwether-consumer=one:3002", "bellwether-consumer=two:3002"],
+        speed=speed,
+        scrape_seconds=scrape_seconds,
+    )
+
+
+@pytest.mark.parametrize("speed", [1.0, 60.0, 260_000.0])
+def test_prometheus_takes_the_files(speed: float, promtool: Promtool, tmp_path: Path) -> None:
+    write(stack(speed=speed, scrape_seconds=1.0), tmp_path)
+    for what, paths in (("config", [tmp_path / CONFIG]), ("rules", sorted(tmp_path.glob("rules/*.yml")))):
+        checked = promtool.run("check", what, *paths)
+        assert checked.returncode == 0, checked.stdout + checked.stderr
+
+
+def test_no_rule_asks_for_a_metric_that_nothing_shows() -> None:
+    asked = {name for text in files(stack()).values() for name in METRIC.findall(text)}
+    shown = {name + part for name in COUNTED for part in ("", "_bucket", "_count")}
+    assert asked - shown == set()
+
+
+def test_a_fast_world_has_short_windows_and_never_too_few_scrapes() -> None:
+    pace = Pace(speed=60.0, scrape=timedelta(seconds=1))
+    assert (pace.window(60 * MINUTE), pace.wait(10 * MINUTE), pace.age(60 * MINUTE)) == ("1m", "10s", "60")
+    assert (pace.window(MINUTE), pace.wait(MINUTE), pace.age(MINUTE)) == ("4s", "2s", "30")
+    assert pace.wait(timedelta(0)) == "0s"
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"), [(0, "0s"), (0.25, "250ms"), (90, "90s"), (3600, "1h"), (5400, "90m"), (259_200, "3d")]
+)
+def test_durations_are_exact(seconds: float, text: str) -> None:
+    assert duration(timedelta(seconds=seconds)) == text
+
+
+def test_what_runs_elsewhere_is_watched_there() -> None:
+    targets = stack(Settings(event_log=KAFKA)).targets
+    assert targets["bellwether-consumer"] == ["one:3002", "two:3002"]
+    assert targets["bellwether-forwarder"] == ["127.0.0.1:3003"]
+    assert "bellwether-forwarder" not in stack().targets
+
+
+def test_a_target_without_an_address_is_refused() -> None:
+    with pytest.raises(BellwetherError, match="JOB=HOST:PORT"):
+        stack_of(
+            Settings(), monitor_url="", grafana_url="", prometheus="", alertmanager="", targets=["bellwether-consumer"]
+        )
+
+
+def test_a_file_that_differs_is_missing_or_left_over_is_named(tmp_path: Path) -> None:
+    write(stack(), tmp_path)
+    require_current(stack(), tmp_path)
+    (tmp_path / "rules" / "events.yml").write_text("groups: []\n")
+    (tmp_path / "rules" / "watch.yml").unlink()
+    (tmp_path / "rules" / "old.yml").write_text("groups: []\n")
+    with pytest.raises(OutOfDate, match=r"events\.yml.*watch\.yml.*old\.yml"):
+        require_current(stack(), tmp_path)
+    write(stack(), tmp_path)
+    require_current(stack(), tmp_path)

@@ -120,7 +120,8 @@ class Records(Protocol):
         """Predictions made in [made_from, made_until), oldest first, each with its latest outcome.
 
         An outcome counts for the model it was sent to; one that names another model's prediction is kept and joined
-        to nothing. With `limit`, an evenly spread sample of at most so many.
+        to nothing. With `limit`, a random sample of at most so many, which is
+        the same whenever it is asked for and whose cost does not grow with the window.
         """
         ...
 

@@ -3,6 +3,7 @@
 import itertools
 import random
 import threading
+from collections import Counter
 from datetime import datetime, timedelta
 
 import pytest
@@ -180,14 +181,35 @@ class TestRecords:
         assert store.first_made_at("another") is store.last_made_at("another") is None
         assert store.last_made_at("toy", version="v3") is None
 
-    def test_a_limit_takes_an_even_sample_of_the_window(self, store: RecordStore) -> None:
-        made = [prediction(n, made_at=NOON + timedelta(minutes=n)) for n in range(100)]
+    def test_a_sample_is_of_the_whole_window_and_the_same_each_time(self, store: RecordStore) -> None:
+        made = [prediction(n, made_at=NOON + timedelta(seconds=n)) for n in range(2000)]
         store.commit(Batch(made, [], []), consumer="c", position=100)
 
-        minutes = [(each.prediction.made_at - NOON) / timedelta(minutes=1) for each in judged(store, limit=10)]
+        sample = judged(store, limit=400)
 
-        assert len(minutes) == 10
-        assert {b - a for a, b in itertools.pairwise(minutes)} == {10.0}
+        tenths = Counter((each.prediction.made_at - NOON) // timedelta(seconds=200) for each in sample)
+        # Forty are expected of each tenth, give or take six: a tenth without its part would be six sigmas away.
+        assert all(abs(tenths[tenth] - 40) < 24 for tenth in range(10))
+        assert judged(store, limit=400) == sample
+
+    def test_windows_that_overlap_sample_the_same_of_what_they_share(self, store: RecordStore) -> None:
+        made = [prediction(n, made_at=NOON + timedelta(seconds=n)) for n in range(2000)]
+        store.commit(Batch(made, [], []), consumer="c", position=100)
+
+        def sampled(begin: int) -> set[str]:
+            start = NOON + timedelta(seconds=begin)
+            rows = store.judged("toy", made_from=start, made_until=start + timedelta(seconds=1000), limit=100)
+            return {row.prediction.prediction_id for row in rows}
+
+        assert len(sampled(0) & sampled(100)) > 80
+
+    def test_a_smaller_sample_is_part_of_a_larger_one(self, store: RecordStore) -> None:
+        store.commit(Batch([prediction(n) for n in range(500)], [], []), consumer="c", position=100)
+
+        sizes = [{each.prediction.prediction_id for each in judged(store, limit=limit)} for limit in (1, 7, 60, 499)]
+
+        assert [len(each) for each in sizes] == [1, 7, 60, 499]
+        assert all(small < large for small, large in itertools.pairwise(sizes))
 
     @pytest.mark.parametrize(("made", "limit"), [(25, 10), (11, 10), (10, 10), (9, 10), (100, 1)])
     def test_a_sample_is_as_large_as_its_limit_allows_in_order_and_of_the_window_alone(

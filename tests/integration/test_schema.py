@@ -8,10 +8,12 @@ import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.config import Config
 from alembic.migration import MigrationContext
+from sqlalchemy import select
 
 from services.adapters.record_store import RecordStoreSql
 from services.adapters.record_store.database import MIGRATIONS, Database, engine_of
-from services.adapters.record_store.schema import metadata
+from services.adapters.record_store.draws import draw_of
+from services.adapters.record_store.schema import metadata, predictions
 from services.core.outcomes import OutcomeObserved
 from services.core.records import Batch
 from tests.toy import NOON, prediction
@@ -50,6 +52,7 @@ def test_what_was_recorded_before_a_migration_is_there_after_it(url: str, revisi
     judged = store.judged("toy", made_from=NOON, made_until=NOON + timedelta(days=1))
     assert [(row.prediction, row.outcome) for row in judged] == [(prediction(1), "stayed"), (prediction(2), "left")]
     assert store.stored_event_ids(["e1", "e2"]) == {"e1", "e2"}
+    assert _drawn(url) == {each.prediction_id: draw_of(each.prediction_id) for each in (prediction(1), prediction(2))}
     store.close()
 
 
@@ -77,6 +80,14 @@ def _seen(
     moment = NOON + timedelta(hours=hours)
     prediction_id = prediction(number).prediction_id
     return event_id, OutcomeObserved(prediction_id=prediction_id, model=model, value=value, observed_at=moment)
+
+
+def _drawn(url: str) -> dict[str, int]:
+    database = Database(url)
+    with database.transaction() as connection:
+        drawn = dict(connection.execute(select(predictions.c.prediction_id, predictions.c.draw)).tuples().all())
+    database.close()
+    return drawn
 
 
 def _alembic(url: str, command: Callable[[Config, str], None], revision: str) -> None:

@@ -8,6 +8,7 @@ import msgspec
 from sqlalchemy import ARRAY, Connection, FromClause, Select, and_, func, literal, or_, select, union_all
 
 from services.adapters.record_store.database import Database
+from services.adapters.record_store.draws import draw_of, level_of, sample_ids
 from services.adapters.record_store.schema import (
     current_outcomes,
     dead_letters,
@@ -63,9 +64,9 @@ class SqlRecords:
     ) -> list[Judged]:
         window = _window(model, made_from, made_until, version)
         with self._database.transaction() as connection:
-            total = _count(connection, predictions, window) if limit else 0
-            query = _sample_query(window, total, limit) if limit and total > limit else _window_query(window)
-            rows = connection.execute(query).all()
+            if limit is not None:
+                window = [predictions.c.prediction_id.in_(sample_ids(connection, window, limit))]
+            rows = connection.execute(_with_outcomes(predictions).where(*window).order_by(*IN_ORDER)).all()
         return [_judged(row) for row in rows]
 
     def count_made(self, model: str, *, made_from: datetime, made_until: datetime, version: str | None = None) -> int:
@@ -212,24 +213,6 @@ def _window(model: str, made_from: datetime, made_until: datetime, version: str 
     return [*_answers_of(model, version), predictions.c.made_at >= made_from, predictions.c.made_at < made_until]
 
 
-def _window_query(window: list[Any]) -> Select[Any]:
-    """Every prediction of the window with its latest outcome, oldest first."""
-    return _with_outcomes(predictions).where(*window).order_by(*IN_ORDER)
-
-
-def _sample_query(window: list[Any], total: int, limit: int) -> Select[Any]:
-    """`limit` of the window's `total` predictions, evenly spread, oldest first.
-
-    Rows are numbered in the index alone, and only the picked ones are fetched: the window may hold far more.
-    """
-    number = func.row_number().over(order_by=IN_ORDER).label("number")
-    numbered = select(predictions.c.prediction_id, number).where(*window).subquery()
-    # Of the numbers 1 … total, those at which the integer part of number × limit / total goes up by one.
-    picked = numbered.c.number * limit % total < limit
-    found = numbered.join(predictions, predictions.c.prediction_id == numbered.c.prediction_id)
-    return _with_outcomes(found).where(picked).order_by(numbered.c.number)
-
-
 def _with_outcomes(found: FromClause) -> Select[Any]:
     columns = (predictions.c.data, current_outcomes.c.value, current_outcomes.c.observed_at)
     return select(*columns).select_from(found.outerjoin(current_outcomes, _same_prediction()))
@@ -252,6 +235,7 @@ def _count(connection: Connection, table: Any, conditions: list[Any]) -> int:
 
 
 def _prediction_row(made: PredictionMade) -> dict[str, Any]:
+    draw = draw_of(made.prediction_id)
     return {
         "prediction_id": made.prediction_id,
         "model": made.model,
@@ -264,6 +248,8 @@ def _prediction_row(made: PredictionMade) -> dict[str, Any]:
         "action": made.action,
         "made_at": made.made_at,
         "data": _encode(made),
+        "draw": draw,
+        "level": level_of(draw),
     }
 
 

@@ -13,6 +13,7 @@ from sqlalchemy import (
     Integer,
     LargeBinary,
     MetaData,
+    SmallInteger,
     String,
     Table,
     Text,
@@ -66,7 +67,11 @@ predictions = Table(
     Column("made_at", Instant, nullable=False),
     # The fact as it was recorded, whole; the columns beside it are for queries.
     Column("data", LargeBinary, nullable=False),
+    # See `draws`: what a sample of a window is taken by.
+    Column("draw", BigInteger, nullable=False, server_default="0"),
+    Column("level", SmallInteger, nullable=False, server_default="0"),
     Index("predictions_by_time", "model", "made_at", "prediction_id"),
+    Index("predictions_by_level", "model", "level", "made_at"),
 )
 
 outcomes = Table(

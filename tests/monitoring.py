@@ -8,6 +8,7 @@ from typing import Any, cast
 import pandas as pd
 
 from monitoring.entrypoints.http import MonitorHttp
+from monitoring.entrypoints.totals import Totals
 from monitoring.evaluation.monitor import Monitor
 from monitoring.evaluation.report_files import ReportFiles
 from monitoring.lifecycle.alerts import intake
@@ -88,6 +89,7 @@ class ToyMonitor:
             monitor=self.monitor,
             store=store or self.store.port,
             fleet=FleetFiles(self.home / "aliases", self.home / "workers"),
+            totals=Totals((store or self.store.port).counts),
             metrics=self.metrics,
             intake=lambda payload, now: intake(payload, store=store or self.store.port, specs={"toy": SPEC}, now=now),
             now=lambda: self.now,

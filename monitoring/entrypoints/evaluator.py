@@ -18,6 +18,7 @@ import uvicorn
 
 from monitoring.entrypoints.http import MonitorHttp
 from monitoring.entrypoints.tenure import Tenure
+from monitoring.entrypoints.totals import Totals
 from monitoring.evaluation.monitor import Monitor
 from monitoring.evaluation.report_files import ReportFiles
 from monitoring.lifecycle.alerts import Receipt, Result, intake
@@ -75,6 +76,7 @@ def _parts(settings: Settings, store: RecordStore) -> Iterator[_Parts]:
     """Everything that the process is made of, from the settings; the store is closed at the end."""
     specs, now, metrics = discover(), bootstrap.clock(settings), MonitorMetrics()
 
+    totals = Totals(store.counts)
     tenure = Tenure(store, work="evaluation", models=specs, lasts=timedelta(seconds=settings.lease_seconds))
 
     def desk(model: str) -> RecordStore | None:
@@ -100,7 +102,7 @@ def _parts(settings: Settings, store: RecordStore) -> Iterator[_Parts]:
         now=now,
         wall_now=wall_clock,
         hand_over=hand_over,
-        observe=lambda spec, results: metrics.observe(spec.name, _observed(spec, store, results)),
+        observe=lambda spec, results: metrics.observe(spec.name, _observed(spec, store, totals, results)),
         forget=metrics.forget,
     )
     http = MonitorHttp(
@@ -108,6 +110,7 @@ def _parts(settings: Settings, store: RecordStore) -> Iterator[_Parts]:
         monitor=monitor,
         store=store,
         fleet=bootstrap.fleet(settings),
+        totals=totals,
         metrics=metrics,
         intake=take_in,
         now=now,
@@ -122,12 +125,12 @@ def _parts(settings: Settings, store: RecordStore) -> Iterator[_Parts]:
         store.close()
 
 
-def _observed(spec: ModelSpec, store: RecordStore, results: list[EvaluationResult]) -> Observed:
+def _observed(spec: ModelSpec, store: RecordStore, totals: Totals, results: list[EvaluationResult]) -> Observed:
     return Observed(
         results,
         store.aliases(spec.name),
         store.jobs(spec.name, limit=JOBS_COUNTED),
-        store.counts(spec.name),
+        totals.of(spec.name),
         spec.objectives,
         rollbacks=rollbacks(store.alias_changes(spec.name)),
     )

@@ -1,4 +1,4 @@
-"""The monitor's HTTP: gauges, status, the overview page, Evidently's reports, and the door for alerts.
+"""The monitor's HTTP: gauges, status, the overview page, Evidently's reports, runbooks, and the door for alerts.
 
 It only translates. Handlers that read the store or a file are plain functions, which Starlette runs on threads.
 """
@@ -19,8 +19,10 @@ from starlette.requests import Request
 from starlette.responses import FileResponse, HTMLResponse, RedirectResponse, Response
 from starlette.routing import Route
 
+from monitoring.alerts.runbook import as_html, pages
 from monitoring.entrypoints.overview import Overview, as_json, overview
 from monitoring.entrypoints.page import PAGE_POLICY, page
+from monitoring.entrypoints.totals import Totals
 from monitoring.evaluation.monitor import Monitor
 from monitoring.evaluation.unknown import NotEnoughData
 from monitoring.lifecycle.alerts import MalformedAlert, Receipt, Result
@@ -58,6 +60,10 @@ class NoReport(BellwetherError):
     code: ClassVar[str] = "no_report"
 
 
+class NoRunbook(BellwetherError):
+    code: ClassVar[str] = "no_runbook"
+
+
 class ReportIsLate(BellwetherError):
     code: ClassVar[str] = "report_is_late"
     retriable: ClassVar[bool] = True
@@ -70,6 +76,7 @@ STATUS: Final[Mapping[type[BellwetherError], HTTPStatus]] = {
     NoToken: HTTPStatus.FORBIDDEN,
     UnknownModel: HTTPStatus.NOT_FOUND,
     NoReport: HTTPStatus.NOT_FOUND,
+    NoRunbook: HTTPStatus.NOT_FOUND,
     BodyTooLarge: HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
     UnsupportedMediaType: HTTPStatus.UNSUPPORTED_MEDIA_TYPE,
     StoreUnavailable: HTTPStatus.SERVICE_UNAVAILABLE,
@@ -87,6 +94,7 @@ class MonitorHttp:
     monitor: Monitor
     store: RecordStore
     fleet: Fleet
+    totals: Totals
     metrics: MonitorMetrics
     intake: Intake
     now: Now
@@ -102,6 +110,7 @@ class MonitorHttp:
                 Route("/metrics", self.exposition),
                 Route("/status", self.status),
                 Route("/alerts", self.alerts, methods=["POST"]),
+                Route("/runbooks/{alert}", _runbook),
                 Route("/reports/{model}", self.reports),
                 Route("/reports/{model}/latest", self.latest_report),
                 Route("/reports/{model}/{name}", self.report),
@@ -188,6 +197,7 @@ class MonitorHttp:
             spec,
             store=self.store,
             fleet=self.fleet,
+            counts=self.totals.of(spec.name),
             results=self.monitor.newest(spec.name),
             now=self.now(),
             wall_now=self.wall_now(),
@@ -196,6 +206,14 @@ class MonitorHttp:
 
 def _alive(_request: Request) -> Response:
     return answer({"status": "alive"})
+
+
+def _runbook(request: Request) -> Response:
+    """Whoever is woken reads it here, with nothing but the monitor running."""
+    page = pages().get(request.path_params["alert"])
+    if page is None:
+        raise NoRunbook(f"no runbook of {request.path_params['alert'][:64]!r}; an alert's annotation has its address")
+    return HTMLResponse(as_html(page.read_text(encoding="utf-8")), headers=_headers(PAGE_POLICY))
 
 
 def _headers(policy: str) -> dict[str, str]:

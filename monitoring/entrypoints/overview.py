@@ -75,6 +75,7 @@ def overview(
     *,
     store: RecordStore,
     fleet: Fleet,
+    counts: RecordCounts,
     results: Sequence[EvaluationResult],
     now: datetime,
     wall_now: datetime,
@@ -88,7 +89,7 @@ def overview(
         changes=store.alias_changes(spec.name),
         workers=fleet.workers(spec.name),
         jobs=store.jobs(spec.name, limit=JOBS_SHOWN),
-        counts=store.counts(spec.name),
+        counts=counts,
         results=results,
     )
 

@@ -57,6 +57,7 @@ def status_lines(settings: Settings) -> list[str]:
                 spec,
                 store=store,
                 fleet=fleet,
+                counts=store.counts(spec.name),
                 results=[result for kind in ResultKind for result in store.results(spec.name, kind, limit=1)],
                 now=now(),
                 wall_now=wall_clock(),

@@ -50,6 +50,21 @@ async def test_status_and_metrics_tell_the_newest_judgement(toy: ToyMonitor, htt
     assert 'bellwether_performance{metric="auc",model="toy",version="v1"}' in text
 
 
+async def test_whoever_is_woken_reads_the_runbook_here(http: httpx.AsyncClient) -> None:
+    shown = await http.get("/runbooks/ModelInputDrift")
+    assert shown.headers["content-type"] == "text/html; charset=utf-8"
+    assert "default-src 'none'" in shown.headers["content-security-policy"]
+    assert "<h1>ModelInputDrift</h1>" in shown.text
+    assert "<code>bellwether status</code>" in shown.text
+
+
+@pytest.mark.parametrize("name", ["Unheard", "..%2Frunbook", "%3Cscript%3E"])
+async def test_no_other_file_is_served_as_a_runbook(http: httpx.AsyncClient, name: str) -> None:
+    refused = await http.get(f"/runbooks/{name}")
+    assert refused.status_code == 404
+    assert refused.headers["content-type"] == "application/problem+json"
+
+
 async def test_the_page_cannot_load_or_run_anything(toy: ToyMonitor, http: httpx.AsyncClient) -> None:
     toy.monitor.round()
     shown = await http.get("/")

@@ -81,6 +81,11 @@ class PrometheusClient:
             return [Sample(metric={}, value=msgspec.convert(found["result"], tuple[float, str]))]
         return msgspec.convert(found["result"], list[Sample])
 
+    def series(self, expression: str, *, began: float, ended: float) -> int:
+        """How many series the expression had at any second between two, in seconds since 1970."""
+        asked = {"query": expression, "start": str(began), "end": str(ended), "step": "1"}
+        return len(self._ask("query_range", asked)["result"])
+
     def rules(self) -> list[Rule]:
         groups = msgspec.convert(self._ask("rules")["groups"], list[RuleGroup])
         return [rule for group in groups for rule in group.rules]

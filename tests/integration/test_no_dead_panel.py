@@ -1,0 +1,183 @@
+"""Every panel, variable, annotation and rule finds its series when the loop really runs.
+
+`bellwether up` plays its world until a retrained version was promoted, and rolled back by hand; a real Prometheus
+scrapes all of its processes and evaluates the rules. Set PANEL_TABLE to a file to get the queries with their answers.
+"""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+import httpx
+import pytest
+
+from monitoring.alerts.build import Stack
+from monitoring.entrypoints.dashboards import DIRECTORY
+from monitoring.entrypoints.rules import stack_of, write
+from services.settings import Settings
+from tests.integration.panels import Question, answered, as_table, dead, of_dashboard, of_rules
+from tests.ports import free_port
+from tests.servers.missing import provided, skip_without
+from tests.servers.process import Unavailable
+from tests.servers.prometheus import PrometheusClient, client_of, running_prometheus
+
+pytestmark = pytest.mark.timeout(600)
+
+MODEL: Final = "churn"
+DAYS_PER_SECOND: Final = 3.0
+TABLE: Final = "PANEL_TABLE"
+OURS: Final = '{__name__=~"bellwether_.*"}'
+
+NO_KAFKA: Final = "the run's event log is the local one, so there is no forwarder"
+NOTHING_DIED: Final = "no event of the run was unreadable"
+
+RIGHTLY_EMPTY: Final = {
+    ("bellwether-pipeline", "Waiting for Kafka"): NO_KAFKA,
+    ("bellwether-pipeline", "Oldest event that waits"): NO_KAFKA,
+    ("bellwether-pipeline", "Delivered to Kafka"): NO_KAFKA,
+    ("bellwether-pipeline", "Dead letters by reason"): NOTHING_DIED,
+    ("bellwether-serving", "Models and rules that failed"): "no model and no rule failed",
+    ("events.yml", "EventsUndelivered"): NO_KAFKA,
+    ("events.yml", "OutboxNearlyFull"): NO_KAFKA,
+    ("events.yml", "EventsUnaccounted"): NO_KAFKA,
+    ("features.yml", "FeatureSourceDown"): "the features' source answered all the time",
+}
+"""What has no answer although nothing is wrong with it, and why. It fails the test when it has one after all."""
+
+
+@dataclass(frozen=True)
+class Run:
+    """What a Prometheus saw of the loop, from the first request to the rollback."""
+
+    prometheus: PrometheusClient
+    began: float
+    ended: float
+    rules: list[Path]
+
+    def series(self, expression: str) -> int:
+        return self.prometheus.series(expression, began=self.began, ended=self.ended)
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Run]:
+    directory = tmp_path_factory.mktemp("run")
+    settings = Settings(home=directory / "home", port=free_port(), monitor_port=free_port(), consumer_port=free_port())
+    files = write(_stack(settings), directory / "prometheus")
+    config = next(path for path in files if path.name == "prometheus.yml")
+    try:
+        with running_prometheus(config) as server:
+            provided("Prometheus")
+            client = client_of(server)
+            began = time.time()
+            with _loop(settings, directory / "up.txt") as process:
+                _live_through(process, settings, client)
+            yield Run(client, began, time.time(), [path for path in files if path.parent.name == "rules"])
+    except Unavailable as error:
+        skip_without("Prometheus", str(error))
+
+
+@pytest.fixture(scope="module")
+def answers(run: Run) -> dict[Question, int]:
+    """Of every dashboard and rule; the dashboards are those that are committed."""
+    found = answered(_questions(run), run.series)
+    if path := os.environ.get(TABLE):
+        Path(path).write_text(as_table(found))
+    return found
+
+
+def test_every_query_of_every_panel_variable_annotation_and_rule_has_an_answer(answers: dict[Question, int]) -> None:
+    assert dead(answers, RIGHTLY_EMPTY) == []
+
+
+def test_every_rule_can_be_evaluated(run: Run) -> None:
+    assert [(rule.name, rule.last_error) for rule in run.prometheus.rules() if rule.health == "err"] == []
+
+
+def test_every_metric_that_the_processes_show_is_asked_for_by_a_panel_or_a_rule(
+    run: Run, answers: dict[Question, int]
+) -> None:
+    shown = {sample.metric["__name__"] for sample in run.prometheus.query(f"last_over_time({OURS}[5m])")}
+    asked = " ".join(question.expr for question in answers)
+
+    assert sorted(name for name in shown if name.removesuffix("_created") == name and not _asked(name, asked)) == []
+
+
+def _asked(name: str, expressions: str) -> bool:
+    """Sum, count and buckets of a histogram are one metric."""
+    for suffix in ("_sum", "_count", "_bucket"):
+        name = name.removesuffix(suffix)
+    return name in expressions
+
+
+def _questions(run: Run) -> Iterator[Question]:
+    values = {"model": MODEL, "measure": "revenue_kept", "__rate_interval": "4s", "__range": "60s"}
+    for path in sorted(DIRECTORY.glob("*.json")):
+        yield from of_dashboard(json.loads(path.read_text()), values)
+    for path in run.rules:
+        yield from of_rules(path, model=MODEL)
+
+
+def _stack(settings: Settings) -> Stack:
+    """In a world that is so much faster than ours, what takes hours takes seconds."""
+    return stack_of(
+        settings,
+        monitor_url=f"http://127.0.0.1:{settings.monitor_port}",
+        grafana_url="http://127.0.0.1:3010",
+        prometheus="127.0.0.1:9090",
+        alertmanager="127.0.0.1:9093",
+        speed=DAYS_PER_SECOND * 86_400,
+        scrape_seconds=1.0,
+    )
+
+
+@contextmanager
+def _loop(settings: Settings, out: Path) -> Iterator[subprocess.Popen[bytes]]:
+    command = [sys.executable, "-m", "monitoring.entrypoints.cli", "up", "--days-per-second", str(DAYS_PER_SECOND)]
+    with out.open("w") as log:
+        process = subprocess.Popen(command, env=os.environ | settings.as_environment(), stdout=log, stderr=log)
+        try:
+            yield process
+        except AssertionError as error:
+            raise AssertionError(f"{error}\n{out.read_text()[-3000:]}") from error
+        finally:
+            process.send_signal(signal.SIGINT)
+            process.wait(60)
+
+
+def _live_through(process: subprocess.Popen[bytes], settings: Settings, prometheus: PrometheusClient) -> None:
+    """Until a promotion, with requests that are refused and repeated on the way, and a rollback at the end."""
+
+    def seen(expression: str) -> Callable[[], object]:
+        return lambda: process.poll() is None and prometheus.query(expression)
+
+    _poll(seen("bellwether_predictions_total > 100"), seconds=240)
+    _ask_oddly(f"http://127.0.0.1:{settings.port}/v1/models/{MODEL}/predict")
+    _poll(seen('bellwether_retraining_runs_total{result="promoted"} > 0'), seconds=300)
+    _poll(seen(f'bellwether_model_info{{job="bellwether-serving", model="{MODEL}", version="v2"}} == 1'), seconds=60)
+    command = [sys.executable, "-m", "monitoring.entrypoints.cli", "rollback", MODEL, "--home", str(settings.home)]
+    subprocess.run(command, env=os.environ | settings.as_environment(), check=True, capture_output=True)
+    _poll(seen("increase(bellwether_rollbacks_total[1m]) > 0"), seconds=60)
+
+
+def _ask_oddly(address: str) -> None:
+    """Requests that are repeated, and requests that are refused."""
+    for number in range(3):
+        request = {"entity_id": f"odd-{number}", "features": {}, "request_id": f"odd-{number}"}
+        assert httpx.post(address, json=request).is_success
+        assert httpx.post(address, json=request).is_success
+        assert httpx.post(address, json={"entity_id": 1}).is_client_error
+
+
+def _poll(condition: Callable[[], object], *, seconds: float) -> None:
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline, "the condition did not come true in time"
+        time.sleep(0.3)

@@ -97,6 +97,17 @@ def test_every_query_of_every_panel_variable_annotation_and_rule_has_an_answer(a
     assert dead(answers, RIGHTLY_EMPTY) == []
 
 
+def test_an_empty_answer_is_dead_unless_a_reason_is_given_and_still_holds() -> None:
+    empty, full = Question("d", "empty", "a"), Question("d", "full", "b")
+    answers = {empty: 0, full: 2}
+
+    assert dead(answers, {}) == ["d, empty: nothing for a"]
+    assert dead(answers, {empty.key: "nobody asked"}) == []
+    assert dead(answers, {empty.key: "nobody asked", full.key: "it is night"}) == [
+        "d, full: is not empty, though it is night"
+    ]
+
+
 def test_every_rule_can_be_evaluated(run: Run) -> None:
     assert [(rule.name, rule.last_error) for rule in run.prometheus.rules() if rule.health == "err"] == []
 

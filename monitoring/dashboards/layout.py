@@ -17,7 +17,13 @@ _LISTED: Final = ("title", "uid", "tags", "time", "refresh")
 
 
 def modern(built: Mapping[str, Any], *, monitor: str) -> dict[str, Any]:
-    """`built` is what the builder wrote. `monitor` is the address that links to runbooks and reports begin with."""
+    """`built` is what the builder wrote. `monitor` is the address that links to runbooks and reports begin with.
+
+    Raises:
+        DashboardError: the definition leaves out what every dashboard has, or its panels do not fill their rows.
+    """
+    if missing := [name for name in (*_LISTED, "rows") if name not in built]:
+        raise DashboardError(f"dashboards: Dashboard {built['title']!r} has no {', '.join(missing)}")
     return {
         "description": WHENCE,
         **{name: built[name] for name in _LISTED},

@@ -205,6 +205,7 @@ def test_a_parameter_takes_its_value_from_the_project(tmp_path: Path) -> None:
         ({"dashboard": DASHBOARD.replace("{shift}", "{night}")}, "{night}"),
         ({"dashboard": DASHBOARD.replace("rows: [now]", "rows: [later]")}, "later"),
         ({"dashboard": DASHBOARD.replace("refresh: 30s", "refersh: 30s")}, "refersh"),
+        ({"dashboard": DASHBOARD.replace("uid: one, ", "")}, "no uid"),
         ({"dashboard": DASHBOARD + "- name: idle\n  rows: []\n"}, "idle"),
         ({"dashboard": DASHBOARD + "- name: odd\n  gadget: {}\n"}, "gadget"),
         ({"dashboard": DASHBOARD + "- rows: []\n"}, "a name"),

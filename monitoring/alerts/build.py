@@ -56,7 +56,7 @@ def subjects(stack: Stack) -> dict[str, list[Group]]:
         "events": [event_rules(pace, batch=stack.batch)],
         "judgement": [judgement_rules(spec) for spec in specs],
         "lifecycle": [lifecycle_rules(spec, pace) for spec in specs],
-        "watch": [watch_rules()],
+        "watch": [watch_rules(pace)],
     }
 
 

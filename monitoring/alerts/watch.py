@@ -2,10 +2,13 @@
 
 from datetime import timedelta
 
+from monitoring.alerts.pace import Pace
 from monitoring.alerts.rule import Alert, Dashboard, Group, Severity
+from monitoring.lifecycle.alerts import Result
+from monitoring.metrics import table
 
 
-def watch_rules() -> Group:
+def watch_rules(pace: Pace) -> Group:
     return Group(
         "",
         (
@@ -32,6 +35,7 @@ def watch_rules() -> Group:
                 description="One process of several may be down, or unreachable; its alerts cannot fire meanwhile.",
                 dashboard=Dashboard.OVERVIEW,
             ),
+            _refused(pace),
             Alert(
                 name="Watchdog",
                 expr="vector(1)",
@@ -42,6 +46,20 @@ def watch_rules() -> Group:
                 dashboard=Dashboard.OVERVIEW,
             ),
         ),
+    )
+
+
+def _refused(pace: Pace) -> Alert:
+    window = pace.window(timedelta(hours=1))
+    refused = f'{table.ALERTS_RECEIVED}{{result="{Result.REFUSED}"}}[{window}]'
+    return Alert(
+        name="AlertsRefused",
+        expr=f"round(sum by (reason) (increase({refused}))) > 0",
+        lasts=timedelta(0),
+        severity=Severity.TICKET,
+        summary=f"The monitor refused {{{{ $value }}}} alerts in {window}: {{{{ $labels.reason }}}}",
+        description="An alert that Alertmanager could not hand over starts no retraining, and nobody is told again.",
+        dashboard=Dashboard.PIPELINE,
     )
 
 

@@ -25,7 +25,7 @@ from monitoring.entrypoints.page import PAGE_POLICY, page
 from monitoring.entrypoints.totals import Totals
 from monitoring.evaluation.monitor import Monitor
 from monitoring.evaluation.unknown import NotEnoughData
-from monitoring.lifecycle.alerts import MalformedAlert, Receipt, Result
+from monitoring.lifecycle.alerts import REFUSALS, MalformedAlert, Receipt, Result
 from monitoring.metrics import MonitorMetrics
 from services.core.clock import Now
 from services.core.errors import BellwetherError, StoreUnavailable, UnknownModel
@@ -103,6 +103,8 @@ class MonitorHttp:
     body_limit: int
 
     def app(self) -> Starlette:
+        unread = (MalformedJson, MalformedAlert, Unauthorized, NoToken, BodyTooLarge, UnsupportedMediaType)
+        self.metrics.expect_alerts(Result.REFUSED, [*REFUSALS, *(error.code for error in unread)])
         return Starlette(
             routes=[
                 Route("/", self.overview_page),

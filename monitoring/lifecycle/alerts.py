@@ -47,6 +47,10 @@ class Code(StrEnum):
     DAILY_CAP = "daily_cap"
 
 
+REFUSALS: Final = (Code.STARTS_NOTHING, Code.UNKNOWN_MODEL, Code.NO_TIME, Code.NOT_ON_RECORD)
+"""What is wrong with an alert; the other codes say what became of one that is right."""
+
+
 class MalformedAlert(BellwetherError):
     code = "malformed_alert"
 

@@ -80,6 +80,12 @@ class MonitorMetrics(Collector):
             for key in [key for key in self._succeeded if key[0] == model]:
                 del self._succeeded[key]
 
+    def expect_alerts(self, result: str, reasons: Iterable[str]) -> None:
+        """Show these as 0 before the first one comes, so that it is a rise."""
+        with self._lock:
+            for reason in reasons:
+                self._alerts.setdefault((result, reason), 0)
+
     def alert(self, result: str, reason: str) -> None:
         """Count an alert. `reason` is one of the intake's codes, or an error's for a delivery that it never saw."""
         with self._lock:

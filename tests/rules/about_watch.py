@@ -55,6 +55,22 @@ CASES: Final = (
         at="10m",
     ),
     Case(
+        alert="AlertsRefused",
+        when="Alertmanager comes with another token",
+        series={'bellwether_alerts_received_total{result="refused",reason="unauthorized"}': "0+0x20 3+0x60"},
+        at="40m",
+        fired=(Fired("The monitor refused 3 alerts in 1h: unauthorized", {"reason": "unauthorized"}),),
+    ),
+    Case(
+        alert="AlertsRefused",
+        when="alerts are ignored because they were answered, or refused hours ago",
+        series={
+            'bellwether_alerts_received_total{result="ignored",reason="answered"}': "0+1x200",
+            'bellwether_alerts_received_total{result="refused",reason="unauthorized"}': "0+0x20 3+0x200",
+        },
+        at="2h30m",
+    ),
+    Case(
         alert="Watchdog",
         when="nothing is wrong, and nothing is known",
         series={},

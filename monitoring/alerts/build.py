@@ -80,7 +80,7 @@ def _written(rule: Alert | Recording, group: Group, stack: Stack) -> dict[str, A
     return {
         "alert": rule.name,
         "expr": rule.expr,
-        "for": stack.pace.wait(rule.lasts),
+        "for": stack.pace.wait(rule.lasts, of_process=rule.of_process),
         "labels": of_model | dict(rule.labels) | {"severity": rule.severity.value},
         "annotations": {
             "summary": rule.summary,

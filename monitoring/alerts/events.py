@@ -3,7 +3,7 @@
 from datetime import timedelta
 from typing import Final
 
-from monitoring.alerts.pace import Pace
+from monitoring.alerts.pace import FLOW, Pace
 from monitoring.alerts.rule import Alert, Dashboard, Group, Recording, Severity
 from monitoring.metrics import table as monitor
 from services.metrics import table
@@ -43,7 +43,7 @@ def event_rules(pace: Pace, *, batch: int) -> Group:
 
 def _recordings(pace: Pace) -> tuple[Recording, ...]:
     def grown(name: str) -> str:
-        return f"sum(increase({name}[{pace.window(timedelta(hours=1))}]))"
+        return f"sum(increase({name}[{pace.window(timedelta(hours=1), least=FLOW)}]))"
 
     appended, dead = grown(table.EVENTS_APPENDED), grown(table.EVENTS_DEAD_LETTERED)
     arrived = f"({grown(table.EVENTS_STORED)} + {grown(table.EVENTS_DUPLICATE)} + ({dead} or vector(0)))"
@@ -65,6 +65,7 @@ def _undelivered(pace: Pace) -> Alert:
         summary="The oldest event of {{ $labels.instance }} waits for Kafka since {{ $value | humanizeDuration }}",
         description="No event is lost: they wait in the local log, up to its limit. Nothing new is judged meanwhile.",
         dashboard=Dashboard.PIPELINE,
+        of_process=True,
     )
 
 
@@ -114,6 +115,7 @@ def _silent(pace: Pace) -> Alert:
         summary="No consumer has looked for events since {{ $value | humanizeDuration }}",
         description="Events pile up in the log, and nothing new is judged: every figure of the monitor is old.",
         dashboard=Dashboard.PIPELINE,
+        of_process=True,
     )
 
 
@@ -127,4 +129,5 @@ def _unaccounted(batch: int) -> Alert:
         summary="At least {{ $value | printf `%.0f` }} events of the last hour were appended and never stored",
         description="More was answered than arrived, beyond what restarts forget to count, and nothing is under way.",
         dashboard=Dashboard.PIPELINE,
+        of_process=True,
     )

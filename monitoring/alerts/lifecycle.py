@@ -48,6 +48,7 @@ def _too_old(spec: ModelSpec, pace: Pace) -> Alert:
         summary=f"{spec.name}: {{{{ $labels.kind }}}} was last judged {{{{ $value | humanizeDuration }}}} ago",
         description="Its gauges show what was then. Nothing that has changed since is seen, drift among it.",
         dashboard=Dashboard.MODEL,
+        of_process=True,
     )
 
 
@@ -61,6 +62,7 @@ def _never(spec: ModelSpec) -> Alert:
         summary=f"{spec.name} has not been judged since the monitor started",
         description="No monitor holds the model's lease, or none of its judgements ended; alerts on them cannot fire.",
         dashboard=Dashboard.MODEL,
+        of_process=True,
     )
 
 

@@ -91,6 +91,7 @@ def _route(pace: Pace) -> dict[str, Any]:
                 "group_by": ["model"],
                 "repeat_interval": pace.wait(timedelta(hours=1)),
             },
+            {"matchers": ['severity="ticket"'], "receiver": TICKET},
         ],
     }
 

@@ -29,7 +29,8 @@ class Alert:
     """Fires once `expr` has had a result for as long as `lasts`.
 
     `summary` and `description` are Prometheus's templates: `{{ $value }}` is the number, `{{ $labels.feature }}` a
-    label. `labels` are added to those of the result.
+    label. `labels` are added to those of the result. `of_process` says that it waits for a process, which is no faster
+    in a fast world.
     """
 
     name: str
@@ -40,6 +41,7 @@ class Alert:
     description: str
     dashboard: Dashboard
     labels: Mapping[str, str] = field(default_factory=dict)
+    of_process: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -212,6 +212,7 @@ def _load_failing(spec: ModelSpec, pace: Pace) -> Alert:
         summary=f"{spec.name}: workers refused a version {{{{ $value | printf `%.0f` }}}} times in {window}",
         description="The version did not pass its checks; the one before goes on answering, or the rule without one.",
         dashboard=Dashboard.SERVING,
+        of_process=True,
     )
 
 
@@ -228,6 +229,7 @@ def _not_served(spec: ModelSpec) -> Alert:
         summary=f"{spec.name}: no worker answers with the champion {{{{ $labels.version }}}}",
         description="The workers did not follow a promotion: they answer with another version, or with the rule.",
         dashboard=Dashboard.MODEL,
+        of_process=True,
     )
 
 
@@ -244,6 +246,7 @@ def worker_rules() -> Group:
                 summary="Only {{ $value }} serving workers are alive at {{ $labels.instance }}",
                 description="Workers that end are started again within seconds; these were not. The others answer.",
                 dashboard=Dashboard.SERVING,
+                of_process=True,
             ),
         ),
     )

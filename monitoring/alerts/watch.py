@@ -34,6 +34,7 @@ def watch_rules(pace: Pace) -> Group:
                 summary="{{ $labels.job }} at {{ $labels.instance }} does not answer",
                 description="One process of several may be down, or unreachable; its alerts cannot fire meanwhile.",
                 dashboard=Dashboard.OVERVIEW,
+                of_process=True,
             ),
             _refused(pace),
             Alert(
@@ -74,4 +75,5 @@ def _down(name: str, job: str, summary: str, description: str, dashboard: Dashbo
         description=description,
         dashboard=dashboard,
         labels={"job": job},
+        of_process=True,
     )

@@ -55,6 +55,12 @@ def test_a_fast_world_has_short_windows_and_never_too_few_scrapes() -> None:
     assert pace.wait(timedelta(0)) == "0s"
 
 
+def test_processes_are_no_faster_in_a_fast_world() -> None:
+    pace = Pace(speed=60.0, scrape=timedelta(seconds=1))
+    assert (pace.wait(MINUTE, of_process=True), pace.wait(60 * MINUTE, of_process=True)) == ("15s", "1m")
+    assert (pace.window(MINUTE, least=MINUTE), pace.window(120 * MINUTE, least=MINUTE)) == ("1m", "2m")
+
+
 @pytest.mark.parametrize(
     ("seconds", "text"), [(0, "0s"), (0.25, "250ms"), (90, "90s"), (3600, "1h"), (5400, "90m"), (259_200, "3d")]
 )

@@ -83,7 +83,7 @@ def test_every_rule_is_computed(prometheus: PrometheusClient) -> None:
 
 def test_what_is_wrong_fires_and_nothing_else(prometheus: PrometheusClient) -> None:
     wanted = {"Watchdog", "ModelInputDrift", "EvaluationTooOld", "ServingDown", "TargetDown"}
-    eventually(lambda: firing(prometheus) >= wanted, what=f"{wanted} fire")
+    eventually(lambda: firing(prometheus) >= wanted, what=f"{wanted} fire", seconds=90)
     assert firing(prometheus) == wanted
 
 

@@ -346,18 +346,35 @@ def write_dashboards(monitor_url: str, check: bool) -> None:
 )
 @flag("--speed", type=click.FloatRange(min=0, min_open=True), default=1.0, help="simulated seconds per real second")
 @flag("--scrape-seconds", type=click.FloatRange(min=0.1), default=15.0, help="time between two scrapes")
+@flag(
+    "--alertmanager-directory", type=click.Path(path_type=Path), default="deploy/alertmanager", help="the same of its"
+)
+@flag("--webhook", help="the monitor as Alertmanager reaches it, where that is another address than a browser's")
+@flag("--token-file", default="alert_token", help="file of the alert token, relative to Alertmanager's configuration")
+@flag("--receivers", type=click.Path(path_type=Path), help="YAML with your receivers: page, ticket, heartbeat")
 @flag("--check", is_flag=True, help="write nothing; exit code 1 where the files are not what the specs say")
 def rules(check: bool, directory: Path, **flags: Any) -> None:
-    """Write Prometheus's rules and configuration from the models' specs."""
-    from monitoring.entrypoints.rules import require_current, stack_of, write
+    """Write Prometheus's rules and configuration from the models' specs, and Alertmanager's beside them."""
+    from monitoring.alerts.notify import Notifying, read_receivers
+    from monitoring.entrypoints.rules import require_current, require_notifying, stack_of, write, write_notifying
 
+    beside, webhook, token_file, receivers = (
+        flags.pop(name) for name in ("alertmanager_directory", "webhook", "token_file", "receivers")
+    )
     names = ("monitor_url", "grafana_url", "prometheus", "alertmanager", "targets", "speed", "scrape_seconds")
     surroundings = {name: flags.pop(name) for name in names}
     stack = stack_of(_settings(flags), **surroundings)
+    notifying = Notifying(
+        monitor=webhook or stack.monitor,
+        token_file=token_file,
+        receivers=read_receivers(receivers) if receivers else (),
+        pace=stack.pace,
+    )
     if check:
         require_current(stack, directory)
+        require_notifying(notifying, beside)
     else:
-        click.echo("\n".join(map(str, write(stack, directory))))
+        click.echo("\n".join(map(str, [*write(stack, directory), write_notifying(notifying, beside)])))
 
 
 @main.command()

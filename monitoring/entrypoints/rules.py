@@ -4,7 +4,9 @@ from collections.abc import Sequence
 from datetime import timedelta
 from pathlib import Path
 
+from monitoring.alerts import notify
 from monitoring.alerts.build import RULES, Stack, files
+from monitoring.alerts.notify import Notifying
 from monitoring.alerts.pace import Pace
 from services.core.errors import BellwetherError
 from services.models.discovery import discover
@@ -57,6 +59,21 @@ def require_current(stack: Stack, directory: Path) -> None:
     stale += [path for path in (directory / RULES).glob("*.yml") if path not in wanted]
     if stale:
         raise OutOfDate(f"{', '.join(map(str, stale))}: not what the specs say; run `bellwether rules`, and commit it")
+
+
+def write_notifying(notifying: Notifying, directory: Path) -> Path:
+    """Write Alertmanager's configuration."""
+    directory.mkdir(parents=True, exist_ok=True)
+    path = directory / notify.NAME
+    path.write_text(notify.text(notifying))
+    return path
+
+
+def require_notifying(notifying: Notifying, directory: Path) -> None:
+    """Raises `OutOfDate` where Alertmanager's configuration differs from what would be written."""
+    path = directory / notify.NAME
+    if not path.is_file() or path.read_text() != notify.text(notifying):
+        raise OutOfDate(f"{path}: not what would be written; run `bellwether rules`, and commit it")
 
 
 def _local(settings: Settings, prometheus: str, alertmanager: str) -> dict[str, Sequence[str]]:

@@ -9,6 +9,7 @@ from services.models.discovery import discover
 COMMANDS = {
     "up", "serve", "consume", "forward", "dead-letters", "evaluate", "lifecycle", "simulate", "replay", "check",
     "retrain", "promote", "rollback", "availability", "audit", "prune", "status", "new-model", "dashboards",
+    "rules",
 }  # fmt: skip
 
 

@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from datetime import timedelta
 
-from monitoring.alerts.rule import Alert, Dashboard, Group, Severity
+from monitoring.alerts.rule import MONITOR_JOB, Alert, Dashboard, Group, Severity
 from monitoring.evaluation.alert import ALERT
 from monitoring.metrics import AUC_METRICS, table
 from services.core.records import CHAMPION
@@ -38,7 +38,7 @@ def _below_rule(spec: ModelSpec) -> Alert:
     def figure(metric: str) -> str:
         return f'max by (model, version) ({table.PERFORMANCE}{{model="{spec.name}",metric="{metric}"}})'
 
-    champion = f'max by (model, version) ({MODEL_INFO}{{job="bellwether-monitor",alias="{CHAMPION}"}})'
+    champion = f'max by (model, version) ({MODEL_INFO}{{job="{MONITOR_JOB}",alias="{CHAMPION}"}})'
     return Alert(
         name="PerformanceBelowRule",
         # The upper end of the interval: below the rule beyond what few rows could feign.

@@ -4,6 +4,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import timedelta
 from enum import StrEnum
+from typing import Final
+
+SERVING_JOB: Final = "bellwether-serving"
+MONITOR_JOB: Final = "bellwether-monitor"
+CONSUMER_JOB: Final = "bellwether-consumer"
+FORWARDER_JOB: Final = "bellwether-forwarder"
+"""What Prometheus calls the processes that it scrapes."""
 
 
 class Severity(StrEnum):

@@ -3,50 +3,57 @@
 from datetime import timedelta
 
 from monitoring.alerts.pace import Pace
-from monitoring.alerts.rule import Alert, Dashboard, Group, Severity
+from monitoring.alerts.rule import MONITOR_JOB, SERVING_JOB, Alert, Dashboard, Group, Severity
 from monitoring.lifecycle.alerts import Result
 from monitoring.metrics import table
 
 
 def watch_rules(pace: Pace) -> Group:
-    return Group(
-        "",
-        (
-            _down(
-                "ServingDown",
-                "bellwether-serving",
-                "No prediction service answers",
-                "Callers get no answers at all, or Prometheus cannot reach who gives them.",
-                Dashboard.SERVING,
-            ),
-            _down(
-                "MonitorSilent",
-                "bellwether-monitor",
-                "No monitor answers",
-                "Predictions go on, and nobody sees what they do: no drift, no performance, no retraining.",
-                Dashboard.OVERVIEW,
-            ),
-            Alert(
-                name="TargetDown",
-                expr="up == 0",
-                lasts=timedelta(minutes=5),
-                severity=Severity.TICKET,
-                summary="{{ $labels.job }} at {{ $labels.instance }} does not answer",
-                description="One process of several may be down, or unreachable; its alerts cannot fire meanwhile.",
-                dashboard=Dashboard.OVERVIEW,
-                of_process=True,
-            ),
-            _refused(pace),
-            Alert(
-                name="Watchdog",
-                expr="vector(1)",
-                lasts=timedelta(0),
-                severity=Severity.NONE,
-                summary="Alerts are computed and delivered",
-                description="Always fires. Whoever gets no repetition of it has lost Prometheus or Alertmanager.",
-                dashboard=Dashboard.OVERVIEW,
-            ),
-        ),
+    return Group("", (_serving_down(), _monitor_silent(), _target_down(), _refused(pace), _watchdog()))
+
+
+def _serving_down() -> Alert:
+    return _down(
+        "ServingDown",
+        SERVING_JOB,
+        "No prediction service answers",
+        "Callers get no answers at all, or Prometheus cannot reach who gives them.",
+        Dashboard.SERVING,
+    )
+
+
+def _monitor_silent() -> Alert:
+    return _down(
+        "MonitorSilent",
+        MONITOR_JOB,
+        "No monitor answers",
+        "Predictions go on, and nobody sees what they do: no drift, no performance, no retraining.",
+        Dashboard.OVERVIEW,
+    )
+
+
+def _target_down() -> Alert:
+    return Alert(
+        name="TargetDown",
+        expr="up == 0",
+        lasts=timedelta(minutes=5),
+        severity=Severity.TICKET,
+        summary="{{ $labels.job }} at {{ $labels.instance }} does not answer",
+        description="One process of several may be down, or unreachable; its alerts cannot fire meanwhile.",
+        dashboard=Dashboard.OVERVIEW,
+        of_process=True,
+    )
+
+
+def _watchdog() -> Alert:
+    return Alert(
+        name="Watchdog",
+        expr="vector(1)",
+        lasts=timedelta(0),
+        severity=Severity.NONE,
+        summary="Alerts are computed and delivered",
+        description="Always fires. Whoever gets no repetition of it has lost Prometheus or Alertmanager.",
+        dashboard=Dashboard.OVERVIEW,
     )
 
 

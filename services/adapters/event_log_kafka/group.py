@@ -12,7 +12,7 @@ from kafka.errors import KafkaError
 from services.adapters.event_log_kafka.cluster import KafkaCluster
 
 HEARTBEAT_MS: Final = 1000
-ROUND_MS: Final = 60_000
+ROUND_MS: Final = 30_000
 """A group that is being formed waits so long for a member that is busy with the store. A member that takes longer loses
 its partitions, and what it still commits changes nothing."""
 

@@ -24,11 +24,18 @@ from services.core.events import DEAD_LETTERS_TOPIC, LoggedEvent
 from services.core.records import DeadLetter
 from services.core.transport import Lag, Portion
 
-WAIT_SECONDS: Final = 0.2
-"""How long a read waits for records when there are none: short, because the caller looks at its stop signal between."""
+WAIT_SECONDS: Final = 0.02
+"""How long a poll waits for records when there are none; the caller pauses between. Short, because a client whose
+broker answers nothing does not wait but turns, and keeps something of every turn until the broker is given up."""
+
+FORM_WAIT_SECONDS: Final = 0.2
+"""The same while the group is being formed: a poll that is cut short begins the joining again."""
 
 JOIN_SECONDS: Final = 5.0
 """A group is formed as soon as every member has heard of it, at its next heartbeat."""
+
+FORMING_SECONDS: Final = 45.0
+"""Above the longest that a group waits for its members (`ROUND_MS`): whoever is in no group by then begins anew."""
 
 STALL_SECONDS: Final = 30.0
 """Without a record for so long, the broker is asked whether there are some. Above a broker's restart."""
@@ -52,9 +59,16 @@ class KafkaSource:
     """See `services.core.transport.EventSource`. `position` looks a partition's name up in the store."""
 
     def __init__(
-        self, cluster: KafkaCluster, *, position: Callable[[str], int], now: Now, stall_seconds: float = STALL_SECONDS
+        self,
+        cluster: KafkaCluster,
+        *,
+        position: Callable[[str], int],
+        now: Now,
+        stall_seconds: float = STALL_SECONDS,
+        forming_seconds: float = FORMING_SECONDS,
     ) -> None:
         self._cluster = cluster
+        self._forming_seconds = forming_seconds
         self._stall_seconds = stall_seconds
         self._position = position
         self._now = now
@@ -68,7 +82,7 @@ class KafkaSource:
         self._to_seek: set[TopicPartition] = set()
         self._handed_out: dict[str, TopicPartition] = {}
         self._told: dict[TopicPartition, int] = {}
-        self._tell_at = self._progress_at = time.monotonic()
+        self._tell_at = self._progress_at = self._settled_at = time.monotonic()
 
     def read(self, *, limit: int) -> list[Portion]:
         consumer = self._connected()
@@ -76,6 +90,7 @@ class KafkaSource:
             polled = self._polled(consumer, limit)
         except Unreadable as found:
             return self._passed_over(found.error)
+        self._watch_forming()
         self._watch_progress(consumer, polled)
         return [self._portion(part, records) for part, records in polled.items() if part in self._next]
 
@@ -112,7 +127,7 @@ class KafkaSource:
             self._topics = {topic.name: (ours, topic) for ours, topic in topics.items()}
             with self._cluster.translated():
                 self._consumer = joined(self._cluster, list(self._topics), self._rebalances)
-            self._progress_at = time.monotonic()
+            self._progress_at = self._settled_at = time.monotonic()
         return self._consumer
 
     def _polled(self, consumer: KafkaConsumer, limit: int) -> dict[TopicPartition, list[Any]]:
@@ -124,8 +139,9 @@ class KafkaSource:
         deadline = time.monotonic() + JOIN_SECONDS
         while True:
             self._go_to_positions(consumer)
+            wait = WAIT_SECONDS if self._rebalances.settled else FORM_WAIT_SECONDS
             try:
-                polled: dict[TopicPartition, list[Any]] = consumer.poll(int(WAIT_SECONDS * 1000), max_records=limit)
+                polled: dict[TopicPartition, list[Any]] = consumer.poll(int(wait * 1000), max_records=limit)
             except Exception as error:
                 raise Unreadable(error) from error
             self._follow_rebalances()
@@ -208,6 +224,18 @@ class KafkaSource:
             for offset in range(start, end)
         ]
         return Portion(partition=name, origin=name, events=[], dead_letters=letters, position=end)
+
+    def _watch_forming(self) -> None:
+        """A consumer that its group gives nothing, not even the word that there is nothing, is replaced."""
+        now = time.monotonic()
+        if self._rebalances.settled:
+            self._settled_at = now
+        elif now - self._settled_at >= self._forming_seconds:
+            self._drop()
+            raise EventLogUnavailable(
+                f"Kafka at {self._cluster.servers}: the group {self._cluster.group} took no member in for "
+                f"{self._forming_seconds:g} s"
+            )
 
     def _watch_progress(self, consumer: KafkaConsumer, polled: dict[TopicPartition, Any]) -> None:
         """A consumer that gets nothing while there is something is replaced."""

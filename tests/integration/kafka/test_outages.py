@@ -146,6 +146,23 @@ class TestAClientThatStopsReading:
         assert source._consumer is not consumer
         source.close()
 
+    def test_a_consumer_that_no_group_takes_in_is_replaced(
+        self, cluster: KafkaCluster, sink: KafkaSink, store: RecordStoreSql
+    ) -> None:
+        source = KafkaSource(cluster, position=store.position, now=lambda: NOON, forming_seconds=1.0)
+        sink.deliver([event(1)])
+        carry_until(source, store, lambda: store.stored_event_ids(list(ids(1))) == ids(1))
+        consumer = source._consumer
+        assert consumer is not None
+        source._rebalances.on_partitions_lost(consumer.assignment())
+        consumer.unsubscribe()  # as a client would that waits for a group for ever
+        sink.deliver([event(2)])
+
+        carry_until(source, store, lambda: store.stored_event_ids(list(ids(2))) == ids(2))
+
+        assert source._consumer is not consumer
+        source.close()
+
 
 @contextlib.contextmanager
 def silent(broker: Broker) -> Iterator[None]:

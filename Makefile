@@ -4,9 +4,10 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/ready
 PEERS := .venv-peers
+BUILDER ?= docker
 
 .DEFAULT_GOAL := help
-.PHONY: help run test check bench faults lock clean
+.PHONY: help run test check bench faults image lock clean
 
 help: ## list the targets
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | sort
@@ -31,6 +32,10 @@ bench: $(READY) $(PEERS)/ready ## measure beside the peers; ARGS="serving --json
 
 faults: $(READY) ## hurt every process and server for a minute each, under load; ARGS="--json F"
 	@$(BIN)/python -m tests.faults $(ARGS)
+
+image: ## build the image of docker-compose.yml; BUILDER=podman, BASE= and ARGS= choose another builder, base and flags
+	@command -v $(BUILDER) > /dev/null || { echo "found no $(BUILDER) to build with. Remedy: make image BUILDER=podman" >&2; exit 2; }
+	@$(BUILDER) build -f deploy/images/Dockerfile -t bellwether:0.1.0 $(if $(BASE),--build-arg BASE=$(BASE)) $(ARGS) .
 
 lock: $(READY) ## resolve the dependencies again into requirements.lock
 	@$(BIN)/uv pip compile pyproject.toml deploy/setup/installer.in --extra dev --universal --python-version 3.11 --generate-hashes \

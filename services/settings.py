@@ -19,6 +19,8 @@ LOCAL: Final = "sqlite"
 KAFKA: Final = "kafka"
 REFUSE: Final = "refuse"
 GROW: Final = "grow"
+MONITOR: Final = "monitor"
+ALERTMANAGER: Final = "alertmanager"
 
 _TRUTHS: Final = {"true": True, "yes": True, "1": True, "false": False, "no": False, "0": False}
 
@@ -77,6 +79,9 @@ class Settings:
     features: str = setting("", "URL of the Redis with the online features, without a password; empty for a file")
     features_password: str = password("password of that Redis")
     alert_token: str = secret("bearer token of POST /alerts; without one every delivery is refused")
+    drift_alerts: str = setting(
+        MONITOR, "who hands drift over to the lifecycle: monitor (itself, at once) or alertmanager (by POST /alerts)"
+    )
     event_log: str = setting(LOCAL, "what consumers read: sqlite (the machine's own log) or kafka")
     outbox_limit: int = setting(1_000_000, "events that may wait for Kafka; each takes about 2 kB of disk")
     outbox_full: str = setting(REFUSE, "beyond that limit: refuse (predictions get an error) or grow")

@@ -90,10 +90,12 @@ def main() -> None:
 @flag("--calls-per-day", type=click.IntRange(1), default=200, help="predictions asked for per world day")
 @flag("--days-per-second", type=click.FloatRange(0.01), default=3.0, help="fastest pace of the world")
 @flag("--seed", type=int, default=7, help="seed of the simulated world")
-def up(**flags: Any) -> None:
+@flag("--with", "watchers", default="", help="fail without these: prometheus,alertmanager; else they are used if found")
+def up(watchers: str, **flags: Any) -> None:
     """Start the whole stack with simulated live traffic; Ctrl-C stops it."""
     from monitoring.entrypoints.up.command import Plan, run_up
 
+    flags["watchers"] = tuple(name for name in watchers.split(",") if name)
     plan = Plan(**{name: flags.pop(name) for name in Plan.__dataclass_fields__})
     sys.exit(run_up(_settings(flags), plan))
 
@@ -174,7 +176,15 @@ def dead_letters_retry(as_json: bool, reason: str | None, limit: int, **flags: A
 
 @main.command()
 @settings_flags(
-    "home", "store", "clock_file", "monitor_host", "monitor_port", "evaluate_seconds", "lease_seconds", "reports_kept"
+    "home",
+    "store",
+    "clock_file",
+    "monitor_host",
+    "monitor_port",
+    "evaluate_seconds",
+    "lease_seconds",
+    "reports_kept",
+    "drift_alerts",
 )
 @once_flag
 def evaluate(once: bool, **flags: Any) -> None:

@@ -32,7 +32,7 @@ from services.core.records import EvaluationResult
 from services.core.spec import ModelSpec
 from services.entrypoints.processes import log_to_stderr, opened, stop_on_signals
 from services.models.discovery import discover
-from services.settings import Settings, variable_of
+from services.settings import MONITOR, Settings, variable_of
 
 logger = logging.getLogger("bellwether.monitor")
 
@@ -101,7 +101,7 @@ def _parts(settings: Settings, store: RecordStore) -> Iterator[_Parts]:
         files=ReportFiles(settings.report_directory, settings.reports_kept),
         now=now,
         wall_now=wall_clock,
-        hand_over=hand_over,
+        hand_over=hand_over if settings.drift_alerts == MONITOR else _leave_it,
         observe=lambda spec, results: metrics.observe(spec.name, _observed(spec, store, totals, results)),
         forget=metrics.forget,
     )
@@ -123,6 +123,10 @@ def _parts(settings: Settings, store: RecordStore) -> Iterator[_Parts]:
     finally:
         monitor.close()
         store.close()
+
+
+def _leave_it(_payload: Mapping[str, Any], _moment: datetime, _desk: RecordStore) -> None:
+    """Prometheus sees the gauge, and Alertmanager comes with it."""
 
 
 def _observed(spec: ModelSpec, store: RecordStore, totals: Totals, results: list[EvaluationResult]) -> Observed:

@@ -29,11 +29,14 @@ def stack_of(
     speed: float = 1.0,
     scrape_seconds: float = 15.0,
 ) -> Stack:
-    """The stack of these settings on one machine; `targets` are job=host:port of what runs elsewhere."""
+    """The stack of these settings on one machine; `targets` are job=host:port of what runs elsewhere.
+
+    An empty address of Prometheus or Alertmanager stands for none.
+    """
     return Stack(
         specs=list(discover().values()),
         targets=_local(settings, prometheus, alertmanager) | _elsewhere(targets),
-        alertmanagers=[alertmanager],
+        alertmanagers=[alertmanager] if alertmanager else [],
         monitor=monitor_url.rstrip("/"),
         grafana=grafana_url.rstrip("/"),
         batch=settings.consume_batch,
@@ -85,7 +88,8 @@ def _local(settings: Settings, prometheus: str, alertmanager: str) -> dict[str, 
     }
     if settings.event_log == KAFKA:
         found[FORWARDER_JOB] = [f"127.0.0.1:{settings.forwarder_port}"]
-    return found | {"prometheus": [prometheus], "alertmanager": [alertmanager]}
+    watchers = {"prometheus": prometheus, "alertmanager": alertmanager}
+    return found | {name: [address] for name, address in watchers.items() if address}
 
 
 def _elsewhere(targets: Sequence[str]) -> dict[str, Sequence[str]]:

@@ -18,6 +18,7 @@ from monitoring.entrypoints.up.home import move_earlier_run_aside, only_instance
 from monitoring.entrypoints.up.narrator import Narrator
 from monitoring.entrypoints.up.servers import OwnServer, with_own_servers
 from monitoring.entrypoints.up.summary import Run, summarise
+from monitoring.entrypoints.up.watchers import Watchers, with_watchers
 from services import bootstrap
 from services.core.errors import EventLogUnavailable, SettingsError, StoreUnavailable
 from services.core.ports import EventLog, RecordStore
@@ -55,6 +56,7 @@ class Plan:
     calls_per_day: int
     days_per_second: float
     seed: int
+    watchers: tuple[str, ...] = ()
 
 
 def run_up(settings: Settings, plan: Plan) -> int:
@@ -70,10 +72,12 @@ def run_up(settings: Settings, plan: Plan) -> int:
             say(f"The earlier run in {settings.home} is kept in {aside}")
         home = settings.home.absolute()
         own, servers = with_own_servers(replace(settings, home=home, clock_file=str(home / "clock")))
+        speed = plan.days_per_second * timedelta(days=1).total_seconds()
+        own, watchers = with_watchers(own, asked_for=plan.watchers, speed=speed)
         children = Children(own, lambda line: say(f"  !! {line}"))
         try:
             _start_servers(children, servers)
-            return Stack(own, plan, spec, children).run()
+            return Stack(own, plan, spec, children, watchers).run()
         finally:
             children.stop()
             say("Stopped.")
@@ -94,8 +98,8 @@ def _start_servers(children: Children, servers: Sequence[OwnServer]) -> None:
 class Stack:
     """One run. Its steps stand in `run`, in their order."""
 
-    def __init__(self, settings: Settings, plan: Plan, spec: ModelSpec, children: Children) -> None:
-        self.settings, self.plan, self.spec = settings, plan, spec
+    def __init__(self, settings: Settings, plan: Plan, spec: ModelSpec, children: Children, watchers: Watchers) -> None:
+        self.settings, self.plan, self.spec, self.watchers = settings, plan, spec, watchers
         self.began = time.monotonic()
         self.clock = bootstrap.world_clock(settings, start=ORIGIN)
         self.events: tuple[WorldEvent, ...] = story_of(spec.name)
@@ -145,6 +149,9 @@ class Stack:
         await_answer(monitor, seconds=START_SECONDS, alive=self.children.revive)
         pids = ", ".join(f"{child.name} {child.pid}" for child in self.children.children)
         say(f"{self._elapsed()}  running: {pids} ({self.settings.workers} serving workers)")
+        _start_servers(self.children, self.watchers.servers)
+        if self.watchers.missing:
+            say(f"  without      {', '.join(self.watchers.missing)}, not on this machine: the monitor alerts by itself")
 
     async def _play(self) -> PredictionClient:
         stop = asyncio.Event()

@@ -28,10 +28,12 @@ class OwnServer:
     script: Path
     port: int
     directory: Path
+    arguments: tuple[str, ...] = ()
+    """Of the script, behind port and directory."""
 
     @property
     def command(self) -> list[str]:
-        return [str(self.script), str(self.port), str(self.directory)]
+        return [str(self.script), str(self.port), str(self.directory), *self.arguments]
 
     @property
     def address(self) -> str:
@@ -71,10 +73,11 @@ def _with_own_topics(settings: Settings) -> Settings:
 
 
 def _own(settings: Settings, name: str, script: Path) -> OwnServer:
-    return OwnServer(name, script, _free_port(), settings.home / name)
+    return OwnServer(name, script, free_port(), settings.home / name)
 
 
-def _free_port() -> int:
+def free_port() -> int:
+    """One that nobody listens on at this moment."""
     with socket.socket() as probe:
         probe.bind((HOST, 0))
         return int(probe.getsockname()[1])

@@ -2,6 +2,8 @@
 
 import json
 import os
+import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -13,13 +15,19 @@ from typing import Any
 import psutil
 import pytest
 
+from monitoring.entrypoints.up.watchers import PROGRAMS
 from services import bootstrap
 from services.core.records import JobState
 from services.settings import Settings
+from tests.e2e.alert_path import STATIONS, watching
 from tests.ports import free_port
+from tests.servers.missing import skip_without
 
 # The loop takes about a minute and a half on two cores.
 pytestmark = pytest.mark.timeout(420)
+
+TABLE = "ALERT_PATH_TABLE"
+"""Names a file that gets the time of each station."""
 
 
 @pytest.fixture
@@ -104,6 +112,26 @@ def test_the_world_changes_and_the_loop_notices_retrains_and_recovers_though_pro
     assert told["appended"] == told["stored"] > 0
     assert (told["unaccounted"], told["duplicates_stored"], told["in_flight"]) == (0, 0, 0)
     assert promoted_jobs(settings) == 1
+
+
+def test_drift_takes_the_way_of_an_alert_from_the_gauge_to_a_new_version(
+    run: subprocess.Popen[str], settings: Settings, tmp_path: Path
+) -> None:
+    if missing := [name for name, programs in PROGRAMS.items() if not any(map(shutil.which, programs))]:
+        skip_without(missing[0].capitalize(), f"found no {' and no '.join(missing)}")
+    with watching(settings, "churn", tmp_path / "out.txt") as witness:
+        assert run.wait(360) == 0, (tmp_path / "out.txt").read_text()[-4000:]
+    if path := os.environ.get(TABLE):
+        Path(path).write_text(witness.as_table() + "\n")
+
+    assert set(witness.seen) == set(STATIONS), witness.as_table()
+    assert sorted(STATIONS[:4], key=witness.seen.__getitem__) == list(STATIONS[:4]), witness.as_table()
+    store = bootstrap.record_store(settings)
+    (job,) = store.jobs("churn", limit=5)
+    store.close()
+    # Alertmanager's own: sixteen hexadecimal digits, and the moment at which Prometheus began to fire.
+    assert re.fullmatch(r"[0-9a-f]{16}@20\d\d-.*", job.dedupe_key)
+    assert job.evidence["features"] == ["monthly_charges"]
 
 
 def promoted_jobs(settings: Settings) -> int:

@@ -75,6 +75,17 @@ def joined(cluster: KafkaCluster, topics: list[str], rebalances: Rebalances) -> 
     return consumer
 
 
+def keep_joining(consumer: KafkaConsumer) -> None:
+    """Call it after a poll that ended while the group was being formed.
+
+    A leader that joins again because it has heard of partitions takes the matter for settled as soon as it has
+    divided them, waits for nothing more, and never hears what it was given itself. It is told to go on.
+    """
+    coordinator = consumer._coordinator  # noqa: SLF001 - the client has no other word for it
+    if coordinator.rejoining and not coordinator.need_rejoin():
+        coordinator.request_rejoin()
+
+
 def close(consumer: KafkaConsumer) -> None:
     """Leave the group if the broker listens; it would find out by itself."""
     try:

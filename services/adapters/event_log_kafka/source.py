@@ -15,7 +15,7 @@ from kafka.errors import CorruptRecordError, IllegalStateError, KafkaError
 
 from services.adapters.event_log_kafka.cloud_events import event_of, letter_of, unreadable_letter
 from services.adapters.event_log_kafka.cluster import KafkaCluster, Topic
-from services.adapters.event_log_kafka.group import Rebalances, close, joined
+from services.adapters.event_log_kafka.group import Rebalances, close, joined, keep_joining
 from services.adapters.event_log_kafka.sink import KafkaSink
 from services.adapters.event_log_kafka.unreadable import end_of_unreadable
 from services.core.clock import Now
@@ -145,6 +145,8 @@ class KafkaSource:
             except Exception as error:
                 raise Unreadable(error) from error
             self._follow_rebalances()
+            if not self._rebalances.settled:
+                keep_joining(consumer)
             if polled or (self._rebalances.settled and not self._to_seek) or time.monotonic() >= deadline:
                 return polled
 

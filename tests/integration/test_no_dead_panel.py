@@ -173,6 +173,9 @@ def _live_through(process: subprocess.Popen[bytes], settings: Settings, promethe
     _ask_oddly(f"http://127.0.0.1:{settings.port}/v1/models/{MODEL}/predict")
     _poll(seen('bellwether_retraining_runs_total{result="promoted"} > 0'), seconds=300)
     _poll(seen(f'bellwether_model_info{{job="bellwether-serving", model="{MODEL}", version="v2"}} == 1'), seconds=60)
+    # A promotion differs from the first version by the champion of a minute before; a fast machine is there sooner.
+    champion = f'bellwether_model_info{{job="bellwether-monitor", model="{MODEL}", alias="champion"}}'
+    _poll(seen(f"{champion} offset 63s"), seconds=120)
     command = [sys.executable, "-m", "monitoring.entrypoints.cli", "rollback", MODEL, "--home", str(settings.home)]
     subprocess.run(command, env=os.environ | settings.as_environment(), check=True, capture_output=True)
     _poll(seen("increase(bellwether_rollbacks_total[1m]) > 0"), seconds=60)

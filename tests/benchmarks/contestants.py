@@ -19,8 +19,8 @@ from services.entrypoints.serve import command, environment
 from services.settings import Settings
 from tests.benchmarks.load import HOST, http_request
 from tests.benchmarks.workbench import MODEL, Workbench
-from tests.integration.serving_process import eventually
 from tests.ports import free_port
+from tests.waiting import eventually
 
 ROOT: Final = Path(__file__).parents[2]
 PEERS: Final = Path(__file__).parent / "peers"

@@ -11,8 +11,8 @@ from typing import Any, Final
 
 from services.settings import variable_of
 from tests.compose.reading import COMPOSE, image_environment, is_ours, services
-from tests.integration.serving_process import eventually
 from tests.ports import free_port
+from tests.waiting import eventually
 
 PORTS: Final = {"port": 3000, "monitor_port": 3001, "consumer_port": 3002, "forwarder_port": 3003}
 """What each process listens on where no setting says otherwise."""

@@ -7,8 +7,7 @@ import shutil
 import signal
 import subprocess
 import sys
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +21,7 @@ from services.settings import Settings
 from tests.e2e.alert_path import STATIONS, watching
 from tests.ports import free_port
 from tests.servers.missing import skip_without
+from tests.waiting import eventually
 
 # The loop takes about a minute and a half on two cores.
 pytestmark = pytest.mark.timeout(420)
@@ -56,13 +56,6 @@ def bellwether(*arguments: str) -> list[str]:
     return [sys.executable, "-m", "monitoring.entrypoints.cli", *arguments]
 
 
-def poll(condition: Callable[[], object], *, seconds: float) -> None:
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline, "the condition did not come true in time"
-        time.sleep(0.2)
-
-
 def child(process: subprocess.Popen[str], module: str) -> psutil.Process:
     """The newest process below `process` that runs `module`."""
     found = [each for each in psutil.Process(process.pid).children(recursive=True) if module in each.cmdline()]
@@ -93,9 +86,9 @@ def account(settings: Settings) -> dict[str, Any]:
 def test_the_world_changes_and_the_loop_notices_retrains_and_recovers_though_processes_are_killed(
     run: subprocess.Popen[str], settings: Settings, tmp_path: Path
 ) -> None:
-    poll(lambda: predictions(settings) > 1000, seconds=150)
+    eventually(lambda: predictions(settings) > 1000, what="a thousand predictions", seconds=150)
     child(run, "services.entrypoints.consumer").kill()
-    poll(lambda: predictions(settings) > 2000, seconds=60)
+    eventually(lambda: predictions(settings) > 2000, what="a thousand more", seconds=60)
     child(run, "_bentoml_impl.worker.service").kill()
 
     assert run.wait(360) == 0, (tmp_path / "out.txt").read_text()[-4000:]

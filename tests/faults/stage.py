@@ -18,11 +18,12 @@ from services import bootstrap
 from services.core.ports import RecordStore
 from services.settings import KAFKA
 from tests.faults.database import Database
-from tests.integration.serving_process import ServingProcess, eventually, toy_serving
+from tests.integration.serving_process import ServingProcess, toy_serving
 from tests.ports import free_port
 from tests.servers.kafka import Broker
 from tests.servers.postgresql import new_database
 from tests.servers.process import ServerProcess, Unavailable
+from tests.waiting import eventually
 
 FORWARDER: Final = "services.entrypoints.forwarder"
 CONSUMER: Final = "services.entrypoints.consumer"

@@ -16,10 +16,11 @@ from services.entrypoints.forwarder import run_forwarder
 from services.ingest.audit import Account, audit
 from services.settings import KAFKA, LOCAL, Settings
 from tests.faults.crashing_consumer import KILLED, STEPS
-from tests.integration.serving_process import ROOT, eventually
+from tests.integration.serving_process import ROOT
 from tests.ports import free_port
 from tests.servers.kafka import Broker
 from tests.toy import NOON, prediction
+from tests.waiting import eventually
 
 EVENTS = 40
 BATCH = 5

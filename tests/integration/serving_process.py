@@ -2,13 +2,10 @@
 
 import os
 import signal
-import socket
 import subprocess
-import threading
-import time
 import urllib.error
 import urllib.request
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,6 +17,8 @@ from services.core.records import CHAMPION
 from services.entrypoints.serve import command, environment
 from services.settings import Settings
 from tests.artifacts import add_toy_version
+from tests.ports import free_port
+from tests.waiting import eventually
 
 ROOT = Path(__file__).parents[2]
 
@@ -73,20 +72,6 @@ def toy_serving(home: Path, *, versions: dict[str, int], workers: int = 2, **mor
     finally:
         process.send_signal(signal.SIGTERM)
         process.wait(20)
-
-
-def eventually(true: Callable[[], bool], *, what: str, seconds: float = 30.0) -> None:
-    """Look until it is so; fail when it is not within `seconds`."""
-    deadline, pause = time.monotonic() + seconds, threading.Event()
-    while not true():
-        assert time.monotonic() < deadline, f"not within {seconds:.0f} s: {what}"
-        pause.wait(0.05)
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 def _is_ready(serving: ServingProcess) -> bool:

@@ -21,8 +21,9 @@ from services.core.predictions import Arm, ServedBy
 from services.core.records import CHAMPION
 from services.entrypoints.http_problems import CODES
 from services.entrypoints.worker import PUBLISH_SECONDS
-from tests.integration.serving_process import ServingProcess, eventually, toy_serving
+from tests.integration.serving_process import ServingProcess, toy_serving
 from tests.toy import toy_spec
+from tests.waiting import eventually
 
 REQUESTS = 400
 

@@ -12,11 +12,11 @@ import pytest
 
 from tests.compose.reading import COMPOSE, services
 from tests.compose.running import Outside, Started, await_healthy, make_secrets, running
-from tests.integration.serving_process import eventually
 from tests.ports import free_port
 from tests.servers.kafka import Broker, broker_in
 from tests.servers.missing import provided, skip_without
 from tests.servers.process import Unavailable
+from tests.waiting import eventually
 
 MODEL = "/v1/models/churn"
 STOPPED_BY_SIGTERM = {0, -15}

@@ -5,8 +5,6 @@ import signal
 import subprocess
 import sys
 import threading
-import time
-from collections.abc import Callable
 from pathlib import Path
 
 from services import bootstrap
@@ -18,6 +16,7 @@ from services.ingest.local import CONSUMER
 from services.settings import Settings
 from tests.ports import free_port
 from tests.toy import NOON, prediction
+from tests.waiting import eventually
 
 EVENTS = 5000
 KILLS = 3
@@ -43,13 +42,6 @@ def append_all(log: EventLog) -> None:
         future.result(30)
 
 
-def poll(condition: Callable[[], bool], *, seconds: float = 60.0) -> None:
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline, "the condition did not come true in time"
-        time.sleep(0.01)
-
-
 def test_a_consumer_killed_in_the_middle_loses_nothing_and_stores_nothing_twice(tmp_path: Path) -> None:
     # Small batches: the kill finds the consumer between its steps rather than asleep.
     settings = Settings(home=tmp_path, consume_batch=20, poll_seconds=0.01, consumer_port=free_port())
@@ -60,7 +52,7 @@ def test_a_consumer_killed_in_the_middle_loses_nothing_and_stores_nothing_twice(
         kill_once(settings, store, above=kill * 300)
     appending.join()
     consumer = start(settings)
-    poll(lambda: store.position(CONSUMER) == log.end() and log.end() > 0)
+    eventually(lambda: store.position(CONSUMER) == log.end() > 0, what="everything is stored", seconds=60)
     consumer.send_signal(signal.SIGTERM)
 
     assert consumer.wait(30) == 0
@@ -73,6 +65,6 @@ def test_a_consumer_killed_in_the_middle_loses_nothing_and_stores_nothing_twice(
 
 def kill_once(settings: Settings, store: RecordStore, *, above: int) -> None:
     consumer = start(settings)
-    poll(lambda: store.position(CONSUMER) > above)
+    eventually(lambda: store.position(CONSUMER) > above, what=f"more than {above} are stored", seconds=60)
     os.kill(consumer.pid, signal.SIGKILL)
     assert consumer.wait(10) == -signal.SIGKILL

@@ -22,7 +22,7 @@ from services.core.outcomes import OutcomeObserved
 from services.core.ports import RecordStore
 from services.core.records import Batch, EvaluationResult, Judged, ResultKind, ResultStatus
 from services.settings import Settings
-from tests.integration.serving_process import free_port
+from tests.ports import free_port
 from tests.toy import NOON, toy_spec
 from tests.toy_traffic import toy_reference, toy_rows
 

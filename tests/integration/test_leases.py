@@ -3,8 +3,7 @@
 import signal
 import subprocess
 import sys
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from itertools import groupby
 from pathlib import Path
@@ -14,6 +13,7 @@ import pytest
 from services.adapters.record_store import RecordStoreSql
 from services.core.ports import RecordStore
 from tests.integration.lease_worker import MODEL
+from tests.waiting import eventually
 
 LEASE_SECONDS = 1.5
 
@@ -49,25 +49,25 @@ def test_a_process_that_ends_gives_its_work_to_the_next_at_once(store: RecordSto
     with worker(url, "one") as one, worker_beside(store, url):
         one.terminate()
         assert one.wait(10) == 0
-        until(lambda: last(store) == "two", seconds=LEASE_SECONDS)
+        eventually(lambda: last(store) == "two", what="the takeover by the second", seconds=LEASE_SECONDS)
     assert in_turn(store) == ["one", "two"]
 
 
 def test_the_work_of_a_killed_process_is_taken_over_when_its_lease_ends(store: RecordStore, url: str) -> None:
     with worker(url, "one") as one, worker_beside(store, url):
         one.kill()
-        until(lambda: last(store) == "two", seconds=3 * LEASE_SECONDS)
+        eventually(lambda: last(store) == "two", what="the takeover by the second", seconds=3 * LEASE_SECONDS)
     assert in_turn(store) == ["one", "two"]
 
 
 def test_who_slept_through_the_loss_of_its_lease_writes_nothing_when_it_wakes(store: RecordStore, url: str) -> None:
     with worker(url, "one") as one, worker_beside(store, url):
         one.send_signal(signal.SIGSTOP)
-        until(lambda: last(store) == "two")
+        eventually(lambda: last(store) == "two", what="the takeover by the second")
         one.send_signal(signal.SIGCONT)
         # It is given time to do harm in, and ends as it would have.
         written = len(store.alias_changes(MODEL))
-        until(lambda: len(store.alias_changes(MODEL)) > written + 50)
+        eventually(lambda: len(store.alias_changes(MODEL)) > written + 50, what="fifty more writings")
         one.terminate()
         assert one.wait(10) == 0
     assert in_turn(store) == ["one", "two"]
@@ -76,7 +76,7 @@ def test_who_slept_through_the_loss_of_its_lease_writes_nothing_when_it_wakes(st
 @contextmanager
 def worker_beside(store: RecordStore, url: str) -> Iterator[subprocess.Popen[bytes]]:
     """A second worker, once the first has begun."""
-    until(lambda: last(store) == "one", seconds=30)
+    eventually(lambda: last(store) == "one", what="the first has begun")
     with worker(url, "two") as two:
         yield two
 
@@ -88,10 +88,3 @@ def last(store: RecordStore) -> str:
 def in_turn(store: RecordStore) -> list[str]:
     """Who wrote, each run of writings as one."""
     return [name for name, _ in groupby(change.version for change in store.alias_changes(MODEL))]
-
-
-def until(condition: Callable[[], bool], *, seconds: float = 20.0) -> None:
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline, "the condition did not come true in time"
-        time.sleep(0.02)

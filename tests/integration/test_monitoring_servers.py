@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.integration.serving_process import eventually
 from tests.servers.alertmanager import AlertmanagerClient, Amtool
 from tests.servers.prometheus import PrometheusClient, Promtool
+from tests.waiting import eventually
 
 
 def test_prometheus_answers_what_it_watches(prometheus: PrometheusClient) -> None:

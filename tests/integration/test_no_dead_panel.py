@@ -28,6 +28,7 @@ from tests.ports import free_port
 from tests.servers.missing import provided, skip_without
 from tests.servers.process import Unavailable
 from tests.servers.prometheus import PrometheusClient, client_of, running_prometheus
+from tests.waiting import eventually
 
 pytestmark = pytest.mark.timeout(600)
 
@@ -169,16 +170,17 @@ def _live_through(process: subprocess.Popen[bytes], settings: Settings, promethe
     def seen(expression: str) -> Callable[[], object]:
         return lambda: process.poll() is None and prometheus.query(expression)
 
-    _poll(seen("bellwether_predictions_total > 100"), seconds=240)
+    eventually(seen("bellwether_predictions_total > 100"), what="traffic", seconds=240)
     _ask_oddly(f"http://127.0.0.1:{settings.port}/v1/models/{MODEL}/predict")
-    _poll(seen('bellwether_retraining_runs_total{result="promoted"} > 0'), seconds=300)
-    _poll(seen(f'bellwether_model_info{{job="bellwether-serving", model="{MODEL}", version="v2"}} == 1'), seconds=60)
+    eventually(seen('bellwether_retraining_runs_total{result="promoted"} > 0'), what="a promotion", seconds=300)
+    served = f'bellwether_model_info{{job="bellwether-serving", model="{MODEL}", version="v2"}} == 1'
+    eventually(seen(served), what="workers that follow", seconds=60)
     # A promotion differs from the first version by the champion of a minute before; a fast machine is there sooner.
     champion = f'bellwether_model_info{{job="bellwether-monitor", model="{MODEL}", alias="champion"}}'
-    _poll(seen(f"{champion} offset 63s"), seconds=120)
+    eventually(seen(f"{champion} offset 63s"), what="a minute of a champion", seconds=120)
     command = [sys.executable, "-m", "monitoring.entrypoints.cli", "rollback", MODEL, "--home", str(settings.home)]
     subprocess.run(command, env=os.environ | settings.as_environment(), check=True, capture_output=True)
-    _poll(seen("increase(bellwether_rollbacks_total[1m]) > 0"), seconds=60)
+    eventually(seen("increase(bellwether_rollbacks_total[1m]) > 0"), what="the rollback", seconds=60)
 
 
 def _ask_oddly(address: str) -> None:
@@ -188,10 +190,3 @@ def _ask_oddly(address: str) -> None:
         assert httpx.post(address, json=request).is_success
         assert httpx.post(address, json=request).is_success
         assert httpx.post(address, json={"entity_id": 1}).is_client_error
-
-
-def _poll(condition: Callable[[], object], *, seconds: float) -> None:
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline, "the condition did not come true in time"
-        time.sleep(0.3)

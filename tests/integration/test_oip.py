@@ -20,7 +20,9 @@ from services.core.events import fact_of
 from services.core.predictions import PredictionMade
 from services.entrypoints.serve import command, environment
 from services.settings import Settings
-from tests.integration.serving_process import ROOT, ServingProcess, eventually, free_port, toy_serving
+from tests.integration.serving_process import ROOT, ServingProcess, toy_serving
+from tests.ports import free_port
+from tests.waiting import eventually
 
 TOKEN = "a-token-of-the-test-0123456789"  # noqa: S105 - known to this test alone
 BEARER = {"Authorization": f"Bearer {TOKEN}"}

@@ -20,8 +20,9 @@ from services.core.features import Value
 from services.core.predictions import Answer
 from services.entrypoints.worker import PUBLISH_SECONDS
 from services.serving.runtime import ServingModel, load
-from tests.integration.serving_process import ServingProcess, eventually, toy_serving
+from tests.integration.serving_process import ServingProcess, toy_serving
 from tests.toy import toy_spec
+from tests.waiting import eventually
 
 GIVEN: dict[str, Value] = {"amount": 90.0, "plan": "monthly"}
 WRITTEN: dict[str, Value] = {"visits": 4.0, "mood": 0.5}

@@ -25,9 +25,11 @@ from services.metrics.table import (
 )
 from services.settings import Settings
 from tests.fake_run import fake_run
-from tests.integration.serving_process import ServingProcess, eventually, free_port, toy_serving
+from tests.integration.serving_process import ServingProcess, toy_serving
+from tests.ports import free_port
 from tests.servers.prometheus import Promtool
 from tests.toy import toy_spec
+from tests.waiting import eventually
 
 ASKED = {"entity_id": "u1", "features": {"amount": 10.0, "plan": "monthly"}, "request_id": "again"}
 

@@ -13,12 +13,12 @@ from monitoring.alerts.pace import Pace
 from monitoring.entrypoints.rules import write
 from monitoring.metrics import MonitorMetrics, Observed
 from tests.fake_run import fake_run
-from tests.integration.serving_process import eventually
 from tests.ports import free_port
 from tests.servers.missing import provided, skip_without
 from tests.servers.process import Unavailable
 from tests.servers.prometheus import PrometheusClient, client_of, running_prometheus
 from tests.toy import toy_spec
+from tests.waiting import eventually
 
 SPEC = toy_spec()
 

@@ -18,13 +18,13 @@ from monitoring.entrypoints.rules import stack_of, write_notifying
 from services.core.errors import SettingsError
 from services.core.records import EvaluationResult, ResultKind, ResultStatus
 from services.settings import Settings
-from tests.integration.serving_process import eventually
 from tests.monitoring import SESAME, ToyMonitor
 from tests.ports import free_port
 from tests.servers.alertmanager import AlertmanagerClient, Amtool, client_of, running_alertmanager
 from tests.servers.missing import provided, skip_without
 from tests.servers.process import Unavailable
 from tests.toy import NOON
+from tests.waiting import eventually
 
 DAY = timedelta(days=1)
 FAST = Pace(speed=3600.0, scrape=timedelta(milliseconds=250))

@@ -29,7 +29,7 @@ WAIT_SECONDS: Final = 0.02
 broker answers nothing does not wait but turns, and keeps something of every turn until the broker is given up."""
 
 FORM_WAIT_SECONDS: Final = 0.2
-"""The same while the group is being formed: a poll that is cut short begins the joining again."""
+"""The same while the group is being formed: long enough for most joinings to fit into one poll."""
 
 JOIN_SECONDS: Final = 5.0
 """A group is formed as soon as every member has heard of it, at its next heartbeat."""

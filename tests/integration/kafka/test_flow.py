@@ -4,7 +4,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -21,6 +20,7 @@ from services.settings import Settings
 from tests.ports import free_port
 from tests.servers.kafka import broker_in
 from tests.toy import NOON, prediction
+from tests.waiting import eventually
 
 FORWARDER, CONSUMER = "services.entrypoints.forwarder", "services.entrypoints.consumer"
 
@@ -88,13 +88,6 @@ def append(log: EventLog, count: int, *, first: int = 0) -> None:
         future.result(30)
 
 
-def poll(condition: Callable[[], bool], *, seconds: float = 60.0) -> None:
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline, "the condition did not come true in time"
-        time.sleep(0.02)
-
-
 def account(settings: Settings, log: EventLog, store: RecordStore) -> Account:
     return audit(log, store, passed=bootstrap.passage(settings, store).passed(patience=30.0))
 
@@ -105,7 +98,7 @@ def test_what_was_appended_comes_through_the_broker_into_the_store_once(
     append(log, 500)
     forwarder, consumer = start(FORWARDER), start(CONSUMER)
 
-    poll(lambda: store.counts().outcomes == 500)
+    eventually(lambda: store.counts().outcomes == 500, what="so many are stored", seconds=60)
 
     found = account(settings, log, store)
     assert (found.appended, found.stored, found.in_flight, found.unaccounted) == (1000, 1000, 0, 0)
@@ -121,13 +114,17 @@ def test_processes_killed_again_and_again_lose_nothing_and_store_nothing_twice(
     for kill in range(2):
         append(log, 300, first=kill * 300)
         forwarder, consumer = start(FORWARDER), start(CONSUMER)
-        poll(lambda kill=kill: store.counts().predictions > kill * 300)  # type: ignore[misc]  # bound at once
+        eventually(lambda kill=kill: store.counts().predictions > kill * 300, what="so many are stored", seconds=60)  # type: ignore[misc]  # bound at once
         for process in (forwarder, consumer):
             process.kill()
             process.wait(10)
     start(FORWARDER), start(CONSUMER)
 
-    poll(lambda: store.counts().predictions == 600 and store.counts().outcomes == 600)
+    eventually(
+        lambda: store.counts().predictions == 600 and store.counts().outcomes == 600,
+        what="so many are stored",
+        seconds=60,
+    )
 
     found = account(settings, log, store)
     assert (found.appended, found.stored, found.in_flight, found.unaccounted) == (1200, 1200, 0, 0)
@@ -166,11 +163,11 @@ def test_a_broker_that_comes_late_gets_everything(
     broker = broker_in(tmp_path, port=int(settings.kafka.partition(":")[2]))
     try:
         broker.start()
-        poll(lambda: store.counts().outcomes == 20)
+        eventually(lambda: store.counts().outcomes == 20, what="so many are stored", seconds=60)
         broker.stop(signal.SIGKILL)
         append(log, 20, first=20)
         broker.start()
-        poll(lambda: store.counts().outcomes == 40)
+        eventually(lambda: store.counts().outcomes == 40, what="so many are stored", seconds=60)
         assert account(settings, log, store).unaccounted == 0
         assert [process.poll() for process in processes] == [None, None]
     finally:

@@ -357,7 +357,10 @@ def write_dashboards(monitor_url: str, check: bool) -> None:
 @flag("--speed", type=click.FloatRange(min=0, min_open=True), default=1.0, help="simulated seconds per real second")
 @flag("--scrape-seconds", type=click.FloatRange(min=0.1), default=15.0, help="time between two scrapes")
 @flag(
-    "--alertmanager-directory", type=click.Path(path_type=Path), default="deploy/alertmanager", help="the same of its"
+    "--alertmanager-directory",
+    type=click.Path(path_type=Path),
+    default="deploy/alertmanager",
+    help="where its file lies",
 )
 @flag("--webhook", help="the monitor as Alertmanager reaches it, where that is another address than a browser's")
 @flag("--token-file", default="alert_token", help="file of the alert token, relative to Alertmanager's configuration")

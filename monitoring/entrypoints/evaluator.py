@@ -26,13 +26,13 @@ from monitoring.lifecycle.promote import rollbacks
 from monitoring.metrics import MonitorMetrics, Observed
 from services import bootstrap
 from services.core.clock import wall_clock
-from services.core.errors import PortTaken
+from services.core.errors import PortTaken, SettingsError
 from services.core.ports import RecordStore
 from services.core.records import EvaluationResult
 from services.core.spec import ModelSpec
 from services.entrypoints.processes import log_to_stderr, opened, stop_on_signals
 from services.models.discovery import discover
-from services.settings import MONITOR, Settings, variable_of
+from services.settings import ALERTMANAGER, MONITOR, Settings, variable_of
 
 logger = logging.getLogger("bellwether.monitor")
 
@@ -45,9 +45,11 @@ def run_evaluator(settings: Settings, *, once: bool = False) -> int:
     """Judge every model whenever its event time has moved, until the process is told to stop.
 
     Raises:
+        SettingsError: nobody would hand drift over to the lifecycle.
         PortTaken: the monitor's port is in use (not with `once`, which serves nothing).
     """
     log_to_stderr()
+    _require_a_way_for_drift(settings)
     stop = stop_on_signals()
     store = opened(lambda: bootstrap.record_store(settings), stop=stop, patient=not once)
     if store is None:
@@ -62,6 +64,18 @@ def run_evaluator(settings: Settings, *, once: bool = False) -> int:
                 parts.monitor.round()
                 stop.wait(settings.evaluate_seconds)
     return 0
+
+
+def _require_a_way_for_drift(settings: Settings) -> None:
+    if settings.drift_alerts not in {MONITOR, ALERTMANAGER}:
+        raise SettingsError(
+            f"{variable_of('drift_alerts')} is {settings.drift_alerts!r}; expected {MONITOR} or {ALERTMANAGER}"
+        )
+    if settings.drift_alerts == ALERTMANAGER and not settings.alert_token:
+        raise SettingsError(
+            f"{variable_of('drift_alerts')} is {ALERTMANAGER}, whose deliveries this monitor would all refuse: set "
+            f"{variable_of('alert_token')}, and give Alertmanager the same"
+        )
 
 
 @dataclass(frozen=True, slots=True)

@@ -72,9 +72,12 @@ class Tenure:
             self._note(model, lease)
 
     def _note(self, model: str, lease: Lease | None) -> None:
-        held = self._held.pop(model, None)
+        """In one step for who asks meanwhile: a lease that is renewed is held all the time."""
+        held = self._held.get(model)
         if lease is not None:
             self._held[model] = lease
+        else:
+            self._held.pop(model, None)
         if (held and held.token) != (lease and lease.token):
             says = "attends to" if lease else "stands by for"
             logger.info("this %s %s %s", self._work, says, model)

@@ -17,7 +17,7 @@ import pytest
 from monitoring.evaluation.drift import reference_of
 from monitoring.evaluation.evaluate import evaluate
 from services import bootstrap
-from services.core.errors import PortTaken
+from services.core.errors import PortTaken, SettingsError
 from services.core.outcomes import OutcomeObserved
 from services.core.ports import RecordStore
 from services.core.records import Batch, EvaluationResult, Judged, ResultKind, ResultStatus
@@ -92,6 +92,19 @@ def test_a_taken_port_is_named(tmp_path: Path) -> None:
         port = taken.getsockname()[1]
         with pytest.raises(PortTaken, match=f"{port}.*--monitor-port"):
             run_evaluator(Settings(home=tmp_path, monitor_port=port))
+
+
+@pytest.mark.parametrize(
+    ("drift_alerts", "problem"),
+    [("alertmangler", "expected monitor or alertmanager"), ("alertmanager", "set BELLWETHER_ALERT_TOKEN")],
+)
+def test_a_monitor_whose_drift_nobody_would_hand_over_does_not_start(
+    tmp_path: Path, drift_alerts: str, problem: str
+) -> None:
+    from monitoring.entrypoints.evaluator import run_evaluator
+
+    with pytest.raises(SettingsError, match=problem):
+        run_evaluator(Settings(home=tmp_path, drift_alerts=drift_alerts), once=True)
 
 
 def _record(store: RecordStore, rows: list[Judged]) -> None:

@@ -3,7 +3,7 @@
 import re
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -21,16 +21,17 @@ from tests.servers.alertmanager import AlertmanagerClient
 from tests.servers.prometheus import PrometheusClient
 
 LOOK_SECONDS: Final = 0.2
-ACCEPTED: Final = 'bellwether_alerts_received_total{result="accepted"} > 0'
-STATIONS: Final = (
-    "the gauge shows drift",
-    "Prometheus fires the alert",
-    "Alertmanager routes it to the lifecycle",
-    "a job is open",
-    "the monitor counts the webhook",
-    "the new version is the champion",
-    "the job is closed as promoted",
-)
+SHOWN: Final = "the gauge shows drift"
+FIRING: Final = "Prometheus fires the alert"
+ROUTED: Final = "Alertmanager routes it to the lifecycle"
+OPENED: Final = "a job is open"
+COUNTED: Final = "the monitor's count of accepted alerts shows it"
+CHAMPION_IS_NEW: Final = "the new version is the champion"
+CLOSED: Final = "the job is closed as promoted"
+STATIONS: Final = (SHOWN, FIRING, ROUTED, OPENED, COUNTED, CHAMPION_IS_NEW, CLOSED)
+"""In their order; the counts are seen at the next scrape, some time after the job."""
+
+Passed = dict[str, bool]
 
 
 @dataclass
@@ -40,9 +41,11 @@ class Witness:
     began: float = field(default_factory=time.monotonic)
     seen: dict[str, float] = field(default_factory=dict)
 
-    def note(self, station: str, passed: Callable[[], object]) -> None:
-        if station not in self.seen and passed():
-            self.seen[station] = time.monotonic() - self.began
+    def note(self, passed: Passed) -> None:
+        """What one look found counts as found at one moment."""
+        moment = time.monotonic() - self.began
+        for station in (station for station, is_passed in passed.items() if is_passed):
+            self.seen.setdefault(station, moment)
 
     def as_table(self) -> str:
         return "\n".join(f"{self.seen[station]:7.1f} s  {station}" for station in STATIONS if station in self.seen)
@@ -69,36 +72,34 @@ def watching(settings: Settings, model: str, told: Path) -> Iterator[Witness]:
 
 
 def _look(witness: Witness, settings: Settings, model: str, told: str) -> None:
+    """From the last station to the first: whatever comes by meanwhile has passed those that are looked at later."""
     addresses = dict(re.findall(r"own (prometheus|alertmanager)\s+(\S+),", told))
     if len(addresses) < 2:
         return
-    _look_at_prometheus(witness, PrometheusClient(f"http://{addresses['prometheus']}"), model)
-    _look_at_alertmanager(witness, AlertmanagerClient(f"http://{addresses['alertmanager']}"), model)
     with closing(bootstrap.record_store(settings)) as store:
-        _look_at_store(witness, store, model)
+        found = _in_the_store(store, model)
+    found |= _at_alertmanager(AlertmanagerClient(f"http://{addresses['alertmanager']}"), model)
+    found |= _at_prometheus(PrometheusClient(f"http://{addresses['prometheus']}"), model)
+    witness.note(found)
 
 
-def _look_at_prometheus(witness: Witness, prometheus: PrometheusClient, model: str) -> None:
-    gauge, fires, counts = STATIONS[0], STATIONS[1], STATIONS[4]
-    witness.note(gauge, lambda: prometheus.query(f'bellwether_drift_detected{{model="{model}"}} == 1'))
-    witness.note(fires, lambda: prometheus.query(f'ALERTS{{alertname="{ALERT}",alertstate="firing",model="{model}"}}'))
-    witness.note(counts, lambda: prometheus.query(ACCEPTED))
-
-
-def _look_at_alertmanager(witness: Witness, alertmanager: AlertmanagerClient, model: str) -> None:
-    def routed() -> bool:
-        return any(
-            alert.name == ALERT
-            and alert.labels["model"] == model
-            and RECEIVER in {receiver.name for receiver in alert.receivers}
-            for alert in alertmanager.alerts()
-        )
-
-    witness.note(STATIONS[2], routed)
-
-
-def _look_at_store(witness: Witness, store: RecordStore, model: str) -> None:
+def _in_the_store(store: RecordStore, model: str) -> Passed:
     jobs = store.jobs(model, limit=10)
-    witness.note(STATIONS[3], lambda: jobs)
-    witness.note(STATIONS[5], lambda: store.aliases(model).get(CHAMPION) == "v2")
-    witness.note(STATIONS[6], lambda: any(job.state is JobState.PROMOTED for job in jobs))
+    return {
+        CLOSED: any(job.state is JobState.PROMOTED for job in jobs),
+        CHAMPION_IS_NEW: store.aliases(model).get(CHAMPION) == "v2",
+        OPENED: bool(jobs),
+    }
+
+
+def _at_alertmanager(alertmanager: AlertmanagerClient, model: str) -> Passed:
+    drift = [each for each in alertmanager.alerts() if each.name == ALERT and each.labels["model"] == model]
+    return {ROUTED: any(RECEIVER in {receiver.name for receiver in each.receivers} for each in drift)}
+
+
+def _at_prometheus(prometheus: PrometheusClient, model: str) -> Passed:
+    return {
+        COUNTED: bool(prometheus.query('bellwether_alerts_received_total{result="accepted"} > 0')),
+        FIRING: bool(prometheus.query(f'ALERTS{{alertname="{ALERT}",alertstate="firing",model="{model}"}}')),
+        SHOWN: bool(prometheus.query(f'bellwether_drift_detected{{model="{model}"}} == 1')),
+    }

@@ -6,7 +6,7 @@ from typing import Any
 
 from services.core.features import FeatureVerdict, Status, Value
 from services.core.predictions import NO_ACTION, Arm, PredictionMade, ServedBy
-from services.core.records import Judged
+from services.core.records import EvaluationResult, Judged, ResultKind, ResultStatus
 from services.core.spec import (
     BinaryClassification,
     Categorical,
@@ -130,3 +130,26 @@ def verdicts(**values: Value) -> dict[str, FeatureVerdict]:
 
 def _feature(name: str, kind: Numeric | Categorical, source: Source, **more: Any) -> Feature:
     return Feature(name, kind, source, meaning=f"The {name}", owner="tests", refreshed="hourly", **more)
+
+
+def drift_result(
+    body: dict[str, Any] | None = None, *, window_end: datetime = NOON, version: str = "v1"
+) -> EvaluationResult:
+    """A judgement of five days, which found what the body says."""
+    return EvaluationResult(
+        model="toy",
+        version=version,
+        kind=ResultKind.DRIFT,
+        window_start=window_end - timedelta(days=5),
+        window_end=window_end,
+        n=500,
+        status=ResultStatus.OK,
+        body=body or {},
+        computed_at=window_end,
+    )
+
+
+def confirmed_drift(since: datetime, *, confirmed: bool = True) -> EvaluationResult:
+    """A drift result that has confirmed, or seen the end of, a drift of the amount."""
+    body = {"confirmed": confirmed, "confirmed_features": ["amount"], "since": since.isoformat()}
+    return drift_result(body, window_end=since + timedelta(days=1))

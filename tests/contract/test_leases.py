@@ -12,15 +12,12 @@ from services.core.ports import RecordStore
 from services.core.records import (
     AliasChange,
     Batch,
-    EvaluationResult,
     JobState,
     Lease,
-    ResultKind,
-    ResultStatus,
     VersionRecord,
 )
 from tests.contract.stores import Open
-from tests.toy import NOON, prediction
+from tests.toy import NOON, drift_result, prediction
 
 NAME = "lifecycle/toy"
 HOUR = timedelta(hours=1)
@@ -117,20 +114,6 @@ def version() -> VersionRecord:
     )
 
 
-def result() -> EvaluationResult:
-    return EvaluationResult(
-        model="toy",
-        version="v1",
-        kind=ResultKind.DRIFT,
-        window_start=NOON - HOUR,
-        window_end=NOON,
-        n=1,
-        status=ResultStatus.OK,
-        body={},
-        computed_at=NOON,
-    )
-
-
 def open_a_job(store: RecordStore) -> object:
     return store.open_job(model="toy", trigger="drift", dedupe_key="key", since=NOON, opened_at=NOON, note="")
 
@@ -140,7 +123,7 @@ def close_the_job(store: RecordStore) -> object:
 
 
 WRITES: dict[str, Callable[[RecordStore], object]] = {
-    "results": lambda store: store.save_results([result()]),
+    "results": lambda store: store.save_results([drift_result()]),
     "opening a job": open_a_job,
     "changing a job": close_the_job,
     "registering a version": lambda store: store.add_version(version()),

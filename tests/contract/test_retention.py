@@ -9,8 +9,8 @@ from services.core.errors import LeaseLost
 from services.core.events import outcome_event
 from services.core.outcomes import OutcomeObserved
 from services.core.ports import Pruned, RecordStore
-from services.core.records import Batch, DeadLetter, EvaluationResult, Judged, ResultKind, ResultStatus
-from tests.toy import NOON, prediction
+from services.core.records import Batch, DeadLetter, Judged, ResultKind
+from tests.toy import NOON, drift_result, prediction
 
 DAY = timedelta(days=1)
 ALWAYS = timedelta(days=3650)
@@ -87,7 +87,7 @@ def test_an_outcome_whose_prediction_never_came_goes_in_its_time(store: RecordSt
 
 
 def test_results_go_by_the_end_of_their_window(store: RecordStore) -> None:
-    store.save_results([result(NOON), result(NOON + 2 * DAY)])
+    store.save_results([drift_result(window_end=NOON), drift_result(window_end=NOON + 2 * DAY)])
 
     assert store.prune("toy", before=NOON + DAY, limit=100) == Pruned(results=1)
     assert [each.window_end for each in store.results("toy", ResultKind.DRIFT, limit=9)] == [NOON + 2 * DAY]
@@ -122,20 +122,6 @@ def test_who_has_lost_the_lease_removes_nothing(store: RecordStore) -> None:
     with pytest.raises(LeaseLost):
         store.fenced(lease).prune("toy", before=NOON + DAY, limit=100)
     assert len(kept(store)) == 1
-
-
-def result(window_end: datetime) -> EvaluationResult:
-    return EvaluationResult(
-        model="toy",
-        version="v1",
-        kind=ResultKind.DRIFT,
-        window_start=window_end - DAY,
-        window_end=window_end,
-        n=1,
-        status=ResultStatus.OK,
-        body={},
-        computed_at=window_end,
-    )
 
 
 def letter(number: int, at: datetime) -> DeadLetter:

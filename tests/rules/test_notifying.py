@@ -16,14 +16,13 @@ from monitoring.alerts.notify import FEEDS, OF_THE_MONITOR, YOURS, Notifying, re
 from monitoring.alerts.pace import Pace
 from monitoring.entrypoints.rules import stack_of, write_notifying
 from services.core.errors import SettingsError
-from services.core.records import EvaluationResult, ResultKind, ResultStatus
 from services.settings import Settings
 from tests.monitoring import SESAME, ToyMonitor
 from tests.ports import free_port
 from tests.servers.alertmanager import AlertmanagerClient, Amtool, client_of, running_alertmanager
 from tests.servers.missing import provided, skip_without
 from tests.servers.process import Unavailable
-from tests.toy import NOON
+from tests.toy import NOON, confirmed_drift
 from tests.waiting import eventually
 
 DAY = timedelta(days=1)
@@ -103,7 +102,7 @@ def test_receivers_that_nothing_would_reach_are_refused(tmp_path: Path, content:
 def toy(tmp_path: Path) -> Iterator[ToyMonitor]:
     """A monitor that has confirmed drift of its model."""
     toy = ToyMonitor(tmp_path)
-    toy.store.save_results([confirmed_drift()])
+    toy.store.save_results([confirmed_drift(NOON - 3 * DAY)])
     yield toy
     toy.monitor.close()
 
@@ -169,17 +168,3 @@ def await_received(toy: ToyMonitor, result: str, reason: str, *, times: int) -> 
 def received(toy: ToyMonitor, result: str, reason: str) -> float:
     labels = {"result": result, "reason": reason}
     return toy.metrics.registry.get_sample_value("bellwether_alerts_received_total", labels) or 0.0
-
-
-def confirmed_drift() -> EvaluationResult:
-    return EvaluationResult(
-        model="toy",
-        version="v1",
-        kind=ResultKind.DRIFT,
-        window_start=NOON - 5 * DAY,
-        window_end=NOON,
-        n=500,
-        status=ResultStatus.OK,
-        body={"confirmed": True, "confirmed_features": ["amount"], "since": (NOON - 3 * DAY).isoformat()},
-        computed_at=NOON,
-    )

@@ -2,7 +2,7 @@ import json
 import random
 from collections.abc import Iterator
 from dataclasses import replace
-from datetime import datetime, timedelta
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -11,8 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from monitoring.lifecycle.alerts import Code, MalformedAlert, Receipt, Result, intake
-from services.core.records import EvaluationResult, JobState, ResultKind, ResultStatus
-from tests.toy import NOON, toy_spec
+from services.core.records import JobState
+from tests.toy import NOON, confirmed_drift, toy_spec
 from tests.workshop import SPEC, Bench, drift_payload, open_bench
 
 DAY = timedelta(days=1)
@@ -167,27 +167,13 @@ def test_a_change_in_the_future_is_taken_to_have_begun_now(bench: Bench) -> None
 
 
 def test_what_an_alert_does_not_say_is_looked_up_in_the_record(bench: Bench) -> None:
-    bench.store.save_results([drift(NOON - 3 * DAY, confirmed=True), drift(NOON - DAY, confirmed=False)])
+    bench.store.save_results([confirmed_drift(NOON - 3 * DAY), confirmed_drift(NOON - DAY, confirmed=False)])
 
     receipt = take(bench, altered(annotations={"summary": "says a rule of Prometheus"}))
 
     (job,) = bench.store.jobs("toy", limit=5)
     assert (receipt.result, receipt.code) == (Result.ACCEPTED, Code.JOB_OPENED)
     assert (job.since, job.evidence) == (NOON - 3 * DAY, {"features": ["amount"]})
-
-
-def drift(since: datetime, *, confirmed: bool) -> EvaluationResult:
-    return EvaluationResult(
-        model="toy",
-        version="v1",
-        kind=ResultKind.DRIFT,
-        window_start=since - DAY,
-        window_end=since + DAY,
-        n=500,
-        status=ResultStatus.OK,
-        body={"confirmed": confirmed, "confirmed_features": ["amount"], "since": since.isoformat()},
-        computed_at=NOON,
-    )
 
 
 @settings(max_examples=20, deadline=None)

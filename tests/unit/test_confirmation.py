@@ -5,9 +5,8 @@ from datetime import timedelta
 
 from monitoring.evaluation.confirmation import Confirmation, confirm, newest_confirmation
 from monitoring.evaluation.windows import newest_window
-from services.core.records import EvaluationResult, ResultKind, ResultStatus
 from services.core.spec import DriftPolicy
-from tests.toy import NOON, toy_spec
+from tests.toy import NOON, drift_result, toy_spec
 
 POLICY = DriftPolicy()
 SPEC = toy_spec()
@@ -42,14 +41,15 @@ def test_the_beginning_is_the_middle_of_the_first_window_that_found_it_and_stays
 
 def test_a_monitor_that_starts_anew_goes_on_where_the_last_one_stopped() -> None:
     (state,) = _after((0, ["amount"]))
-    results = [_result("v1", state), _failed("v1")]
+    # The newer one failed, and says nothing of a state.
+    results = [drift_result(state.as_body(), version="v1"), drift_result(version="v1")]
     assert newest_confirmation(POLICY, results, "v1").streaks == state.streaks
     assert newest_confirmation(POLICY, results, "v1").counted_until == NOON
 
 
 def test_another_version_starts_from_nothing() -> None:
     (state,) = _after((0, ["amount"]))
-    assert newest_confirmation(POLICY, [_result("v1", state)], "v2") == Confirmation.none()
+    assert newest_confirmation(POLICY, [drift_result(state.as_body(), version="v1")], "v2") == Confirmation.none()
 
 
 def _after(*found: tuple[float, Iterable[str]]) -> list[Confirmation]:
@@ -59,23 +59,3 @@ def _after(*found: tuple[float, Iterable[str]]) -> list[Confirmation]:
         window = newest_window(SPEC, NOON + days * DAY)
         states.append(confirm(POLICY, window=window, drifted=drifted, earlier=states[-1]))
     return states[1:]
-
-
-def _result(version: str, state: Confirmation) -> EvaluationResult:
-    return EvaluationResult(
-        model="toy",
-        version=version,
-        kind=ResultKind.DRIFT,
-        window_start=NOON - 5 * DAY,
-        window_end=NOON,
-        n=500,
-        status=ResultStatus.OK,
-        body=state.as_body(),
-        computed_at=NOON,
-    )
-
-
-def _failed(version: str) -> EvaluationResult:
-    result = _result(version, Confirmation.none())
-    result.body.clear()
-    return result

@@ -165,7 +165,7 @@ def test_a_monitor_that_takes_over_judges_at_once(toy: ToyMonitor) -> None:
     assert len(toy.store.saved) == len(ResultKind)
 
 
-def test_drift_is_written_and_handed_over_at_the_desk_of_its_model(toy: ToyMonitor) -> None:
+def test_a_monitor_whose_model_another_judges_by_now_keeps_and_hands_over_nothing(toy: ToyMonitor) -> None:
     toy.promote("v1")
     toy.store.rows = toy_rows(1000, begin=NOON - 5 * DAY, every=DAY / 200, richer=1.0)
     toy.desk = LostDesk().port

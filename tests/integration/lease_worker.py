@@ -21,6 +21,7 @@ MODEL = "toy"
 def main(url: str, name: str, seconds: str) -> None:
     stop, store = stop_on_signals(), RecordStoreSql(url)
     with Tenure(store, work="test", models=[MODEL], lasts=timedelta(seconds=float(seconds))) as tenure:
+        print("at its desk", flush=True)
         while not stop.is_set():
             lease = tenure.lease_of(MODEL)
             # Between the look at the lease and the writing is where a process that stands still does harm.

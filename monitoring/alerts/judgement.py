@@ -7,7 +7,7 @@ from monitoring.alerts.rule import MONITOR_JOB, Alert, Dashboard, Group, Severit
 from monitoring.evaluation.alert import ALERT
 from monitoring.metrics import AUC_METRICS, table
 from services.core.records import CHAMPION
-from services.core.spec import Good, ModelSpec
+from services.core.spec import Good, Measure, ModelSpec
 from services.metrics.table import MODEL_INFO
 
 
@@ -67,18 +67,38 @@ def _coverage(spec: ModelSpec) -> Alert:
 
 def _effects(spec: ModelSpec) -> Iterator[Alert]:
     """Of measures that should rise. One that should fall, such as money spent, always rises when somebody acts."""
+    entity = spec.entity.removesuffix("_id")
     for measure in spec.measures:
-        if measure.good is not Good.UP:
-            continue
-        effect = f'{table.BUSINESS_EFFECT}{{model="{spec.name}",measure="{measure.name}",bound="high"}}'
-        yield Alert(
-            name="BusinessEffectNegative",
-            expr=f"max by (model, measure) ({effect}) < 0",
-            lasts=timedelta(hours=1),
-            severity=Severity.TICKET,
-            summary=f"{spec.name}: acting on its answers changes {measure.name} by at most "
-            f"{{{{ $value | printf `%.2f` }}}} {measure.unit} per {spec.entity.removesuffix('_id')}",
-            description="Where nobody acts more is earned, beyond chance: the whole interval is below 0.",
-            dashboard=Dashboard.BUSINESS,
-            labels={"measure": measure.name},
-        )
+        if measure.good is Good.UP:
+            least = f"{measure.name} by at most {{{{ $value | printf `%.2f` }}}} {measure.unit} per {entity}"
+            yield _effect(
+                spec,
+                measure,
+                name="BusinessEffectNegative",
+                gauge=table.BUSINESS_EFFECT,
+                summary=f"{spec.name}: acting on its answers changes {least}",
+                description="Where nobody acts more is earned, beyond chance: the whole interval is below 0.",
+            )
+            yield _effect(
+                spec,
+                measure,
+                name="BusinessBelowRule",
+                gauge=table.BUSINESS_BEYOND_RULE,
+                summary=f"{spec.name}: acting where its rule would not changes {least}",
+                description="Leaving those to the rule, who leaves them in peace, would earn more, beyond chance.",
+            )
+
+
+def _effect(spec: ModelSpec, measure: Measure, *, name: str, gauge: str, summary: str, description: str) -> Alert:
+    """The upper end of the interval: harm that few rows could not feign."""
+    high = f'{gauge}{{model="{spec.name}",measure="{measure.name}",bound="high"}}'
+    return Alert(
+        name=name,
+        expr=f"max by (model, measure) ({high}) < 0",
+        lasts=timedelta(hours=1),
+        severity=Severity.TICKET,
+        summary=summary,
+        description=description,
+        dashboard=Dashboard.BUSINESS,
+        labels={"measure": measure.name},
+    )

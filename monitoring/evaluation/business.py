@@ -8,10 +8,11 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
+from monitoring.evaluation.baseline import decision_without_model, usable_of
 from monitoring.evaluation.unknown import NotEnoughData
 from services.core.predictions import NO_ACTION, Arm
 from services.core.records import Judged, ResultStatus
-from services.core.spec import Measure, ModelSpec
+from services.core.spec import ModelSpec
 
 CONFIDENCE: Final = 0.9
 
@@ -22,27 +23,38 @@ MINIMUM_ENTITIES: Final = 30
 def business(spec: ModelSpec, matured: Sequence[Judged]) -> dict[str, Any] | NotEnoughData:
     """Totals and means by arm, and the effect of acting, from matured answers whoever gave them.
 
-    `total` is in the measure's unit, `mean` per answer, `per_entity` per distinct entity.
+    `total` is in the measure's unit, `mean` per answer, `per_entity` per distinct entity. `effect` is of everybody who
+    was to be acted on, `beyond_rule` of those among them whom the rule alone would have left in peace: what the model
+    adds where it asks for more. Whom the rule would act on and the model does not, nobody acts on, so nobody knows.
     """
     known = [row for row in matured if row.outcome is not None]
     if not known:
         return NotEnoughData(0, 1, "matured answers with an outcome")
+    to_act_on = [row for row in known if row.prediction.intended_action != NO_ACTION]
+    beyond_rule = [row for row in to_act_on if _left_alone_by_rule(spec, row)]
     return {
         "n": len(known),
         "n_matured": len(matured),
         "coverage": len(known) / len(matured),
-        "measures": {measure.name: _measured(measure, known) for measure in spec.measures},
+        "measures": {
+            measure.name: {
+                "unit": measure.unit,
+                "good": measure.good.value,
+                "arms": {arm.value: _arm(measure.value, rows) for arm, rows in _by_arm(known).items() if rows},
+                "effect": _effect(measure.value, _by_arm(to_act_on)),
+                "beyond_rule": _effect(measure.value, _by_arm(beyond_rule)),
+            }
+            for measure in spec.measures
+        },
     }
 
 
-def _measured(measure: Measure, known: Sequence[Judged]) -> dict[str, Any]:
-    found = {arm: [row for row in known if row.prediction.arm is arm] for arm in Arm}
-    return {
-        "unit": measure.unit,
-        "good": measure.good.value,
-        "arms": {arm.value: _arm(measure.value, rows) for arm, rows in found.items() if rows},
-        "effect": _effect(measure.value, found),
-    }
+def _left_alone_by_rule(spec: ModelSpec, row: Judged) -> bool:
+    return decision_without_model(spec, usable_of(row)).action == NO_ACTION
+
+
+def _by_arm(rows: Sequence[Judged]) -> dict[Arm, list[Judged]]:
+    return {arm: [row for row in rows if row.prediction.arm is arm] for arm in Arm}
 
 
 def _arm(value: Callable[[Judged], float], rows: Sequence[Judged]) -> dict[str, float]:
@@ -58,7 +70,7 @@ def _arm(value: Callable[[Judged], float], rows: Sequence[Judged]) -> dict[str, 
 
 
 def _effect(value: Callable[[Judged], float], found: dict[Arm, list[Judged]]) -> dict[str, Any]:
-    """Treatment minus control per entity, among entities that were to be acted on; `earned` is that for all treated.
+    """Treatment minus control per entity, of rows that were to be acted on; `earned` is that for all treated.
 
     Entities are drawn into the arms, so entities are what is compared: several answers about one are one sum.
     The interval is Welch's, with normal quantiles.
@@ -82,6 +94,5 @@ def _effect(value: Callable[[Judged], float], found: dict[Arm, list[Judged]]) ->
 def _per_entity(value: Callable[[Judged], float], rows: Sequence[Judged]) -> NDArray[Any]:
     sums: dict[str, float] = defaultdict(float)
     for row in rows:
-        if row.prediction.intended_action != NO_ACTION:
-            sums[row.prediction.entity_id] += value(row)
+        sums[row.prediction.entity_id] += value(row)
     return np.array(list(sums.values()))

@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from monitoring.evaluation.auc import auc_interval
+from monitoring.evaluation.baseline import score_without_model, usable_of
 from monitoring.evaluation.unknown import NotEnoughData
 from services.core.predictions import ServedBy
 from services.core.records import Judged, ResultStatus
@@ -126,17 +127,7 @@ def _decisions(spec: ModelSpec, rows: _Rows) -> dict[str, float | None]:
 
 
 def _rule_scores(spec: ModelSpec, rows: _Rows) -> Numbers:
-    return np.array([_rule_score(spec, row) for row in rows.judged])
-
-
-def _rule_score(spec: ModelSpec, row: Judged) -> float:
-    """What would have been answered without a model; a rule that gives no score ranks by its label."""
-    features = row.prediction.features.items()
-    usable = {name: verdict.usable for name, verdict in features if verdict.usable is not None}
-    decision = spec.rule(usable) or spec.last_resort
-    if decision.score is not None:
-        return decision.score
-    return float(decision.label == spec.decide(1.0).label)
+    return np.array([score_without_model(spec, usable_of(row)) for row in rows.judged])
 
 
 def _by_slice(name: str, rows: _Rows) -> dict[str, Any]:

@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from monitoring.evaluation.baseline import score_without_model
 from services.core.errors import BellwetherError
 from services.core.features import Value
 from services.core.spec import ModelSpec
@@ -48,12 +49,6 @@ def without_gaps(row: Mapping[Any, Any]) -> dict[str, Value]:
 
 
 def scores_of_rule(spec: ModelSpec, features: pd.DataFrame) -> NDArray[Any]:
-    """The rule's score of every row; where it has none, what its label comes to: 1 for an action, 0 for none."""
-    return np.array([_rule_score(spec, row) for row in features.to_dict("records")], dtype=float)
-
-
-def _rule_score(spec: ModelSpec, row: dict[Any, Any]) -> float:
-    decision = spec.rule(without_gaps(row)) or spec.last_resort
-    if decision.score is not None:
-        return decision.score
-    return float(decision.action != spec.last_resort.action)
+    """What would rank every row without a model, float64 of length n."""
+    rows = features.to_dict("records")
+    return np.array([score_without_model(spec, without_gaps(row)) for row in rows], dtype=float)

@@ -1,12 +1,13 @@
-"""What the monitor shows on /metrics. Names, labels and meanings stand in table.py.
+"""What the monitor and the lifecycle show on /metrics. Names, labels and meanings stand in table.py.
 
-Gauges are written out from the newest results at each scrape, so a version that is gone, or a figure that is no longer
-known, has no line: nothing freezes at its last value. Labels are closed sets.
+The monitor's gauges are written out from the newest results at each scrape, so a version that is gone, or a figure that
+is no longer known, has no line: nothing freezes at its last value. Labels are closed sets.
 """
 
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
+from datetime import datetime
 from threading import Lock
 from typing import Any, Final, NamedTuple
 
@@ -15,11 +16,11 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
 from prometheus_client.registry import Collector
 
 from monitoring.metrics import table
-from monitoring.metrics.table import MONITOR
+from monitoring.metrics.table import LIFECYCLE, MONITOR
 from services.core.ports import RecordCounts
 from services.core.records import EvaluationResult, Job, JobState, ResultKind, ResultStatus
 from services.core.spec import Objectives
-from services.metrics.table import MODEL_INFO, Kind
+from services.metrics.table import MODEL_INFO, Described, Kind
 
 SCORE_LABEL: Final = "score"
 """The `feature` label of the model's own answers."""
@@ -92,11 +93,7 @@ class MonitorMetrics(Collector):
             self._alerts[result, reason] += 1
 
     def collect(self) -> Iterator[Any]:
-        """One family per metric, those without a sample included: their help says what would be there."""
-        families = {name: _FAMILY[each.kind](name, each.meaning, labels=each.labels) for name, each in MONITOR.items()}
-        for name, labels, value in self._samples():
-            families[name].add_metric(labels, value)
-        yield from families.values()
+        yield from _families(MONITOR, self._samples())
 
     def _count(self, result: EvaluationResult) -> None:
         key = (result.model, result.kind.value)
@@ -117,6 +114,50 @@ class MonitorMetrics(Collector):
                 *(Sample(table.EVALUATION_FAILURES, key, count) for key, count in self._failures.items()),
                 *(Sample(table.ALERTS_RECEIVED, key, count) for key, count in self._alerts.items()),
             ]
+
+
+@dataclass(eq=False)
+class LifecycleMetrics(Collector):
+    """Of the lifecycle's process. Every method may be called from any thread."""
+
+    registry: CollectorRegistry = field(default_factory=CollectorRegistry)
+    _attended: dict[str, float] = field(default_factory=dict)
+    _failures: Counter[str] = field(default_factory=Counter)
+    _lock: Lock = field(default_factory=Lock)
+
+    def __post_init__(self) -> None:
+        self.registry.register(self)
+
+    def attended(self, model: str, *, at: datetime) -> None:
+        """Its jobs were looked after; that it has not failed yet is shown as 0, so that a first failure is a rise."""
+        with self._lock:
+            self._attended[model] = at.timestamp()
+            self._failures.setdefault(model, 0)
+
+    def left(self, model: str) -> None:
+        """Another process attends to it, and tells when."""
+        with self._lock:
+            self._attended.pop(model, None)
+
+    def failed(self, model: str) -> None:
+        with self._lock:
+            self._failures[model] += 1
+
+    def collect(self) -> Iterator[Any]:
+        with self._lock:
+            samples = [
+                *(Sample(table.LIFECYCLE_LAST_ROUND, (model,), at) for model, at in self._attended.items()),
+                *(Sample(table.LIFECYCLE_FAILURES, (model,), count) for model, count in self._failures.items()),
+            ]
+        yield from _families(LIFECYCLE, samples)
+
+
+def _families(described: Mapping[str, Described], samples: Iterable[Sample]) -> Iterator[Any]:
+    """One family per metric, those without a sample included: their help says what would be there."""
+    families = {name: _FAMILY[each.kind](name, each.meaning, labels=each.labels) for name, each in described.items()}
+    for name, labels, value in samples:
+        families[name].add_metric(labels, value)
+    yield from families.values()
 
 
 def _of_model(model: str, observed: Observed) -> Iterator[Sample]:
@@ -175,9 +216,10 @@ def _business(result: EvaluationResult) -> Iterator[Sample]:
     for name, measured in result.body["measures"].items():
         for arm, found in measured["arms"].items():
             yield Sample(table.BUSINESS_AMOUNT, (result.model, arm, name), found["total"])
-        if measured["effect"]["status"] == ResultStatus.OK:
-            for bound, value in measured["effect"]["per_entity"].items():
-                yield Sample(table.BUSINESS_EFFECT, (result.model, name, bound), value)
+        for gauge, of_whom in ((table.BUSINESS_EFFECT, "effect"), (table.BUSINESS_BEYOND_RULE, "beyond_rule")):
+            if measured[of_whom]["status"] == ResultStatus.OK:
+                for bound, value in measured[of_whom]["per_entity"].items():
+                    yield Sample(gauge, (result.model, name, bound), value)
 
 
 def _availability(result: EvaluationResult) -> Iterator[Sample]:

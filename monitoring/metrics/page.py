@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Final
 
-from monitoring.metrics.table import MONITOR
+from monitoring.metrics.table import LIFECYCLE, MONITOR
 from services.metrics.table import CONSUMER, FORWARDER, SERVING, Described
 
 PROCESSES: Final[Mapping[str, tuple[str, Mapping[str, Described]]]] = {
@@ -11,6 +11,7 @@ PROCESSES: Final[Mapping[str, tuple[str, Mapping[str, Described]]]] = {
     "Consumer": ("`bellwether consume`, port 3002 of 127.0.0.1", CONSUMER),
     "Forwarder": ("`bellwether forward`, port 3003 of 127.0.0.1; only where Kafka is the event log", FORWARDER),
     "Monitor": ("`bellwether evaluate`, port 3001", MONITOR),
+    "Lifecycle": ("`bellwether lifecycle`, port 3004 of 127.0.0.1", LIFECYCLE),
 }
 
 HEAD: Final = """\

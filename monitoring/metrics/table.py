@@ -1,4 +1,4 @@
-"""Every metric of the monitor: its name and what it means.
+"""Every metric of the monitor and of the lifecycle: its name and what it means.
 
 Rules, panels and docs/metrics.md are made from these names, so that none of them asks for what nobody shows.
 """
@@ -17,6 +17,7 @@ PERFORMANCE: Final = "bellwether_performance"
 OUTCOME_COVERAGE: Final = "bellwether_outcome_coverage_ratio"
 BUSINESS_AMOUNT: Final = "bellwether_business_amount"
 BUSINESS_EFFECT: Final = "bellwether_business_effect"
+BUSINESS_BEYOND_RULE: Final = "bellwether_business_beyond_rule"
 FEATURE_STATUS_RATIO: Final = "bellwether_feature_status_ratio"
 ANSWERED_BY_RATIO: Final = "bellwether_answered_by_ratio"
 WINDOW_ROWS: Final = "bellwether_window_rows"
@@ -27,6 +28,8 @@ RECORDS: Final = "bellwether_records"
 DEAD_LETTERS: Final = "bellwether_dead_letters"
 ALERTS_RECEIVED: Final = "bellwether_alerts_received_total"
 ROLLBACKS: Final = "bellwether_rollbacks_total"
+LIFECYCLE_LAST_ROUND: Final = "bellwether_lifecycle_last_round_timestamp_seconds"
+LIFECYCLE_FAILURES: Final = "bellwether_lifecycle_failures_total"
 
 MONITOR: Final[Mapping[str, Described]] = {
     OBJECTIVE: Described(
@@ -53,6 +56,9 @@ MONITOR: Final[Mapping[str, Described]] = {
         "Treatment minus control per entity to be acted on, with the ends of its 90 % interval.",
         ("model", "measure", "bound"),
     ),
+    BUSINESS_BEYOND_RULE: Described(
+        "The same of those whom the rule alone would have left in peace.", ("model", "measure", "bound")
+    ),
     FEATURE_STATUS_RATIO: Described(
         "Share of the newest window's answers by the status of a feature.", ("model", "feature", "status")
     ),
@@ -76,5 +82,15 @@ MONITOR: Final[Mapping[str, Described]] = {
         "Alerts, and deliveries that could not be read, by what became of them and why.",
         ("result", "reason"),
         Kind.COUNTER,
+    ),
+}
+
+LIFECYCLE: Final[Mapping[str, Described]] = {
+    LIFECYCLE_LAST_ROUND: Described(
+        "When the model's jobs were last attended to, by the machine's clock; told by the process that does so.",
+        ("model",),
+    ),
+    LIFECYCLE_FAILURES: Described(
+        "Times that attending to a model's jobs failed and was tried again.", ("model",), Kind.COUNTER
     ),
 }

@@ -28,8 +28,8 @@ def performance(*, high: str, rule: str, version: str = "v1") -> dict[str, str]:
     }
 
 
-def effect(measure: str, high: str) -> dict[str, str]:
-    return {f'bellwether_business_effect{{model="toy",measure="{measure}",bound="high"}}': high}
+def effect(measure: str, high: str, *, of: str = "effect") -> dict[str, str]:
+    return {f'bellwether_business_{of}{{model="toy",measure="{measure}",bound="high"}}': high}
 
 
 CASES: Final = (
@@ -107,4 +107,23 @@ CASES: Final = (
         at="1h30m",
     ),
     Case(alert="BusinessEffectNegative", when="an arm has too few entities", series={}, at="1h30m"),
+    Case(
+        alert="BusinessBelowRule",
+        when="acting where the rule would not loses money beyond chance",
+        series=effect("kept", "-1.5+0x90", of="beyond_rule") | effect("kept", "2+0x90"),
+        at="1h30m",
+        fired=(Fired("toy: acting where its rule would not changes kept by at most -1.50 EUR per user"),),
+    ),
+    Case(
+        alert="BusinessBelowRule",
+        when="the interval includes nothing lost",
+        series=effect("kept", "0.2+0x90", of="beyond_rule"),
+        at="1h30m",
+    ),
+    Case(
+        alert="BusinessBelowRule",
+        when="model and rule ask for the same, so that nothing tells them apart",
+        series=effect("kept", "-1.5+0x90"),
+        at="1h30m",
+    ),
 )

@@ -54,6 +54,22 @@ def test_several_answers_about_one_entity_are_one() -> None:
     assert doubled["arms"]["control"]["n"] == 2 * once["arms"]["control"]["n"]
 
 
+def test_beyond_the_rule_counts_whom_the_model_alone_would_act_on() -> None:
+    rows = toy_rows(4000, effect=0.6)
+    # The toy's rule asks to call whoever pays monthly.
+    only_model = [row for row in rows if row.prediction.features["plan"].usable == "yearly"]
+    beyond, there = _measures(rows)["kept"]["beyond_rule"], _measures(only_model)["kept"]["effect"]
+    assert beyond == there
+    assert beyond["status"] == "ok"
+    assert _measures(rows)["kept"]["effect"]["n_control"] > beyond["n_control"]
+
+
+def test_where_the_rule_asks_for_the_same_nothing_is_beyond_it() -> None:
+    monthly = [row for row in toy_rows(2000) if row.prediction.features["plan"].usable == "monthly"]
+    beyond = _measures(monthly)["kept"]["beyond_rule"]
+    assert (beyond["status"], beyond["n"]) == ("not_enough_data", 0)
+
+
 def test_without_a_control_arm_totals_are_told_and_the_effect_is_unknown() -> None:
     rows = [row for row in toy_rows(500) if row.prediction.arm is Arm.TREATMENT]
     kept = _measures(rows)["kept"]

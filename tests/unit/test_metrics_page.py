@@ -13,4 +13,4 @@ def test_the_page_is_written_from_the_tables() -> None:
 
 def test_every_process_has_its_section() -> None:
     titles = [line.removeprefix("## ") for line in page().splitlines() if line.startswith("## ")]
-    assert titles == ["Prediction service", "Consumer", "Forwarder", "Monitor"]
+    assert titles == ["Prediction service", "Consumer", "Forwarder", "Monitor", "Lifecycle"]

@@ -7,13 +7,13 @@ import pytest
 from prometheus_client import generate_latest
 
 from monitoring.metrics import MonitorMetrics, Observed
-from monitoring.metrics.table import MONITOR
+from monitoring.metrics.table import LIFECYCLE, MONITOR
 from services.core.records import JobState, ResultKind, ResultStatus
 from services.metrics.table import CONSUMER, FORWARDER, SERVING
 from tests.fake_run import FakeRun, fake_run
 from tests.toy import NOON, toy_spec
 
-ALL = {**MONITOR, **SERVING, **CONSUMER, **FORWARDER}
+ALL = {**MONITOR, **LIFECYCLE, **SERVING, **CONSUMER, **FORWARDER}
 PROMISED = toy_spec().objectives
 
 

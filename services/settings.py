@@ -57,11 +57,12 @@ class Settings:
     body_limit: int = setting(1_000_000, "largest accepted request body, in bytes")
     alias_poll_seconds: float = setting(0.5, "how often a worker looks for a new champion, in seconds")
     consume_batch: int = setting(2000, "events per transaction of the consumer")
-    metrics_host: str = setting("127.0.0.1", "address that /metrics of consumers and forwarders listens on")
+    metrics_host: str = setting("127.0.0.1", "address that /metrics of consumer, forwarder and lifecycle listens on")
     consumer_port: int = setting(3002, "port of the consumer's /metrics")
     poll_seconds: float = setting(0.2, "how long an idle consumer waits before it looks again, in seconds")
     evaluate_seconds: float = setting(1.0, "wall-clock time between two evaluations, in seconds")
     lifecycle_seconds: float = setting(0.5, "wall-clock time between two steps of the lifecycle, in seconds")
+    lifecycle_port: int = setting(3004, "port of the lifecycle's /metrics")
     lease_seconds: float = setting(
         10.0, "silence of a monitor or lifecycle after which another that runs takes its models over, in seconds"
     )

@@ -9,3 +9,8 @@ def free_port() -> int:
         probe.bind(("127.0.0.1", 0))
         port: int = probe.getsockname()[1]
         return port
+
+
+def stack_ports() -> dict[str, int]:
+    """The settings that give each process of a whole stack a port of its own."""
+    return {name: free_port() for name in ("port", "monitor_port", "consumer_port", "lifecycle_port")}

@@ -1,4 +1,5 @@
-"""Whether judging and retraining themselves work: judgements that are old, missing or failing, and how jobs ended."""
+"""Whether judging and retraining themselves work: judgements that are old, missing or failing, jobs that nobody attends
+to, and how they ended."""
 
 from datetime import timedelta
 from typing import Final
@@ -13,8 +14,14 @@ from services.core.spec import ModelSpec
 ROUNDS_LATE: Final = 3
 """One round may be long and one may fail; after three the gauges are history."""
 
+LONGEST_RETRAINING: Final = timedelta(hours=2)
+"""While it trains, a lifecycle looks at nothing else."""
+
 FAILED_IN_A_ROW: Final = 3
 SHORTEST_ROUND: Final = timedelta(minutes=5)
+ATTENDED_WITHIN: Final = timedelta(minutes=10)
+"""A lifecycle looks at its jobs every second or so, and one failure among hundreds is no news."""
+
 LOOK_BACK: Final = timedelta(hours=1)
 """A job's end is no state but a moment: it is told for this long."""
 
@@ -26,6 +33,8 @@ def lifecycle_rules(spec: ModelSpec, pace: Pace) -> Group:
             _too_old(spec, pace),
             _never(spec),
             _failing(spec, pace),
+            _unattended(spec, pace),
+            _attending_fails(spec, pace),
             _retraining_failed(spec, pace),
             _retraining_refused(spec, pace),
             _rolled_back(spec, pace),
@@ -77,6 +86,36 @@ def _failing(spec: ModelSpec, pace: Pace) -> Alert:
         summary=f"{spec.name}: {{{{ $labels.kind }}}} failed {{{{ $value | printf `%.0f` }}}} times in {window}",
         description="The judgement raised; its reason stands in the monitor's /status and in the store.",
         dashboard=Dashboard.MODEL,
+    )
+
+
+def _unattended(spec: ModelSpec, pace: Pace) -> Alert:
+    last = f'{table.LIFECYCLE_LAST_ROUND}{{model="{spec.name}"}}'
+    return Alert(
+        name="LifecycleSilent",
+        # Where no process tells a time there is none that could be old.
+        expr=f"time() - max by (model) ({last}) > {pace.age(LONGEST_RETRAINING)}\nor absent({last})",
+        lasts=timedelta(minutes=15),
+        severity=Severity.TICKET,
+        summary=f"Nobody attends to the retrainings of {spec.name}",
+        description="Drift opens jobs that nobody works on, and old records are not pruned. Answers go on.",
+        dashboard=Dashboard.MODEL,
+        of_process=True,
+    )
+
+
+def _attending_fails(spec: ModelSpec, pace: Pace) -> Alert:
+    window = pace.window(ATTENDED_WITHIN)
+    return Alert(
+        name="LifecycleFailing",
+        expr=f'sum by (model) (increase({table.LIFECYCLE_FAILURES}{{model="{spec.name}"}}[{window}]))'
+        f" >= {FAILED_IN_A_ROW}",
+        lasts=timedelta(minutes=5),
+        severity=Severity.TICKET,
+        summary=f"Attending to {spec.name} failed {{{{ $value | printf `%.0f` }}}} times in {window}",
+        description="No retraining begins or ends until it succeeds. The lifecycle's log has the reason.",
+        dashboard=Dashboard.MODEL,
+        of_process=True,
     )
 
 

@@ -10,6 +10,7 @@ SERVING_JOB: Final = "bellwether-serving"
 MONITOR_JOB: Final = "bellwether-monitor"
 CONSUMER_JOB: Final = "bellwether-consumer"
 FORWARDER_JOB: Final = "bellwether-forwarder"
+LIFECYCLE_JOB: Final = "bellwether-lifecycle"
 """What Prometheus calls the processes that it scrapes."""
 
 

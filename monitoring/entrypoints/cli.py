@@ -81,7 +81,7 @@ def main() -> None:
 
 @main.command()
 @settings_flags("home", "store", "features", "host", "port", "monitor_host", "monitor_port", "consumer_port")
-@settings_flags("workers")
+@settings_flags("lifecycle_port", "workers")
 @settings_flags("token_file", "predict_needs_token", "event_log", *KAFKA_FLAGS, "forwarder_port")
 @flag("--model", default="churn", help="model whose simulated world calls the service")
 @flag("--until", type=click.Choice(["promoted"]), help="end once a retrained version has proved itself")
@@ -195,7 +195,8 @@ def evaluate(once: bool, **flags: Any) -> None:
 
 
 @main.command()
-@settings_flags("home", "store", "clock_file", "lifecycle_seconds", "lease_seconds", "records_keep_days")
+@settings_flags("home", "store", "clock_file", "metrics_host", "lifecycle_port", "lifecycle_seconds")
+@settings_flags("lease_seconds", "records_keep_days")
 @once_flag
 def lifecycle(once: bool, **flags: Any) -> None:
     """Work on retraining jobs: train, gate, promote."""
@@ -345,7 +346,8 @@ def write_dashboards(monitor_url: str, check: bool) -> None:
 
 
 @main.command()
-@settings_flags("host", "port", "monitor_host", "monitor_port", "consumer_port", "forwarder_port", "event_log")
+@settings_flags("host", "port", "monitor_host", "monitor_port", "consumer_port", "forwarder_port")
+@settings_flags("lifecycle_port", "event_log")
 @flag("--directory", type=click.Path(path_type=Path), default="deploy/prometheus", help="where the files lie")
 @flag("--monitor-url", default="http://127.0.0.1:3001", help="where a browser finds the monitor, with its runbooks")
 @flag("--grafana-url", default="http://127.0.0.1:3010", help="where a browser finds Grafana")

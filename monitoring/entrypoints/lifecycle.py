@@ -11,11 +11,13 @@ from monitoring.entrypoints.tenure import Tenure
 from monitoring.lifecycle.retention import Upkeep
 from monitoring.lifecycle.retrain import Workshop
 from monitoring.lifecycle.step import follow, resume, step
+from monitoring.metrics import LifecycleMetrics
 from services import bootstrap
+from services.core.clock import wall_clock
 from services.core.errors import LeaseLost, StoreUnavailable
 from services.core.ports import RecordStore
 from services.core.spec import ModelSpec
-from services.entrypoints.processes import log_to_stderr, opened, stop_on_signals
+from services.entrypoints.processes import log_to_stderr, opened, serve_metrics, stop_on_signals
 from services.models.discovery import discover
 from services.settings import Settings
 
@@ -23,7 +25,10 @@ logger = logging.getLogger("bellwether.lifecycle")
 
 
 def run_lifecycle(settings: Settings, *, once: bool = False) -> int:
-    """Attend to the open jobs of this process's models until it is told to stop."""
+    """Attend to the open jobs of this process's models until it is told to stop.
+
+    Raises `PortTaken` where something else has the port of its metrics (not with `once`, which shows none).
+    """
     log_to_stderr()
     stop = stop_on_signals()
     store = opened(lambda: bootstrap.record_store(settings), stop=stop, patient=not once)
@@ -34,10 +39,12 @@ def run_lifecycle(settings: Settings, *, once: bool = False) -> int:
         tenure_of(settings, workshop.store, discover()) as tenure,
     ):
         attendance = Attendance(workshop, tenure, Upkeep(bootstrap.retention(settings)))
+        if once:
+            attendance.round()
+            return 0
+        serve_metrics(attendance.metrics.registry, settings, "lifecycle_port")
         while not stop.is_set():
             attendance.round()
-            if once:
-                break
             stop.wait(settings.lifecycle_seconds)
     return 0
 
@@ -53,6 +60,7 @@ class Attendance:
     workshop: Workshop
     tenure: Tenure
     upkeep: Upkeep | None = None
+    metrics: LifecycleMetrics = field(default_factory=LifecycleMetrics)
     _resumed: dict[str, int] = field(default_factory=dict)
 
     def round(self) -> None:
@@ -60,10 +68,14 @@ class Attendance:
         for spec in discover().values():
             try:
                 self.attend(spec)
-            except (StoreUnavailable, LeaseLost) as error:
+            except LeaseLost as error:
+                logger.info("%s: %s", spec.name, error)
+            except StoreUnavailable as error:
+                self.metrics.failed(spec.name)
                 logger.warning("%s: %s; trying again", spec.name, error)
             except Exception:
                 # The edge of the process: what is wrong with one model must not stop the others' retrainings.
+                self.metrics.failed(spec.name)
                 logger.exception("attending to %s failed; trying again", spec.name)
 
     def attend(self, spec: ModelSpec) -> None:
@@ -74,6 +86,7 @@ class Attendance:
         follow(spec, self.workshop)
         lease = self.tenure.lease_of(spec.name)
         if lease is None:
+            self.metrics.left(spec.name)
             return
         fenced = replace(self.workshop, store=self.workshop.store.fenced(lease))
         if self._resumed.get(spec.name) != lease.token:
@@ -82,6 +95,7 @@ class Attendance:
         step(spec, fenced)
         if self.upkeep is not None:
             self.upkeep.attend(spec, fenced)
+        self.metrics.attended(spec.name, at=wall_clock())
 
 
 def tenure_of(settings: Settings, store: RecordStore, models: Iterable[str]) -> Tenure:

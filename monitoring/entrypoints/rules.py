@@ -8,7 +8,7 @@ from monitoring.alerts import notify
 from monitoring.alerts.build import RULES, Stack, files
 from monitoring.alerts.notify import Notifying
 from monitoring.alerts.pace import Pace
-from monitoring.alerts.rule import CONSUMER_JOB, FORWARDER_JOB, MONITOR_JOB, SERVING_JOB
+from monitoring.alerts.rule import CONSUMER_JOB, FORWARDER_JOB, LIFECYCLE_JOB, MONITOR_JOB, SERVING_JOB
 from services.core.errors import BellwetherError
 from services.models.discovery import discover
 from services.settings import KAFKA, Settings
@@ -85,6 +85,7 @@ def _local(settings: Settings, prometheus: str, alertmanager: str) -> dict[str, 
         SERVING_JOB: [f"{settings.host}:{settings.port}"],
         MONITOR_JOB: [f"{settings.monitor_host}:{settings.monitor_port}"],
         CONSUMER_JOB: [f"127.0.0.1:{settings.consumer_port}"],
+        LIFECYCLE_JOB: [f"127.0.0.1:{settings.lifecycle_port}"],
     }
     if settings.event_log == KAFKA:
         found[FORWARDER_JOB] = [f"127.0.0.1:{settings.forwarder_port}"]

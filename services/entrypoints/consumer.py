@@ -5,13 +5,19 @@ import sys
 from contextlib import suppress
 from typing import Final
 
-from prometheus_client import CollectorRegistry, start_http_server
+from prometheus_client import CollectorRegistry
 
 from services import bootstrap
 from services.core.clock import wall_clock
 from services.core.errors import EventLogUnavailable, StoreUnavailable
 from services.core.records import Batch, Stored
-from services.entrypoints.processes import end_unless_called_within, log_to_stderr, opened, stop_on_signals
+from services.entrypoints.processes import (
+    end_unless_called_within,
+    log_to_stderr,
+    opened,
+    serve_metrics,
+    stop_on_signals,
+)
 from services.ingest.consume import consume, consume_once
 from services.metrics import ConsumerMetrics
 from services.settings import Settings
@@ -55,7 +61,7 @@ def run_consumer(settings: Settings, *, once: bool = False) -> int:
             ):
                 pass
         else:
-            start_http_server(settings.consumer_port, addr=settings.metrics_host, registry=metrics.registry)
+            serve_metrics(metrics.registry, settings, "consumer_port")
             consume(
                 source,
                 store,

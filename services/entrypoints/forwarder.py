@@ -5,11 +5,11 @@ import sys
 from datetime import timedelta
 from typing import Final
 
-from prometheus_client import CollectorRegistry, start_http_server
+from prometheus_client import CollectorRegistry
 
 from services import bootstrap
 from services.core.clock import wall_clock
-from services.entrypoints.processes import end_unless_called_within, log_to_stderr, stop_on_signals
+from services.entrypoints.processes import end_unless_called_within, log_to_stderr, serve_metrics, stop_on_signals
 from services.ingest.forward import forward, forward_once
 from services.metrics import ForwarderMetrics
 from services.settings import Settings
@@ -41,7 +41,7 @@ def run_forwarder(settings: Settings, *, once: bool = False) -> int:
             while delivered := forward_once(outbox, sink, limit=settings.forward_batch):
                 metrics.delivered(delivered)
         else:
-            start_http_server(settings.forwarder_port, addr=settings.metrics_host, registry=metrics.registry)
+            serve_metrics(metrics.registry, settings, "forwarder_port")
             forward(
                 outbox,
                 sink,

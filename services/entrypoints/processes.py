@@ -6,9 +6,12 @@ import signal
 import sys
 import threading
 from collections.abc import Callable
-from typing import Final, TypeVar
+from typing import Final, Literal, TypeVar
 
-from services.core.errors import BellwetherError
+from prometheus_client import CollectorRegistry, start_http_server
+
+from services.core.errors import BellwetherError, PortTaken
+from services.settings import Settings, variable_of
 
 Opened = TypeVar("Opened")
 
@@ -53,6 +56,24 @@ def opened(open_it: Callable[[], Opened], *, stop: threading.Event, patient: boo
             stop.wait(pause)
             pause = min(2 * pause, LONGEST_PAUSE_SECONDS)
     return None
+
+
+def serve_metrics(
+    registry: CollectorRegistry, settings: Settings, port: Literal["consumer_port", "forwarder_port", "lifecycle_port"]
+) -> None:
+    """Show `registry` at the port of that setting from now on, in a thread of its own.
+
+    Raises:
+        PortTaken: something else has the port; which setting it is and the remedy are named.
+    """
+    number: int = getattr(settings, port)
+    try:
+        start_http_server(number, addr=settings.metrics_host, registry=registry)
+    except OSError as error:
+        raise PortTaken(
+            f"cannot show metrics on {settings.metrics_host}:{number} ({error.strerror}); stop what does, "
+            f"or choose another port with --{port.replace('_', '-')} or {variable_of(port)}"
+        ) from error
 
 
 def end_unless_called_within(seconds: float) -> None:

@@ -14,7 +14,13 @@ from tests.compose.reading import COMPOSE, image_environment, is_ours, services
 from tests.ports import free_port
 from tests.waiting import eventually
 
-PORTS: Final = {"port": 3000, "monitor_port": 3001, "consumer_port": 3002, "forwarder_port": 3003}
+PORTS: Final = {
+    "port": 3000,
+    "monitor_port": 3001,
+    "consumer_port": 3002,
+    "forwarder_port": 3003,
+    "lifecycle_port": 3004,
+}
 """What each process listens on where no setting says otherwise."""
 HEALTHY_SECONDS: Final = 150.0
 """For all of them at once on a busy machine of two cores; alone it takes a few seconds each."""

@@ -19,7 +19,7 @@ from services import bootstrap
 from services.core.records import JobState
 from services.settings import Settings
 from tests.e2e.alert_path import STATIONS, watching
-from tests.ports import free_port
+from tests.ports import stack_ports
 from tests.servers.missing import skip_without
 from tests.waiting import eventually
 
@@ -32,7 +32,7 @@ TABLE = "ALERT_PATH_TABLE"
 
 @pytest.fixture
 def settings(tmp_path: Path) -> Settings:
-    return Settings(home=tmp_path / "home", port=free_port(), monitor_port=free_port(), consumer_port=free_port())
+    return Settings(home=tmp_path / "home").with_flags(**stack_ports())
 
 
 @pytest.fixture

@@ -24,7 +24,7 @@ from monitoring.entrypoints.dashboards import DIRECTORY
 from monitoring.entrypoints.rules import stack_of, write
 from services.settings import Settings
 from tests.integration.panels import Question, answered, as_table, dead, of_dashboard, of_rules
-from tests.ports import free_port
+from tests.ports import stack_ports
 from tests.servers.missing import provided, skip_without
 from tests.servers.process import Unavailable
 from tests.servers.prometheus import PrometheusClient, client_of, running_prometheus
@@ -70,7 +70,7 @@ class Run:
 @pytest.fixture(scope="module")
 def run(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Run]:
     directory = tmp_path_factory.mktemp("run")
-    settings = Settings(home=directory / "home", port=free_port(), monitor_port=free_port(), consumer_port=free_port())
+    settings = Settings(home=directory / "home").with_flags(**stack_ports())
     files = write(_stack(settings), directory / "prometheus")
     config = next(path for path in files if path.name == "prometheus.yml")
     try:

@@ -13,7 +13,7 @@ from prometheus_client import generate_latest
 from prometheus_client.parser import text_string_to_metric_families
 
 from monitoring.metrics import MonitorMetrics, Observed
-from monitoring.metrics.table import ALERTS_RECEIVED, MONITOR
+from monitoring.metrics.table import ALERTS_RECEIVED, LIFECYCLE, MONITOR
 from services.metrics.table import (
     ANSWER_FAILURES,
     CONSUMER,
@@ -23,6 +23,7 @@ from services.metrics.table import (
     Described,
     Kind,
 )
+from services.models.discovery import discover
 from services.settings import Settings
 from tests.fake_run import fake_run
 from tests.integration.serving_process import ServingProcess, toy_serving
@@ -69,6 +70,17 @@ def test_the_forwarder_while_its_broker_is_away(serving: ServingProcess, promtoo
         eventually(lambda: "bellwether_outbox_depth 2.0" in read(address), what="both events wait")
         text = read(address)
     require_as_described(text, FORWARDER, silent=set())
+    require_clean(text, promtool)
+
+
+def test_the_lifecycle_that_attends_to_every_model(tmp_path: Path, promtool: Promtool) -> None:
+    settings = Settings(home=tmp_path, lifecycle_port=free_port(), lifecycle_seconds=0.02)
+    with process_of("monitoring.entrypoints.lifecycle", settings):
+        address = f"http://127.0.0.1:{settings.lifecycle_port}/metrics"
+        last = 'bellwether_lifecycle_last_round_timestamp_seconds{model="%s"}'
+        eventually(lambda: all(last % model in read(address) for model in discover()), what="each had its round")
+        text = read(address)
+    require_as_described(text, LIFECYCLE, silent=set())
     require_clean(text, promtool)
 
 

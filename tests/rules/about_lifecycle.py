@@ -19,6 +19,14 @@ def ended(result: str, values: str, *, trigger: str = "drift") -> dict[str, str]
     return {f"bellwether_retraining_runs_total{{{labels}}}": values}
 
 
+def attended(at: str, *, instance: str = "a") -> dict[str, str]:
+    return {f'bellwether_lifecycle_last_round_timestamp_seconds{{model="toy",instance="{instance}"}}': at}
+
+
+def attending_failed(values: str) -> dict[str, str]:
+    return {'bellwether_lifecycle_failures_total{model="toy",instance="a"}': values}
+
+
 NEVER: Final = 'bellwether_evaluation_last_success_timestamp_seconds{model="toy",kind="availability"}'
 
 CASES: Final = (
@@ -58,6 +66,48 @@ CASES: Final = (
         series=failures("9+0x30 0+0x60"),
         at="1h",
     ),
+    Case(
+        alert="LifecycleSilent",
+        when="the process hangs over its jobs for hours",
+        series=attended("600+0x200"),
+        at="2h30m",
+        fired=(Fired("Nobody attends to the retrainings of toy"),),
+    ),
+    Case(
+        alert="LifecycleSilent",
+        when="no process shows that it attends to the model",
+        series={'up{job="bellwether-lifecycle"}': "0+0x30"},
+        at="20m",
+        fired=(Fired("Nobody attends to the retrainings of toy"),),
+    ),
+    Case(alert="LifecycleSilent", when="it looks at its jobs every minute", series=attended("0+60x200"), at="2h30m"),
+    Case(
+        alert="LifecycleSilent",
+        when="a retraining has taken an hour",
+        series=attended("600+0x60 4200+60x60"),
+        at="1h10m",
+    ),
+    Case(
+        alert="LifecycleSilent",
+        when="another process has taken over",
+        series=attended("600+0x200") | attended("0+60x200", instance="b"),
+        at="2h30m",
+    ),
+    Case(
+        alert="LifecycleFailing",
+        when="every look of ten minutes fails",
+        series=attending_failed("0+60x30"),
+        at="20m",
+        fired=(Fired("Attending to toy failed 600 times in 10m"),),
+    ),
+    Case(alert="LifecycleFailing", when="two looks failed", series=attending_failed("0+0x5 2+0x25"), at="20m"),
+    Case(
+        alert="LifecycleFailing",
+        when="the process restarts and its counter with it",
+        series=attending_failed("900+0x9 0+0x21"),
+        at="20m",
+    ),
+    Case(alert="LifecycleFailing", when="nobody tells", series={}, at="20m"),
     Case(
         alert="RetrainingFailed",
         when="a retraining has failed",

@@ -9,14 +9,14 @@ import pytest
 from monitoring.alerts.build import CONFIG, Stack, files
 from monitoring.alerts.pace import Pace, duration
 from monitoring.entrypoints.rules import OutOfDate, require_current, stack_of, write
-from monitoring.metrics.table import MONITOR
+from monitoring.metrics.table import LIFECYCLE, MONITOR
 from services.core.errors import BellwetherError
 from services.metrics.table import CONSUMER, FORWARDER, SERVING
 from services.settings import KAFKA, Settings
 from tests.servers.prometheus import Promtool
 
 MINUTE = timedelta(minutes=1)
-COUNTED = {**MONITOR, **SERVING, **CONSUMER, **FORWARDER}
+COUNTED = {**MONITOR, **LIFECYCLE, **SERVING, **CONSUMER, **FORWARDER}
 METRIC = re.compile(r"(?<![:\w])bellwether_\w+")
 """A metric's name; one with a colon before it is a recorded series."""
 

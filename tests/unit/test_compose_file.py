@@ -241,7 +241,7 @@ def test_prometheus_asks_containers_that_there_are() -> None:
     groups = [*told["scrape_configs"], *told["alerting"]["alertmanagers"]]
     hosts = {target.split(":")[0] for group in groups for each in group["static_configs"] for target in each["targets"]}
 
-    assert hosts == {"serving", "evaluation", "consumer", "forwarder", "alertmanager", "127.0.0.1"}
+    assert hosts == {"serving", "evaluation", "lifecycle", "consumer", "forwarder", "alertmanager", "127.0.0.1"}
     assert hosts - {"127.0.0.1"} <= services("full").keys()
 
 

@@ -1,13 +1,16 @@
 """What every long-running process does."""
 
+import socket
 import subprocess
 import sys
 import threading
 
 import pytest
+from prometheus_client import CollectorRegistry
 
-from services.core.errors import BellwetherError, SettingsError, StoreUnavailable
-from services.entrypoints.processes import opened
+from services.core.errors import BellwetherError, PortTaken, SettingsError, StoreUnavailable
+from services.entrypoints.processes import opened, serve_metrics
+from services.settings import Settings
 
 SLEEPER = """
 import time
@@ -65,3 +68,10 @@ def test_a_process_that_waits_can_be_stopped() -> None:
     stop = threading.Event()
     stop.set()
     assert opened(Away().open, stop=stop) is None
+
+
+def test_metrics_whose_port_is_taken_name_the_setting_that_chooses_another() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        taken = other.getsockname()[1]
+        with pytest.raises(PortTaken, match=f"127.0.0.1:{taken} .* --lifecycle-port or BELLWETHER_LIFECYCLE_PORT"):
+            serve_metrics(CollectorRegistry(), Settings(lifecycle_port=taken), "lifecycle_port")

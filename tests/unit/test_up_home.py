@@ -8,7 +8,7 @@ import pytest
 from monitoring.entrypoints.up.home import move_earlier_run_aside, only_instance, require_free_ports
 from services.core.errors import AlreadyRunning, PortTaken, SettingsError
 from services.settings import Settings
-from tests.ports import free_port
+from tests.ports import stack_ports
 
 AT = datetime(2026, 3, 1, 12, 30, tzinfo=UTC)
 
@@ -42,7 +42,7 @@ def test_a_taken_port_is_named_with_its_flag_and_variable() -> None:
         other.bind(("127.0.0.1", 0))
         other.listen()
         taken = other.getsockname()[1]
-        settings = Settings(port=free_port(), monitor_port=taken, consumer_port=free_port())
+        settings = Settings().with_flags(**stack_ports() | {"monitor_port": taken})
 
         with pytest.raises(PortTaken, match=f"port {taken} .* --monitor-port or BELLWETHER_MONITOR_PORT"):
             require_free_ports(settings)

@@ -31,7 +31,7 @@ def test_alertmanager_hands_drift_over_in_the_monitors_place(tmp_path: Path) -> 
 
 
 def test_each_is_told_where_the_other_and_the_processes_are(tmp_path: Path) -> None:
-    settings = Settings(home=tmp_path, port=4000, monitor_port=4001, consumer_port=4002)
+    settings = Settings(home=tmp_path, port=4000, monitor_port=4001, consumer_port=4002, lifecycle_port=4004)
     _, watchers = with_watchers(settings, asked_for=(), speed=1.0, which=having("prometheus", "alertmanager"))
 
     alertmanager, prometheus = watchers.servers
@@ -41,6 +41,7 @@ def test_each_is_told_where_the_other_and_the_processes_are(tmp_path: Path) -> N
         "bellwether-serving": ["127.0.0.1:4000"],
         "bellwether-monitor": ["127.0.0.1:4001"],
         "bellwether-consumer": ["127.0.0.1:4002"],
+        "bellwether-lifecycle": ["127.0.0.1:4004"],
         "prometheus": [prometheus.address],
         "alertmanager": [alertmanager.address],
     }

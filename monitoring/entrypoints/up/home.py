@@ -46,6 +46,7 @@ def require_free_ports(settings: Settings) -> None:
         ("port", settings.host, settings.port),
         ("monitor_port", settings.monitor_host, settings.monitor_port),
         ("consumer_port", settings.metrics_host, settings.consumer_port),
+        ("lifecycle_port", settings.metrics_host, settings.lifecycle_port),
         *([("forwarder_port", settings.metrics_host, settings.forwarder_port)] if settings.event_log == KAFKA else []),
     ):
         if not _is_free(host, port):

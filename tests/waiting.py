@@ -1,5 +1,6 @@
 """Waiting for what comes about by itself: look with a deadline, and never sleep for a guessed time."""
 
+import asyncio
 import threading
 import time
 from collections.abc import Callable
@@ -11,3 +12,11 @@ def eventually(true: Callable[[], object], *, what: str, seconds: float = 30.0) 
     while not true():
         assert time.monotonic() < deadline, f"not within {seconds:.0f} s: {what}"
         pause.wait(0.05)
+
+
+async def until(true: Callable[[], object], *, what: str, seconds: float = 30.0) -> None:
+    """The same for a test whose own tasks go on meanwhile."""
+    deadline = time.monotonic() + seconds
+    while not true():
+        assert time.monotonic() < deadline, f"not within {seconds:.0f} s: {what}"
+        await asyncio.sleep(0.01)

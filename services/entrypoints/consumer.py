@@ -56,8 +56,9 @@ def run_consumer(settings: Settings, *, once: bool = False) -> int:
     logger.info("reads %s", settings.event_log)
     try:
         if once:
-            while consume_once(source, store, limit=settings.consume_batch, now=now, observe=observe) or any(
-                lag.events for lag in source.lags()
+            while not stop.is_set() and (
+                consume_once(source, store, limit=settings.consume_batch, now=now, observe=observe)
+                or any(lag.events for lag in source.lags())
             ):
                 pass
         else:

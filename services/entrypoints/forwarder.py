@@ -38,7 +38,7 @@ def run_forwarder(settings: Settings, *, once: bool = False) -> int:
     logger.info("carries %s to %s", settings.event_log_path, settings.kafka)
     try:
         if once:
-            while delivered := forward_once(outbox, sink, limit=settings.forward_batch):
+            while not stop.is_set() and (delivered := forward_once(outbox, sink, limit=settings.forward_batch)):
                 metrics.delivered(delivered)
         else:
             serve_metrics(metrics.registry, settings, "forwarder_port")

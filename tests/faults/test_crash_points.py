@@ -12,8 +12,8 @@ import pytest
 from services import bootstrap
 from services.core.events import outcome_event, prediction_event
 from services.core.outcomes import OutcomeObserved
-from services.entrypoints.forwarder import run_forwarder
 from services.ingest.audit import Account, audit
+from services.ingest.forward import forward_once
 from services.settings import KAFKA, LOCAL, Settings
 from tests.faults.crashing_consumer import KILLED, STEPS
 from tests.integration.serving_process import ROOT
@@ -39,7 +39,8 @@ def settings(way: str, request: pytest.FixtureRequest, tmp_path: Path) -> Settin
         )
     append_events(settings)
     if way == KAFKA:
-        assert run_forwarder(settings, once=True) == 0
+        with closing(bootstrap.outbox(settings)) as outbox, closing(bootstrap.event_sink(settings)) as sink:
+            assert forward_once(outbox, sink, limit=len(CASES) * EVENTS) > 0
     return settings
 
 

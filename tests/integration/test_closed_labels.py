@@ -23,7 +23,7 @@ from services.entrypoints.http_problems import CODES
 from services.entrypoints.worker import PUBLISH_SECONDS
 from tests.integration.serving_process import ServingProcess, toy_serving
 from tests.toy import toy_spec
-from tests.waiting import eventually
+from tests.waiting import until
 
 REQUESTS = 400
 
@@ -73,8 +73,11 @@ async def test_the_metrics_add_up_to_the_recorded_events_after_a_worker_was_kill
     await until_counted(serving)
     victim = serving.fleet.workers("toy")[0].pid
     os.kill(victim, signal.SIGKILL)
-    await until(lambda: len(pids := {each.pid for each in serving.fleet.workers("toy")}) == 2 and victim not in pids)
-    await until(lambda: serving.serving_everywhere("v1"))
+    await until(
+        lambda: len(pids := {each.pid for each in serving.fleet.workers("toy")}) == 2 and victim not in pids,
+        what="a new worker",
+    )
+    await until(lambda: serving.serving_everywhere("v1"), what="v1 everywhere")
     await storm(serving, seed=3)
     await until_counted(serving)
     families = await metrics(serving)
@@ -124,7 +127,7 @@ async def until_counted(serving: ServingProcess) -> None:
     recorded = len(log.read(after=0, limit=100_000))
     log.close()
     # Nothing in this process is told when a worker publishes.
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(30):
         while total(await metrics(serving), "bellwether_events_appended_total") < recorded:  # noqa: ASYNC110
             await asyncio.sleep(PUBLISH_SECONDS)
     assert total(await metrics(serving), "bellwether_events_appended_total") == recorded
@@ -148,7 +151,3 @@ def total(families: list[Metric], name: str, **labels: str) -> float:
     ]
     assert found, f"no sample {name} {labels}"
     return sum(found)
-
-
-async def until(true: Any) -> None:
-    await asyncio.to_thread(eventually, true, what="see the test")

@@ -11,7 +11,8 @@ import pytest
 
 from tests.integration.feature_outage import moved_away, replaced_by_an_empty_file
 from tests.integration.serving_process import ServingProcess, toy_serving
-from tests.integration.test_serving import load_of, until, write_features
+from tests.integration.test_serving import load_of, write_features
+from tests.waiting import until
 
 Outage = Callable[[Path], AbstractContextManager[None]]
 
@@ -34,16 +35,16 @@ async def test_an_outage_fails_no_request_and_ends_within_a_second(
     serving: ServingProcess, http: aiohttp.ClientSession, outage: Outage
 ) -> None:
     async with load_of(http, serving) as answers:
-        await until(lambda: len(answers) >= 50)
+        await until(lambda: len(answers) >= 50, what="fifty answers")
         with outage(serving.settings.features_path):
-            await until(lambda: newest(answers) == ["rule"] * 50)
+            await until(lambda: newest(answers) == ["rule"] * 50, what="answers by the rule")
             seen = len(answers)
-            await until(lambda: len(answers) >= seen + 200)
+            await until(lambda: len(answers) >= seen + 200, what="more answers")
             down = answers[seen:]
         ended = time.monotonic()
-        await until(lambda: "model" in newest(answers))
+        await until(lambda: "model" in newest(answers), what="an answer by the model")
         back_after = time.monotonic() - ended
-        await until(lambda: newest(answers) == ["model"] * 50)
+        await until(lambda: newest(answers) == ["model"] * 50, what="answers by the model")
     assert {answer["served_by"] for answer in down} == {"rule"}
     assert {answer["features"]["visits"]["status"] for answer in down} == {"source_down"}
     assert {answer["features"]["plan"]["status"] for answer in answers} == {"ok"}

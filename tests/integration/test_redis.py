@@ -14,11 +14,12 @@ from services.core.errors import FeatureSourceDown, SettingsError
 from services.core.features import Reading
 from tests.integration.serving_process import ServingProcess, toy_serving
 from tests.integration.test_feature_source import newest
-from tests.integration.test_serving import load_of, until, write_features
+from tests.integration.test_serving import load_of, write_features
 from tests.servers.missing import skip_without
 from tests.servers.process import ServerProcess, Unavailable
 from tests.servers.redis import running_redis, url_of
 from tests.toy import NOON
+from tests.waiting import until
 
 SECRET = "correct-horse-battery"  # noqa: S105 - of nobody
 Outage = Callable[[ServerProcess], AbstractContextManager[None]]
@@ -77,16 +78,16 @@ async def test_an_outage_fails_no_request_and_ends_within_a_second(
     serving: ServingProcess, own_server: ServerProcess, http: aiohttp.ClientSession, outage: Outage
 ) -> None:
     async with load_of(http, serving) as answers:
-        await until(lambda: newest(answers) == ["model"] * 50)
+        await until(lambda: newest(answers) == ["model"] * 50, what="answers by the model")
         with outage(own_server):
-            await until(lambda: newest(answers) == ["rule"] * 50)
+            await until(lambda: newest(answers) == ["rule"] * 50, what="answers by the rule")
             seen = len(answers)
-            await until(lambda: len(answers) >= seen + 200)
+            await until(lambda: len(answers) >= seen + 200, what="more answers")
             down = answers[seen:]
         ended = time.monotonic()
-        await until(lambda: "model" in newest(answers))
+        await until(lambda: "model" in newest(answers), what="an answer by the model")
         back_after = time.monotonic() - ended
-        await until(lambda: newest(answers) == ["model"] * 50)
+        await until(lambda: newest(answers) == ["model"] * 50, what="answers by the model")
     assert {answer["features"]["visits"]["status"] for answer in down} == {"source_down"}
     assert back_after < 1.0
 

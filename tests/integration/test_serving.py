@@ -22,7 +22,7 @@ from services.entrypoints.worker import PUBLISH_SECONDS
 from services.serving.runtime import ServingModel, load
 from tests.integration.serving_process import ServingProcess, toy_serving
 from tests.toy import toy_spec
-from tests.waiting import eventually
+from tests.waiting import until
 
 GIVEN: dict[str, Value] = {"amount": 90.0, "plan": "monthly"}
 WRITTEN: dict[str, Value] = {"visits": 4.0, "mood": 0.5}
@@ -61,13 +61,13 @@ async def test_a_promotion_under_load_fails_no_request_and_every_score_is_of_the
     serving: ServingProcess, http: aiohttp.ClientSession
 ) -> None:
     async with load_of(http, serving) as answers:
-        await until(lambda: count(answers, "v1") >= 50)
+        await until(lambda: count(answers, "v1") >= 50, what="answers of v1")
         serving.promote("v2")
-        await until(lambda: serving.serving_everywhere("v2"))
+        await until(lambda: serving.serving_everywhere("v2"), what="v2 everywhere")
         seen = count(answers, "v2")
-        await until(lambda: count(answers, "v2") >= seen + 50)
+        await until(lambda: count(answers, "v2") >= seen + 50, what="more answers of v2")
         serving.promote("v1")
-        await until(lambda: serving.serving_everywhere("v1"))
+        await until(lambda: serving.serving_everywhere("v1"), what="v1 everywhere")
     expected = {name: loaded(serving, name).score({**GIVEN, **WRITTEN}) for name in ("v1", "v2")}
     assert expected["v1"] != pytest.approx(expected["v2"], abs=0.01)
     assert {answer["served_by"] for answer in answers} == {"model"}
@@ -81,8 +81,10 @@ async def test_the_metrics_of_both_workers_add_up_to_the_recorded_events(
     await asyncio.gather(*(fresh_predict(serving) for _ in range(40)))
     recorded = len(bootstrap.event_log(serving.settings).read(after=0, limit=100_000))
     # The worker that answers has counted everything; the other does so ten times a second.
-    await asyncio.sleep(3 * PUBLISH_SECONDS)
-    text = await metrics(http, serving)
+    async with asyncio.timeout(30):
+        # Nothing in this process is told when a worker publishes.
+        while total(text := await metrics(http, serving), "bellwether_predictions_total") < recorded:  # noqa: ASYNC110
+            await asyncio.sleep(PUBLISH_SECONDS)
     assert total(text, "bellwether_predictions_total") == recorded
     assert total(text, "bellwether_events_appended_total") == recorded
     assert total(text, "bellwether_prediction_seconds_count") == recorded
@@ -101,7 +103,8 @@ async def test_a_killed_worker_comes_back_and_a_client_that_retries_gets_one_eve
     os.kill(victim, signal.SIGKILL)
     answers = await answering
     await until(
-        lambda: len(pids := {report.pid for report in serving.fleet.workers("toy")}) == 2 and victim not in pids
+        lambda: len(pids := {report.pid for report in serving.fleet.workers("toy")}) == 2 and victim not in pids,
+        what="a new worker",
     )
     ids = [logged.event.id for logged in bootstrap.event_log(serving.settings).read(after=0, limit=100_000)]
     assert [answer["prediction_id"] for answer in answers] == [requested_prediction_id("toy", each) for each in asked]
@@ -116,7 +119,7 @@ async def test_a_corrupt_version_never_replaces_the_one_that_serves(
     sound = onnx.read_bytes()
     onnx.write_bytes(sound[:-1] + bytes([sound[-1] ^ 1]))
     serving.promote("v2")
-    await until(lambda: all("SHA-256" in report.problem for report in serving.fleet.workers("toy")))
+    await until(lambda: all("SHA-256" in report.problem for report in serving.fleet.workers("toy")), what="refusals")
     assert (await predict(http, serving))["version"] == "v1"
     onnx.write_bytes(sound)
     serving.promote("v1")
@@ -147,7 +150,7 @@ async def test_workers_leave_with_a_killed_server_and_free_its_port(tmp_path: Pa
     with toy_serving(tmp_path, versions={"v1": 1}, workers=1) as serving:
         serving.process.kill()
         serving.process.wait()
-        await until(lambda: not serving.fleet.workers("toy"))
+        await until(lambda: not serving.fleet.workers("toy"), what="no worker left")
         with socket.socket() as probe:
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             probe.bind((serving.settings.host, serving.settings.port))
@@ -191,10 +194,6 @@ async def load_of(session: aiohttp.ClientSession, serving: ServingProcess) -> As
             callers.create_task(ask())
         yield answers
         stop.set()
-
-
-async def until(true: Any) -> None:
-    await asyncio.to_thread(eventually, true, what="see the test")
 
 
 def count(answers: list[dict[str, Any]], version: str) -> int:

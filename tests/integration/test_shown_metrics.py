@@ -13,7 +13,7 @@ from prometheus_client import generate_latest
 from prometheus_client.parser import text_string_to_metric_families
 
 from monitoring.metrics import MonitorMetrics, Observed
-from monitoring.metrics.table import ALERTS_RECEIVED, LIFECYCLE, MONITOR
+from monitoring.metrics.table import ALERTS_RECEIVED, BUSINESS_BEYOND_RULE, LIFECYCLE, MONITOR
 from services.metrics.table import (
     ANSWER_FAILURES,
     CONSUMER,
@@ -91,7 +91,8 @@ def test_the_monitor_of_a_world_of_thirty_days(promtool: Promtool) -> None:
     )
     metrics.observe("toy", observed)
     text = generate_latest(metrics.registry).decode()
-    require_as_described(text, MONITOR, silent={ALERTS_RECEIVED})
+    # Of those whom the rule would leave in peace too few are in the control arm after thirty days.
+    require_as_described(text, MONITOR, silent={ALERTS_RECEIVED, BUSINESS_BEYOND_RULE})
     require_clean(text, promtool)
 
 

@@ -8,6 +8,7 @@ from services.core.errors import FeatureSourceDown
 from services.core.features import Reading, Readings
 from services.serving.lookup import NOBODY, FeatureLookup
 from tests.toy import NOON, toy_spec
+from tests.waiting import until
 
 FOUND = {"visits": Reading(1.0, NOON)}
 
@@ -45,12 +46,6 @@ def lookup(source: Source, *, budget: float = 0.005) -> FeatureLookup:
     return FeatureLookup(spec=toy_spec(), features=source, budget=timedelta(seconds=budget))
 
 
-async def until(true: Callable[[], bool]) -> None:
-    async with asyncio.timeout(5):
-        while not true():  # noqa: ASYNC110 - it waits for what the lookup's own task does
-            await asyncio.sleep(0.001)
-
-
 async def test_all_online_features_are_one_look_up() -> None:
     source = Source()
     assert await lookup(source).readings("u") == FOUND
@@ -84,7 +79,7 @@ async def test_while_a_source_is_down_callers_are_told_at_once_and_the_source_is
     asking = lookup(source)
     for entity in ("a", "b", "c"):
         assert isinstance(await asking.readings(entity), FeatureSourceDown)
-    await until(lambda: len(source.asked) > 1)
+    await until(lambda: len(source.asked) > 1, what="a probe")
     assert source.asked[0] == "a"
     assert set(source.asked[1:]) == {NOBODY}
 
@@ -95,7 +90,7 @@ async def test_a_source_that_answers_again_is_asked_again() -> None:
     asking = lookup(source)
     await asking.readings("u")
     source.behaviour = lambda: None
-    await until(lambda: NOBODY in source.asked)
+    await until(lambda: NOBODY in source.asked, what="a probe")
     await asyncio.sleep(0)
     assert await asking.readings("u") == FOUND
 
@@ -106,7 +101,7 @@ async def test_one_slow_moment_costs_one_caller_the_model() -> None:
     source.behaviour = lambda: moment() if (moment := next(slow, None)) else None
     asking = lookup(source)
     assert isinstance(await asking.readings("u"), FeatureSourceDown)
-    await until(lambda: len(source.asked) == 2)
+    await until(lambda: len(source.asked) == 2, what="a probe")
     await asyncio.sleep(0)
     assert await asking.readings("u") == FOUND
 
@@ -115,7 +110,7 @@ async def test_a_caller_that_goes_away_takes_its_look_up_along() -> None:
     source, waiting = Source(), silent()
     source.behaviour = lambda: waiting
     caller = asyncio.create_task(lookup(source, budget=60).readings("u"))
-    await until(lambda: source.asked == ["u"])
+    await until(lambda: source.asked == ["u"], what="the look-up")
     caller.cancel()
     await asyncio.wait([caller])
     assert caller.cancelled()

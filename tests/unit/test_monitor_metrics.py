@@ -6,12 +6,15 @@ import msgspec
 import pytest
 from prometheus_client import generate_latest
 
+from monitoring.evaluation.business import business
+from monitoring.evaluation.unknown import NotEnoughData
 from monitoring.metrics import MonitorMetrics, Observed
 from monitoring.metrics.table import LIFECYCLE, MONITOR
 from services.core.records import JobState, ResultKind, ResultStatus
 from services.metrics.table import CONSUMER, FORWARDER, SERVING
 from tests.fake_run import FakeRun, fake_run
 from tests.toy import NOON, toy_spec
+from tests.toy_traffic import toy_rows
 
 ALL = {**MONITOR, **LIFECYCLE, **SERVING, **CONSUMER, **FORWARDER}
 PROMISED = toy_spec().objectives
@@ -43,6 +46,20 @@ def test_every_figure_of_an_evaluation_is_shown(run: FakeRun) -> None:
     for kind in ResultKind:
         labels = {"model": "toy", "kind": kind.value}
         assert value("bellwether_evaluation_last_success_timestamp_seconds", labels) == at
+
+
+def test_the_effect_of_acting_is_shown_for_all_and_for_those_whom_only_the_model_picks(run: FakeRun) -> None:
+    body = business(toy_spec(), toy_rows(4000))
+    assert not isinstance(body, NotEnoughData)
+    judged = [
+        msgspec.structs.replace(each, body=body) for each in run.state.results if each.kind is ResultKind.BUSINESS
+    ]
+    metrics = MonitorMetrics()
+    metrics.observe("toy", _observed(run, results=judged))
+    for of_whom in ("effect", "beyond_rule"):
+        labels = {"model": "toy", "measure": "kept", "bound": "low"}
+        shown = metrics.registry.get_sample_value(f"bellwether_business_{of_whom}", labels)
+        assert shown == body["measures"]["kept"][of_whom]["per_entity"]["low"]
 
 
 def test_what_is_no_longer_known_has_no_line_instead_of_its_last_value(run: FakeRun) -> None:

@@ -4,22 +4,16 @@ At-least-once reading, unique ids and a position that commits together with the 
 next round reads the same events again and the store ignores what it has.
 """
 
-import logging
 import threading
 from collections.abc import Callable
-from typing import Final
 
 from services.core.clock import Now
-from services.core.errors import EventLogUnavailable, StoreUnavailable
 from services.core.ports import Records
 from services.core.records import Batch, Stored
 from services.core.transport import EventSource
 from services.ingest.apply import apply
+from services.ingest.rounds import keep_going
 
-# A store that is down comes back in seconds or in hours; a look every five seconds is enough for the latter.
-LONGEST_PAUSE_SECONDS: Final = 5.0
-
-logger = logging.getLogger(__name__)
 Observe = Callable[[Stored, Batch], None]
 
 
@@ -51,16 +45,9 @@ def consume(
 
     `each_round` is called before every look for events, so that somebody notices when that stops.
     """
-    pause = idle_seconds
-    while not stop.is_set():
-        try:
-            each_round()
-            carried = consume_once(source, store, limit=limit, now=now, observe=observe)
-        except (StoreUnavailable, EventLogUnavailable) as error:
-            logger.warning("%s: %s; trying again in %.1f s", error.code, error, pause)
-            stop.wait(pause)
-            pause = min(pause * 2, LONGEST_PAUSE_SECONDS)
-            continue
-        pause = idle_seconds
-        if not carried:
-            stop.wait(idle_seconds)
+
+    def look() -> bool:
+        each_round()
+        return consume_once(source, store, limit=limit, now=now, observe=observe)
+
+    keep_going(look, stop=stop, idle_seconds=idle_seconds)

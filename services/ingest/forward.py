@@ -4,18 +4,11 @@ The position moves only when the destination has every event before it for good:
 delivers some of them again, and the store ignores what it has.
 """
 
-import logging
 import threading
 from collections.abc import Callable
-from typing import Final
 
-from services.core.errors import EventLogUnavailable
 from services.core.transport import EventSink, Outbox
-
-# A broker that is down comes back in seconds or in hours; a look every five seconds is enough for the latter.
-LONGEST_PAUSE_SECONDS: Final = 5.0
-
-logger = logging.getLogger(__name__)
+from services.ingest.rounds import keep_going
 
 
 def forward_once(outbox: Outbox, sink: EventSink, *, limit: int) -> int:
@@ -42,18 +35,11 @@ def forward(
 
     No more than `limit` events are in memory. `each_round` is called before every look for events.
     """
-    pause = idle_seconds
-    while not stop.is_set():
-        try:
-            each_round()
-            delivered = forward_once(outbox, sink, limit=limit)
-        except EventLogUnavailable as error:
-            logger.warning("%s: %s; trying again in %.1f s", error.code, error, pause)
-            stop.wait(pause)
-            pause = min(pause * 2, LONGEST_PAUSE_SECONDS)
-            continue
-        pause = idle_seconds
-        if delivered:
-            observe(delivered)
-        else:
-            stop.wait(idle_seconds)
+
+    def look() -> int:
+        each_round()
+        delivered = forward_once(outbox, sink, limit=limit)
+        observe(delivered)
+        return delivered
+
+    keep_going(look, stop=stop, idle_seconds=idle_seconds)

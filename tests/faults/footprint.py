@@ -36,10 +36,12 @@ class Footprint(msgspec.Struct):
 
 
 @asynccontextmanager
-async def watched(stage: Stage, *, after: float) -> AsyncIterator[Footprint]:
-    """Look at the stage twice a second, first `after` seconds, when it is warm."""
-    footprint = Footprint(memory_mb={}, outbox_mb=Growth(first=0.0, largest=0.0))
-    looking = asyncio.create_task(_look_again_and_again(stage, footprint, after=after))
+async def watched(stage: Stage) -> AsyncIterator[Footprint]:
+    """Look at the stage twice a second. Enter it when the stage is warm: by then the first look is over."""
+    size = _outbox_mb(stage)
+    footprint = Footprint(memory_mb={}, outbox_mb=Growth(first=size, largest=size))
+    _note(stage, footprint)
+    looking = asyncio.create_task(_look_again_and_again(stage, footprint))
     try:
         yield footprint
     finally:
@@ -48,13 +50,10 @@ async def watched(stage: Stage, *, after: float) -> AsyncIterator[Footprint]:
             await looking
 
 
-async def _look_again_and_again(stage: Stage, footprint: Footprint, *, after: float) -> None:
-    await asyncio.sleep(after)
-    size = _outbox_mb(stage)
-    footprint.outbox_mb = Growth(first=size, largest=size)
+async def _look_again_and_again(stage: Stage, footprint: Footprint) -> None:
     while True:
-        _note(stage, footprint)
         await asyncio.sleep(LOOK_SECONDS)
+        _note(stage, footprint)
 
 
 def _note(stage: Stage, footprint: Footprint) -> None:

@@ -3,7 +3,7 @@
 import asyncio
 import time
 from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager, suppress
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from typing import Any, Final
 
 import msgspec
@@ -83,9 +83,10 @@ async def try_fault(fault: Fault, stage: Stage, *, seconds: float) -> Trial:
     client = PredictionClient(
         stage.serving.url, model="toy", concurrency=CALLERS, patience_seconds=seconds + PATIENCE_SECONDS
     )
-    async with client, watched(stage, after=BEFORE_SECONDS) as footprint:
+    async with client, AsyncExitStack() as looking:
         async with _load(client, answered):
             await asyncio.sleep(BEFORE_SECONDS)
+            footprint = await looking.enter_async_context(watched(stage))
             async with _done_to(stage, fault):
                 await asyncio.sleep(seconds)
             healed = time.monotonic()

@@ -13,4 +13,5 @@ def free_port() -> int:
 
 def stack_ports() -> dict[str, int]:
     """The settings that give each process of a whole stack a port of its own."""
-    return {name: free_port() for name in ("port", "monitor_port", "consumer_port", "lifecycle_port")}
+    of = ("port", "monitor_port", "consumer_port", "forwarder_port", "lifecycle_port")
+    return {name: free_port() for name in of}

@@ -4,7 +4,7 @@ from datetime import timedelta
 from typing import Final
 
 from monitoring.alerts.pace import FLOW, Pace
-from monitoring.alerts.rule import Alert, Dashboard, Group, Recording, Severity
+from monitoring.alerts.rule import FORWARDER_JOB, Alert, Dashboard, Group, Recording, Severity
 from monitoring.metrics import table as monitor
 from services.metrics import table
 
@@ -33,6 +33,7 @@ def event_rules(pace: Pace, *, batch: int) -> Group:
             *_recordings(pace),
             _undelivered(pace),
             _nearly_full(),
+            _forwarder_down(),
             _dead_letters(pace),
             _lag(pace, batch),
             _silent(pace),
@@ -109,11 +110,25 @@ def _lag(pace: Pace, batch: int) -> Alert:
 def _silent(pace: Pace) -> Alert:
     return Alert(
         name="ConsumerSilent",
-        expr=f"time() - max({table.CONSUMER_LAST_ROUND}) > {pace.age(SILENCE)}",
+        # A process that is gone takes its series along: then there is no time that could be old.
+        expr=f"time() - max({table.CONSUMER_LAST_ROUND}) > {pace.age(SILENCE)}\nor absent({table.CONSUMER_LAST_ROUND})",
         lasts=timedelta(minutes=3),
         severity=Severity.PAGE,
-        summary="No consumer has looked for events since {{ $value | humanizeDuration }}",
+        summary="No consumer looks for events",
         description="Events pile up in the log, and nothing new is judged: every figure of the monitor is old.",
+        dashboard=Dashboard.PIPELINE,
+        of_process=True,
+    )
+
+
+def _forwarder_down() -> Alert:
+    return Alert(
+        name="ForwarderDown",
+        expr=f'up{{job="{FORWARDER_JOB}"}} == 0',
+        lasts=timedelta(minutes=5),
+        severity=Severity.PAGE,
+        summary="The forwarder at {{ $labels.instance }} does not answer",
+        description="Events of its machine wait, and it alone tells how many: at the limit predictions are refused.",
         dashboard=Dashboard.PIPELINE,
         of_process=True,
     )

@@ -27,7 +27,7 @@ def _monitor_silent() -> Alert:
         "MonitorSilent",
         MONITOR_JOB,
         "No monitor answers",
-        "Predictions go on, and nobody sees what they do: no drift, no performance, no retraining.",
+        "Nobody sees what predictions do. Start `bellwether evaluate`; the runbook is in monitoring/alerts/runbooks/.",
         Dashboard.OVERVIEW,
     )
 

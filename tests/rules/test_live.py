@@ -53,7 +53,7 @@ def monitor() -> Iterator[int]:
 
 @pytest.fixture(scope="module")
 def prometheus(monitor: int, tmp_path_factory: pytest.TempPathFactory) -> Iterator[PrometheusClient]:
-    """In a world in which an hour lasts a second; nobody serves, and nobody attends to retrainings."""
+    """In a world in which an hour lasts a second; nobody serves, consumes or attends to retrainings."""
     directory = tmp_path_factory.mktemp("prometheus")
     stack = Stack(
         specs=[SPEC],
@@ -82,7 +82,15 @@ def test_every_rule_is_computed(prometheus: PrometheusClient) -> None:
 
 
 def test_what_is_wrong_fires_and_nothing_else(prometheus: PrometheusClient) -> None:
-    wanted = {"Watchdog", "ModelInputDrift", "EvaluationTooOld", "LifecycleSilent", "ServingDown", "TargetDown"}
+    wanted = {
+        "ConsumerSilent",
+        "Watchdog",
+        "ModelInputDrift",
+        "EvaluationTooOld",
+        "LifecycleSilent",
+        "ServingDown",
+        "TargetDown",
+    }
     eventually(lambda: firing(prometheus) >= wanted, what=f"{wanted} fire", seconds=90)
     assert firing(prometheus) == wanted
 

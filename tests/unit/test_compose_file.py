@@ -82,7 +82,15 @@ def test_the_demonstration_differs_from_the_full_stack_by_its_clock_alone() -> N
 def test_every_variable_of_an_env_file_reaches_a_service() -> None:
     named = set(re.findall(r"\$\{(\w+)", (ROOT / "docker-compose.yml").read_text()))
 
-    assert {name for profile in PROFILES for name in env_file(profile)} - {"COMPOSE_PROFILES"} == named
+    assert {name for profile in PROFILES for name in env_file(profile)} - {"COMPOSE_PROFILES"} <= named
+
+
+def test_what_no_env_file_says_is_the_default_of_the_settings() -> None:
+    said = dict(re.findall(r"\$\{(\w+):-([^}]*)\}", (ROOT / "docker-compose.yml").read_text()))
+    unsaid = said.keys() - {name for profile in PROFILES for name in env_file(profile)}
+
+    assert Settings.from_environment({name: said[name] for name in unsaid}) == Settings()
+    assert "BELLWETHER_OUTBOX_FULL" in unsaid
 
 
 @every_service

@@ -72,15 +72,24 @@ def test_up_refuses_a_summary_that_it_could_not_write(tmp_path: Path) -> None:
 
 
 def test_the_account_of_an_empty_home_is_balanced(tmp_path: Path) -> None:
-    code, out, _ = run("audit", "events", "--home", str(tmp_path / "home"), "--json")
+    code, out, _ = run("audit", "events", "--home", str(tmp_path), "--json")
 
     assert code == 0
     assert '"appended": 0' in out
     assert '"unaccounted": 0' in out
 
 
+@pytest.mark.parametrize("command", [("audit", "events"), ("status",), ("status", "--json")])
+def test_a_home_where_nothing_runs_is_refused_and_not_made(command: tuple[str, ...], tmp_path: Path) -> None:
+    code, _, err = run(*command, "--home", str(tmp_path / "elsewhere"))
+
+    assert code == 1
+    assert "elsewhere does not exist" in err
+    assert not (tmp_path / "elsewhere").exists()
+
+
 def test_the_status_of_an_empty_home_knows_that_nothing_serves(tmp_path: Path) -> None:
-    code, out, _ = run("status", "--home", str(tmp_path / "home"), "--json")
+    code, out, _ = run("status", "--home", str(tmp_path), "--json")
 
     assert code == 0
     assert '"champion": null' in out

@@ -23,7 +23,7 @@ from tests.toy import NOON, prediction
 
 @pytest.fixture
 def settings(tmp_path: Path) -> Settings:
-    return Settings(home=tmp_path / "home")
+    return Settings(home=tmp_path)
 
 
 @pytest.fixture

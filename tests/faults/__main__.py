@@ -13,28 +13,50 @@ from typing import Final
 import msgspec
 
 from tests.faults.faults import FAULTS, Fault
+from tests.faults.scenarios import SCENARIOS, Scenario
 from tests.faults.stage import Scene, running_stage
-from tests.faults.trial import Trial, try_fault
+from tests.faults.trial import Trial
+from tests.faults.under_load import try_fault
 from tests.servers.kafka import Broker, running_broker
 from tests.servers.postgresql import running_postgresql
 from tests.servers.process import Unavailable
 
-BY_NAME: Final = {fault.name: fault for fault in FAULTS}
+NAMES: Final = [*(fault.name for fault in FAULTS), *(scenario.name for scenario in SCENARIOS)]
 
 
 def main() -> int:
     arguments = _parser().parse_args()
-    chosen = [fault for fault in FAULTS if fault.name in (arguments.only or BY_NAME)]
-    trials: list[Trial] = []
-    with running_broker() as broker:
-        for scene, faults in groupby(chosen, key=lambda fault: fault.scene):
-            try:
-                trials.extend(_tried(scene, list(faults), broker, arguments))
-            except Unavailable as error:
-                print(f"{scene.value}: left out, {error}", flush=True)
+    chosen = arguments.only or NAMES
+    trials = [
+        *_faults([fault for fault in FAULTS if fault.name in chosen], arguments),
+        *_scenarios([scenario for scenario in SCENARIOS if scenario.name in chosen], arguments),
+    ]
     if arguments.json:
         arguments.json.write_bytes(msgspec.json.format(msgspec.json.encode(trials)) + b"\n")
     return 1 if any(trial.problems for trial in trials) else 0
+
+
+def _faults(faults: Sequence[Fault], arguments: argparse.Namespace) -> Iterator[Trial]:
+    if not faults:
+        return
+    with running_broker() as broker:
+        for scene, theirs in groupby(faults, key=lambda fault: fault.scene):
+            try:
+                yield from _tried(scene, list(theirs), broker, arguments)
+            except Unavailable as error:
+                print(f"{scene.value}: left out, {error}", flush=True)
+
+
+def _scenarios(scenarios: Sequence[Scenario], arguments: argparse.Namespace) -> Iterator[Trial]:
+    for scenario in scenarios:
+        with tempfile.TemporaryDirectory(prefix="bellwether-faults-") as home:
+            try:
+                trial = scenario.play(Path(home), arguments.seconds)
+            except Unavailable as error:
+                print(f"{scenario.name}: left out, {error}", flush=True)
+                continue
+        print(_line(trial), flush=True)
+        yield trial
 
 
 def _tried(scene: Scene, faults: Sequence[Fault], broker: Broker, arguments: argparse.Namespace) -> Iterator[Trial]:
@@ -54,7 +76,8 @@ def _line(trial: Trial) -> str:
     memory = ", ".join(f"{kind} {grown.first:.0f}–{grown.largest:.0f}" for kind, grown in trial.memory_mb.items())
     line = (
         f"{trial.fault:38s} {trial.seconds:4.0f} s  sent {trial.sent:7,d}  stored {trial.stored:7,d}  lost {trial.lost}"
-        f"  duplicated {trial.duplicated}  failed {trial.failed_requests}  caught up {trial.seconds_to_catch_up:5.1f} s"
+        f"  duplicated {trial.duplicated}  unaccounted {trial.unaccounted}  failed {trial.failed_requests}"
+        f"  caught up {trial.seconds_to_catch_up:5.1f} s"
         f"  MB: {memory}, outbox {trial.outbox_mb.first:.0f}–{trial.outbox_mb.largest:.0f}"
     )
     return "\n    ".join([line, *trial.problems])
@@ -67,7 +90,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--outage-minutes", type=float, default=10.0, help="how long the broker's maintenance lasts [default: 10]"
     )
-    parser.add_argument("--only", action="append", choices=sorted(BY_NAME), help="this fault; may be given again")
+    parser.add_argument("--only", action="append", choices=sorted(NAMES), help="this fault; may be given again")
     return parser
 
 

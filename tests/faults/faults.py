@@ -4,7 +4,7 @@ import os
 import signal
 import sqlite3
 import struct
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager, closing, contextmanager, suppress
 from dataclasses import dataclass
 from typing import Final
@@ -14,11 +14,16 @@ from tests.faults.stage import CLOCK, CONSUMER, FORWARDER, Scene, Stage
 Hurt = Callable[[Stage], AbstractContextManager[None]]
 
 
+def nothing_else(_stage: Stage) -> Iterable[str]:
+    return ()
+
+
 @dataclass(frozen=True)
 class Fault:
     """`is_outage`: in the full form it lasts as long as the longest that is promised to be survived.
 
     `noticed`: by callers. An attempt gets no answer, and the next ones do as soon as there can be one.
+    `wrong_afterwards`: what should be on the stage once all is stored, and is not, in words.
     """
 
     name: str
@@ -26,6 +31,7 @@ class Fault:
     scene: Scene = Scene.SQLITE
     is_outage: bool = False
     noticed: bool = False
+    wrong_afterwards: Callable[[Stage], Iterable[str]] = nothing_else
 
 
 @contextmanager

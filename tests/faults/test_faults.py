@@ -1,12 +1,14 @@
 """Every fault in a short form: nothing is lost, nothing is stored twice, and nobody who asked noticed."""
 
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
 from tests.faults.faults import FAULTS, Fault
+from tests.faults.scenarios import SCENARIOS, Scenario
 from tests.faults.stage import Scene, Stage, running_stage
-from tests.faults.trial import try_fault
+from tests.faults.under_load import try_fault
 from tests.servers.kafka import Broker
 from tests.servers.process import Unavailable
 
@@ -33,3 +35,13 @@ async def test_a_fault_loses_nothing_doubles_nothing_and_fails_nobody(stage: Sta
     assert trial.sent > 100
     assert trial.problems == []
     assert trial.retried_requests == 0 or fault.noticed
+
+
+@pytest.mark.parametrize("scenario", [pytest.param(scenario, id=scenario.name) for scenario in SCENARIOS])
+def test_a_scenario_loses_nothing_doubles_nothing_and_fails_nobody(scenario: Scenario, tmp_path: Path) -> None:
+    try:
+        trial = scenario.play(tmp_path, SECONDS)
+    except Unavailable as error:
+        pytest.skip(str(error))
+    assert trial.sent > 0
+    assert trial.problems == []

@@ -12,7 +12,7 @@ from typing import Any
 
 import click
 
-from services.core.errors import BellwetherError
+from services.core.errors import BellwetherError, SettingsError
 from services.settings import Settings, variable_of
 
 Command = Callable[..., Any]
@@ -141,7 +141,7 @@ def prune(as_json: bool, dry_run: bool, **flags: Any) -> None:
     """Remove the records that have become too old, which the lifecycle does once a day."""
     from monitoring.entrypoints.prune import prune_now
 
-    _print(prune_now(_settings(flags), dry_run=dry_run), as_json=as_json)
+    _print(prune_now(_settings_of_records(flags), dry_run=dry_run), as_json=as_json)
 
 
 @main.group("dead-letters")
@@ -158,7 +158,7 @@ def dead_letters_list(as_json: bool, reason: str | None, limit: int, **flags: An
     """Say what could not become rows, why, and where it came from."""
     from monitoring.entrypoints.dead_letters import as_rows, letters_now, lines
 
-    letters = letters_now(_settings(flags), reason=reason, limit=limit)
+    letters = letters_now(_settings_of_records(flags), reason=reason, limit=limit)
     click.echo(json.dumps(as_rows(letters), indent=2) if as_json else "\n".join(lines(letters)))
 
 
@@ -171,7 +171,7 @@ def dead_letters_retry(as_json: bool, reason: str | None, limit: int, **flags: A
     """Try dead letters again; those that become rows are letters no more."""
     from monitoring.entrypoints.dead_letters import retry_now
 
-    _print(retry_now(_settings(flags), reason=reason, limit=limit), as_json=as_json)
+    _print(retry_now(_settings_of_records(flags), reason=reason, limit=limit), as_json=as_json)
 
 
 @main.command()
@@ -309,7 +309,7 @@ def availability(model: str, as_json: bool, home: Path | None, store: str | None
     """Say of each feature whether it was usable, how old it was, and when it kept the model from answering."""
     from monitoring.entrypoints.availability import availability_now, lines
 
-    settings = _settings({"home": home, "store": store})
+    settings = _settings_of_records({"home": home, "store": store})
     report = availability_now(settings, model, **asked)  # type: ignore[arg-type]  # click gives text
     click.echo(json.dumps(report, indent=2) if as_json else "\n".join(lines(report)))
 
@@ -326,7 +326,7 @@ def audit_events(as_json: bool, **flags: Any) -> None:
     """Account for every appended event; exit code 1 when one is unaccounted for or stored twice."""
     from monitoring.entrypoints.reports import event_account
 
-    account = event_account(_settings(flags))
+    account = event_account(_settings_of_records(flags, in_the_log=True))
     _print(account, as_json=as_json)
     sys.exit(1 if account["unaccounted"] or account["duplicates_stored"] else 0)
 
@@ -399,12 +399,27 @@ def status(as_json: bool, **flags: Any) -> None:
     """Say what serves, what was found, and what the lifecycle is doing."""
     from monitoring.entrypoints.reports import status_lines, status_now
 
-    settings = _settings(flags)
+    settings = _settings_of_records(flags)
     click.echo(json.dumps(status_now(settings), indent=2) if as_json else "\n".join(status_lines(settings)))
 
 
 def _settings(flags: dict[str, Any]) -> Settings:
     return Settings.from_environment().with_flags(**flags)
+
+
+def _settings_of_records(flags: dict[str, Any], *, in_the_log: bool = False) -> Settings:
+    """For a command about what was recorded: where nothing ever ran it would make a home, and find all in order there.
+
+    Raises:
+        SettingsError: there is no home, and no store elsewhere that would do (what is `in_the_log` is in the home).
+    """
+    settings = _settings(flags)
+    if settings.home.is_dir() or (settings.store and not in_the_log):
+        return settings
+    raise SettingsError(
+        f"home {settings.home} does not exist, so nothing runs there; go to where the processes run, "
+        "or say which home they have with --home or BELLWETHER_HOME"
+    )
 
 
 def _print(report: dict[str, Any], *, as_json: bool) -> None:

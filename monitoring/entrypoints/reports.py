@@ -9,7 +9,6 @@ from monitoring.entrypoints.overview import Overview, by_traffic, overview
 from monitoring.entrypoints.wording import present, unasked
 from services import bootstrap
 from services.core.clock import wall_clock
-from services.core.errors import SettingsError
 from services.core.records import CHAMPION, EvaluationResult, Job, ResultKind
 from services.ingest.audit import audit
 from services.models.discovery import discover
@@ -20,8 +19,7 @@ PATIENCE_SECONDS: Final = 10.0
 
 
 def event_account(settings: Settings) -> dict[str, Any]:
-    """The account of `services.ingest.audit`, JSON-ready. Raises `SettingsError` where there is no home."""
-    _require_home(settings)
+    """The account of `services.ingest.audit`, JSON-ready."""
     log, store = bootstrap.event_log(settings), bootstrap.record_store(settings)
     try:
         passed = bootstrap.passage(settings, store).passed(patience=PATIENCE_SECONDS)
@@ -33,11 +31,7 @@ def event_account(settings: Settings) -> dict[str, Any]:
 
 
 def status_now(settings: Settings) -> dict[str, Any]:
-    """Per model: what serves and on which workers, the newest judgement of each kind, and the newest job.
-
-    Raises `SettingsError` where there is no home.
-    """
-    _require_home(settings)
+    """Per model: what serves and on which workers, the newest judgement of each kind, and the newest job."""
     store, fleet = bootstrap.record_store(settings), bootstrap.fleet(settings)
     try:
         return {
@@ -56,7 +50,6 @@ def status_now(settings: Settings) -> dict[str, Any]:
 
 def status_lines(settings: Settings) -> list[str]:
     """The same for people: a few lines for each model that was ever asked, one for each other."""
-    _require_home(settings)
     store, fleet, now = bootstrap.record_store(settings), bootstrap.fleet(settings), bootstrap.clock(settings)
     try:
         states = [
@@ -109,12 +102,3 @@ def _judgement(newest: list[EvaluationResult]) -> dict[str, Any] | None:
 
 def _job(newest: list[Job]) -> dict[str, Any] | None:
     return msgspec.to_builtins(newest[0]) if newest else None
-
-
-def _require_home(settings: Settings) -> None:
-    """Where nothing ever ran everything would look all right."""
-    if not settings.home.is_dir():
-        raise SettingsError(
-            f"home {settings.home} does not exist, so nothing runs there; go to where the processes run, "
-            "or say which home they have with --home or BELLWETHER_HOME"
-        )

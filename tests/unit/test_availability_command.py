@@ -93,7 +93,7 @@ def test_an_empty_range_says_so_and_when_the_newest_answer_was_given(home: Path)
 
 
 def test_a_home_without_records_says_so(tmp_path: Path) -> None:
-    assert run(tmp_path / "new")[:2] == (0, f"no predictions of {SPEC.name} are recorded\n")
+    assert run(tmp_path)[:2] == (0, f"no predictions of {SPEC.name} are recorded\n")
 
 
 def test_one_version_can_be_looked_at_alone(home: Path) -> None:

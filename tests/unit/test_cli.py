@@ -79,13 +79,23 @@ def test_the_account_of_an_empty_home_is_balanced(tmp_path: Path) -> None:
     assert '"unaccounted": 0' in out
 
 
-@pytest.mark.parametrize("command", [("audit", "events"), ("status",), ("status", "--json")])
-def test_a_home_where_nothing_runs_is_refused_and_not_made(command: tuple[str, ...], tmp_path: Path) -> None:
-    code, _, err = run(*command, "--home", str(tmp_path / "elsewhere"))
+@pytest.mark.parametrize(
+    "command", ["audit events", "status", "status --json", "availability churn --last 1d", "dead-letters list", "prune"]
+)
+def test_a_home_where_nothing_runs_is_refused_and_not_made(command: str, tmp_path: Path) -> None:
+    code, _, err = run(*command.split(), "--home", str(tmp_path / "elsewhere"))
 
     assert code == 1
     assert "elsewhere does not exist" in err
     assert not (tmp_path / "elsewhere").exists()
+
+
+def test_a_store_elsewhere_needs_no_home_but_the_account_of_events_does(tmp_path: Path) -> None:
+    elsewhere = "--home", str(tmp_path / "here"), "--store", f"sqlite:///{tmp_path / 'there.sqlite'}"
+
+    assert run("status", *elsewhere)[0] == 0
+    (tmp_path / "here").rmdir()
+    assert run("audit", "events", *elsewhere)[0] == 1
 
 
 def test_the_status_of_an_empty_home_knows_that_nothing_serves(tmp_path: Path) -> None:

@@ -28,7 +28,7 @@ from monitoring.evaluation.unknown import NotEnoughData
 from monitoring.lifecycle.alerts import REFUSALS, MalformedAlert, Receipt, Result
 from monitoring.metrics import MonitorMetrics
 from services.core.clock import Now
-from services.core.errors import BellwetherError, StoreUnavailable, UnknownModel
+from services.core.errors import BellwetherError, ContentRefused, StoreUnavailable, UnknownModel
 from services.core.ports import Fleet, RecordStore
 from services.core.spec import ModelSpec
 from services.core.tokens import bearer_is_one_of
@@ -79,6 +79,7 @@ STATUS: Final[Mapping[type[BellwetherError], HTTPStatus]] = {
     NoRunbook: HTTPStatus.NOT_FOUND,
     BodyTooLarge: HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
     UnsupportedMediaType: HTTPStatus.UNSUPPORTED_MEDIA_TYPE,
+    ContentRefused: HTTPStatus.UNPROCESSABLE_ENTITY,
     StoreUnavailable: HTTPStatus.SERVICE_UNAVAILABLE,
     ReportIsLate: HTTPStatus.SERVICE_UNAVAILABLE,
 }
@@ -103,7 +104,15 @@ class MonitorHttp:
     body_limit: int
 
     def app(self) -> Starlette:
-        unread = (MalformedJson, MalformedAlert, Unauthorized, NoToken, BodyTooLarge, UnsupportedMediaType)
+        unread = (
+            MalformedJson,
+            MalformedAlert,
+            Unauthorized,
+            NoToken,
+            BodyTooLarge,
+            UnsupportedMediaType,
+            ContentRefused,
+        )
         self.metrics.expect_alerts(Result.REFUSED, [*REFUSALS, *(error.code for error in unread)])
         return Starlette(
             routes=[

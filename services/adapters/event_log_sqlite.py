@@ -18,7 +18,7 @@ from typing import Final
 from services.adapters.sqlite_files import ThreadConnections
 from services.adapters.turns import turn
 from services.core.clock import from_microseconds, to_microseconds
-from services.core.errors import EventLogUnavailable
+from services.core.errors import ContentRefused, EventLogUnavailable
 from services.core.events import Event, LoggedEvent
 from services.core.ports import Appended, Settled
 
@@ -26,6 +26,10 @@ from services.core.ports import Appended, Settled
 GROUP: Final = 500
 # A reader's or writer's patience with SQLite's own locks; turns between writers are taken on the lock file.
 BUSY_SECONDS: Final = 10.0
+
+CONTENT: Final = (ValueError, OverflowError, TypeError, sqlite3.DataError, sqlite3.ProgrammingError)
+"""What is raised for a value that cannot be written: a time without a zone, a lone surrogate, more bytes than a row of
+SQLite holds, another type. Everything else is about the file and its disk, which the same event may pass later."""
 
 _SCHEMA: Final = """
 CREATE TABLE IF NOT EXISTS events (
@@ -153,9 +157,11 @@ class EventLogSqlite:
         """Refuses them all when the disk does; an event that cannot be written for what it holds is refused alone."""
         try:
             return [*self._commit(events)]
-        except Exception as error:  # noqa: BLE001 - the edge of the writer thread: every waiting request gets the reason
-            if len(events) > 1 and not isinstance(error, sqlite3.OperationalError | OSError | EventLogUnavailable):
+        except CONTENT as error:
+            if len(events) > 1:
                 return [each for event in events for each in self._settled([event])]
+            return [ContentRefused(f"event log {self._path} refuses event {events[0].id[:64]!r}: {error}")]
+        except Exception as error:  # noqa: BLE001 - the edge of the writer thread: every waiting request gets the reason
             why = f"event log {self._path}: {error}; the event was not appended"
             return [EventLogUnavailable(why) for _ in events]
 

@@ -11,8 +11,8 @@ from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 from redis.exceptions import RedisError
 
-from services.core.clock import from_microseconds, to_microseconds
-from services.core.errors import FeatureSourceDown, SettingsError
+from services.core.clock import FIRST_MICROSECOND, LAST_MICROSECOND, from_microseconds, to_microseconds
+from services.core.errors import ContentRefused, FeatureSourceDown, SettingsError
 from services.core.features import Reading
 
 CONNECT_SECONDS: Final = 0.5
@@ -23,11 +23,20 @@ SCHEMES: Final = ("redis", "rediss")
 _SEPARATOR: Final = b":"
 
 # One field after the other, all in one step of the server's: the newer observation stays, whoever writes last.
-_KEEP_THE_LATEST: Final = """
+# A field that cannot be read has no time, and is not kept.
+_KEEP_THE_LATEST: Final = f"""
+local function is_value(text)
+    local decoded, found = pcall(cjson.decode, '[' .. text .. ']')
+    return decoded and #found == 1 and type(found[1]) ~= 'table'
+end
+local function time_of(kept)
+    local digits, value = string.match(kept or '', '^(-?%d+):(.+)$')
+    local at = digits and tonumber(digits)
+    return at and at >= {FIRST_MICROSECOND} and at <= {LAST_MICROSECOND} and is_value(value) and at
+end
 for place = 1, #ARGV, 2 do
-    local kept = redis.call('HGET', KEYS[1], ARGV[place])
-    local at = tonumber(string.match(ARGV[place + 1], '^(-?%d+):'))
-    if not kept or tonumber(string.match(kept, '^(-?%d+):')) < at then
+    local kept = time_of(redis.call('HGET', KEYS[1], ARGV[place]))
+    if not kept or kept < time_of(ARGV[place + 1]) then
         redis.call('HSET', KEYS[1], ARGV[place], ARGV[place + 1])
     end
 end
@@ -67,10 +76,12 @@ class FeaturesRedis:
     async def read(self, model: str, entity_id: str, names: Sequence[str]) -> dict[str, Reading]:
         with self._translated():
             found = await self._client.hmget(self._key(model, entity_id), list(names))
-            return {name: _reading(kept) for name, kept in zip(names, found, strict=True) if isinstance(kept, bytes)}
+        readings = {name: _reading(kept) for name, kept in zip(names, found, strict=True) if isinstance(kept, bytes)}
+        return {name: reading for name, reading in readings.items() if reading is not None}
 
     async def write(self, model: str, entity_id: str, readings: Mapping[str, Reading]) -> None:
-        fields = [part for name, reading in readings.items() for part in (name, _kept(reading))]
+        with self._refusing(ValueError, OverflowError):
+            fields = [part for name, reading in readings.items() for part in (name, _kept(reading))]
         with self._translated():
             await self._client.eval(_KEEP_THE_LATEST, 1, self._key(model, entity_id), *fields)
 
@@ -81,11 +92,20 @@ class FeaturesRedis:
         return f"{self._prefix}:features:{model}:{entity_id}"
 
     @contextmanager
+    def _refusing(self, *errors: type[Exception]) -> Iterator[None]:
+        """These are about what is to be kept, whoever keeps it."""
+        try:
+            yield
+        except errors as error:
+            raise ContentRefused(f"online features at {self._url} refuse what they were given: {error}") from error
+
+    @contextmanager
     def _translated(self) -> Iterator[None]:
         """A server that is away, and one that holds something else under the key, are down alike."""
         try:
-            yield
-        except (RedisError, OSError, TimeoutError, ValueError, OverflowError, msgspec.DecodeError) as error:
+            with self._refusing(UnicodeEncodeError):
+                yield
+        except (RedisError, OSError, TimeoutError, ValueError) as error:
             raise FeatureSourceDown(f"online features at {self._url}: {type(error).__name__}: {error}") from error
 
 
@@ -104,6 +124,10 @@ def _kept(reading: Reading) -> bytes:
     return b"%d%b%b" % (to_microseconds(reading.observed_at), _SEPARATOR, _encode(reading.value))
 
 
-def _reading(kept: bytes) -> Reading:
+def _reading(kept: bytes) -> Reading | None:
+    """None for what somebody else has written, and is no reading."""
     observed_at, _, value = kept.partition(_SEPARATOR)
-    return Reading(_decode(value), from_microseconds(int(observed_at)))
+    try:
+        return Reading(_decode(value), from_microseconds(int(observed_at)))
+    except (ValueError, OverflowError, msgspec.DecodeError):
+        return None

@@ -3,16 +3,17 @@
 import asyncio
 import sqlite3
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
-from typing import Final, TypeVar
+from typing import Annotated, Final, TypeVar
 
 import msgspec
 
 from services.adapters.sqlite_files import ThreadConnections, transaction
 from services.adapters.turns import turn
-from services.core.clock import from_microseconds, to_microseconds
-from services.core.errors import FeatureSourceDown
+from services.core.clock import FIRST_MICROSECOND, LAST_MICROSECOND, from_microseconds, to_microseconds
+from services.core.errors import ContentRefused, FeatureSourceDown
 from services.core.features import Reading
 
 OPEN_SECONDS: Final = 5.0
@@ -24,6 +25,7 @@ WRITE_SECONDS: Final = 1.0
 STILL_THERE_SECONDS: Final = 0.1
 """Between two looks at whether the file is still the one that was opened. A file that was moved away or replaced can be
 read through its open connection for ever, and nobody writes to it any more."""
+UNREADABLE: Final = (msgspec.DecodeError, UnicodeDecodeError, TypeError, RecursionError)
 
 _SCHEMA: Final = """
 CREATE TABLE IF NOT EXISTS entities (
@@ -36,10 +38,14 @@ CREATE TABLE IF NOT EXISTS entities (
 _SELECT: Final = "SELECT readings FROM entities WHERE model = ? AND entity_id = ?"
 _REPLACE: Final = "INSERT OR REPLACE INTO entities (model, entity_id, readings) VALUES (?, ?, ?)"
 
-_Kept = tuple[bool | float | str | None, int]
+_Kept = tuple[
+    bool | float | str | None, Annotated[int, msgspec.Meta(ge=FIRST_MICROSECOND, le=LAST_MICROSECOND)]
+]
 """A value, and its own time in microseconds."""
 _encode: Final = msgspec.json.Encoder().encode
 _decode: Final = msgspec.json.Decoder(dict[str, _Kept]).decode
+_decode_one: Final = msgspec.json.Decoder(_Kept).decode
+_decode_any: Final = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
 
 _Found = TypeVar("_Found")
 
@@ -73,17 +79,17 @@ class FeaturesSqlite:
         return {name: _reading(*kept[name]) for name in names if name in kept}
 
     async def write(self, model: str, entity_id: str, readings: Mapping[str, Reading]) -> None:
-        written = {name: (each.value, to_microseconds(each.observed_at)) for name, each in readings.items()}
         try:
             async with asyncio.timeout(WRITE_SECONDS):
-                await self._patiently(self._merge, model, entity_id, written)
+                await self._patiently(self._merge, model, entity_id, readings)
         except TimeoutError as error:
             raise self._down(TimeoutError(f"locked for {WRITE_SECONDS:g} s")) from error
 
     async def close(self) -> None:
         self._connections.close()
 
-    def _merge(self, model: str, entity_id: str, written: Mapping[str, _Kept]) -> None:
+    def _merge(self, model: str, entity_id: str, readings: Mapping[str, Reading]) -> None:
+        written = {name: (each.value, to_microseconds(each.observed_at)) for name, each in readings.items()}
         connection = self._connection()
         with transaction(connection):
             kept = self._kept(model, entity_id)
@@ -92,14 +98,16 @@ class FeaturesSqlite:
 
     def _kept(self, model: str, entity_id: str) -> dict[str, _Kept]:
         row = self._connection().execute(_SELECT, (model, entity_id)).fetchone()
-        return {} if row is None else _decode(row[0])
+        return {} if row is None else _readable(row[0])
 
     async def _patiently(self, step: Callable[..., _Found], *arguments: object) -> _Found:
         """Take the step, again and again while the file is locked. Raises `FeatureSourceDown`."""
         while True:
             try:
                 return step(*arguments)
-            except (sqlite3.Error, OSError, msgspec.DecodeError) as error:
+            except (ValueError, OverflowError) as error:  # a time without a zone, a lone surrogate
+                raise ContentRefused(f"online features in {self._path} refuse what they were given: {error}") from error
+            except (sqlite3.Error, OSError) as error:
                 if not _is_locked(error):
                     raise self._down(error) from error
             await asyncio.sleep(AGAIN_SECONDS)
@@ -127,6 +135,21 @@ def _identity(path: Path) -> tuple[int, int]:
 def _is_locked(error: Exception) -> bool:
     """Extended codes such as SQLITE_BUSY_RECOVERY carry the primary one in their lowest byte."""
     return getattr(error, "sqlite_errorcode", 0) & 0xFF in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED)
+
+
+def _readable(row: bytes) -> dict[str, _Kept]:
+    """What is kept of an entity; of a row that somebody else has had a hand in, what can be read of it."""
+    try:
+        return _decode(row)
+    except UNREADABLE:
+        return dict(_readable_alone(row))
+
+
+def _readable_alone(row: bytes) -> Iterator[tuple[str, _Kept]]:
+    with suppress(*UNREADABLE):
+        for name, raw in _decode_any(row).items():
+            with suppress(*UNREADABLE):
+                yield name, _decode_one(raw)
 
 
 def _reading(value: bool | float | str | None, observed_at: int) -> Reading:

@@ -7,6 +7,9 @@ from typing import Final
 
 Now = Callable[[], datetime]
 EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
+FIRST_MICROSECOND: Final = -62_135_596_800_000_000
+LAST_MICROSECOND: Final = 253_402_300_799_999_999
+"""Of the calendar, as `to_microseconds` counts; a number beyond them is no time."""
 
 
 def wall_clock() -> datetime:

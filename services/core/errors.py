@@ -79,6 +79,22 @@ class StoreUnavailable(BellwetherError):
     retriable = True
 
 
+class StoreFailed(StoreUnavailable):
+    """The store is there and failed for a reason that can be an outage, and can be what it was given.
+
+    Who waits treats it as an outage. Who has other rows can find out: where those go in, the fault is the row's.
+    """
+
+
+class ContentRefused(BellwetherError):
+    """A store, a log or an online store takes what others give it and will never take this, for what it holds.
+
+    A text has a NUL or a lone surrogate, a number is out of range, a key is too long for its index, or it is taken.
+    """
+
+    code = "content_refused"
+
+
 class LeaseLost(BellwetherError):
     """What was about to be written belongs to another process by now; nothing of it was written."""
 

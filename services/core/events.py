@@ -93,12 +93,12 @@ def fact_of(event: Event) -> PredictionMade | OutcomeObserved:
     """Decode an event's data.
 
     Raises:
-        MalformedEvent: reason `unknown_type` or `undecodable`.
+        MalformedEvent: reason `unknown_type` or `undecodable`, of JSON that is nested too deeply as well.
     """
     decoder = _decoders.get(event.type)
     if decoder is None:
         raise MalformedEvent("unknown_type", f"found {event.type!r}, expected one of {', '.join(_decoders)}")
     try:
         return decoder.decode(event.data)
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise MalformedEvent("undecodable", f"{event.type} {event.id}: {error}") from error

@@ -15,7 +15,7 @@ from typing import Any, Protocol
 import msgspec
 
 from services.core.artifacts import Manifest, WorkerReport
-from services.core.errors import EventLogUnavailable
+from services.core.errors import ContentRefused, EventLogUnavailable
 from services.core.events import Event, LoggedEvent
 from services.core.features import Reading, Readings
 from services.core.records import (
@@ -40,8 +40,8 @@ class Appended(msgspec.Struct, frozen=True):
     existing: Event | None = None
 
 
-Settled = Appended | EventLogUnavailable
-"""What became of an event: its position, or why it is not in the log."""
+Settled = Appended | EventLogUnavailable | ContentRefused
+"""What became of an event: its position, or why it is not in the log: for now, or for what it holds."""
 
 
 class EventLog(Protocol):
@@ -81,15 +81,19 @@ class EventLog(Protocol):
 class OnlineFeatures(Protocol):
     """Values with their own timestamps, one set per model and entity.
 
-    Writing an older value over a newer one is ignored: the latest `observed_at` wins.
+    Writing an older value over a newer one is ignored: the latest `observed_at` wins. What somebody else has put in a
+    value's place, and cannot be read as one, counts as absent: it is not found, and any write takes its place.
     """
 
     async def read(self, model: str, entity_id: str, names: Sequence[str]) -> Readings:
-        """One look-up for all names; absent features are absent from the answer. Raises `FeatureSourceDown`."""
+        """One look-up for all names; absent features are absent from the answer.
+
+        Raises `FeatureSourceDown`, and `ContentRefused` for an entity that none can have been written of.
+        """
         ...
 
     async def write(self, model: str, entity_id: str, readings: Mapping[str, Reading]) -> None:
-        """Raises `FeatureSourceDown`."""
+        """Raises `FeatureSourceDown`, and `ContentRefused` for what cannot be kept."""
         ...
 
     async def close(self) -> None: ...
@@ -102,7 +106,12 @@ class Records(Protocol):
         """Add the batch's rows and move the consumer's position, in one transaction. It only moves forwards: a consumer
         whose partition has gone to another may still come with what it had read.
 
-        Rows whose event id is already stored are counted as duplicates and left as they are.
+        Rows whose event id is already stored are counted as duplicates and left as they are. Dead letters are always
+        taken, whatever is in them, as `services.core.letters` says.
+
+        Raises:
+            ContentRefused: a row holds what the store cannot keep; nothing of the batch was stored.
+            StoreFailed: the store cannot tell an outage from such a row.
         """
         ...
 
@@ -141,14 +150,19 @@ class Records(Protocol):
         """How many event ids stand in the store more than once; anything but 0 is a defect."""
         ...
 
-    def dead_event_ids(self, ids: Sequence[str]) -> set[str]: ...
+    def dead_event_ids(self, ids: Sequence[str]) -> set[str]:
+        """Which of these events have become dead letters, by the ids that they have in their log."""
+        ...
 
     def dead_letters(self, *, limit: int, reason: str | None = None) -> list[DeadLetter]:
         """Newest first; of one reason alone, or of all."""
         ...
 
     def redeem(self, batch: Batch, *, origins: Sequence[str]) -> Stored:
-        """Add the rows that dead letters have become, and remove the letters with these origins, in one transaction."""
+        """Add the rows that dead letters have become, and remove the letters with these origins, in one transaction.
+
+        Raises `ContentRefused` as `commit` does.
+        """
         ...
 
     def counts(self, model: str | None = None) -> RecordCounts: ...
@@ -280,7 +294,8 @@ class Retention(Protocol):
 class RecordStore(Records, Results, Jobs, Versions, Leases, Retention, Protocol):
     """Records, positions, results, jobs, versions, aliases and leases in one database.
 
-    Threads: every method may be called from any thread. Errors of the driver come out as `StoreUnavailable`.
+    Threads: every method may be called from any thread. Errors of the driver come out as `StoreUnavailable`, and as
+    `ContentRefused` where waiting cannot help: the store takes other rows and will never take these.
     """
 
     def migrate(self) -> None:

@@ -11,6 +11,7 @@ from starlette.responses import Response
 
 from services.core.errors import (
     BellwetherError,
+    ContentRefused,
     EventLogUnavailable,
     FeatureSourceDown,
     InvalidRequest,
@@ -31,6 +32,7 @@ STATUS: Final[dict[type[BellwetherError], HTTPStatus]] = {
     BodyTooLarge: HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
     UnsupportedMediaType: HTTPStatus.UNSUPPORTED_MEDIA_TYPE,
     InvalidRequest: HTTPStatus.UNPROCESSABLE_ENTITY,
+    ContentRefused: HTTPStatus.UNPROCESSABLE_ENTITY,
     EventLogUnavailable: HTTPStatus.SERVICE_UNAVAILABLE,
     FeatureSourceDown: HTTPStatus.SERVICE_UNAVAILABLE,
     StoreUnavailable: HTTPStatus.SERVICE_UNAVAILABLE,

@@ -5,10 +5,12 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import Final
 
-from services.core.clock import to_microseconds
 from services.core.errors import MalformedEvent
 from services.core.events import Event, LoggedEvent, fact_of
-from services.core.predictions import PredictionMade
+from services.core.letters import keepable
+from services.core.limits import id_problem, text_problem, time_problem
+from services.core.outcomes import OutcomeObserved
+from services.core.predictions import NO_ACTION, PredictionMade
 from services.core.records import Batch, DeadLetter
 
 _NUL: Final = re.compile(rb"(?<!\\)(?:\\\\)*\\u0000")
@@ -26,20 +28,35 @@ def apply(logged: Sequence[LoggedEvent], *, origin: str, now: datetime) -> Batch
         try:
             _add(batch, each.event)
         except MalformedEvent as error:
-            batch.dead_letters.append(_dead_letter(each, error, origin=origin, now=now))
+            batch.dead_letters.append(dead_letter(each, error, origin=origin, now=now))
     return batch
+
+
+def dead_letter(logged: LoggedEvent, error: MalformedEvent, *, origin: str, now: datetime) -> DeadLetter:
+    """What is kept of an event that cannot become rows; every store takes it."""
+    event = logged.event
+    return keepable(
+        DeadLetter(
+            event_id=event.id,
+            reason=error.reason,
+            detail=error.detail,
+            origin=f"{origin}@{logged.position}",
+            type=event.type,
+            key=event.key,
+            data=event.data,
+            at=now,
+        )
+    )
 
 
 def _add(batch: Batch, event: Event) -> None:
     _require_no_nul(event)
     fact = fact_of(event)
     if isinstance(fact, PredictionMade):
-        _require_same("prediction id", fact.prediction_id, event.id)
-        _require_instant("made_at", fact.made_at)
+        _require_prediction(fact, event)
         batch.predictions.append(fact)
     else:
-        _require_same("key", fact.prediction_id, event.key)
-        _require_instant("observed_at", fact.observed_at)
+        _require_outcome(fact, event)
         batch.outcomes.append((event.id, fact))
 
 
@@ -49,29 +66,51 @@ def _require_no_nul(event: Event) -> None:
         raise MalformedEvent("nul_character", f"{event.type} {event.id}: a text in its data has a NUL")
 
 
+def _require_prediction(made: PredictionMade, event: Event) -> None:
+    _require_same("prediction id", made.prediction_id, event.id)
+    _require_ids(event.id, made.model, made.entity_id)
+    _require_texts(made.version, made.label, made.action)
+    _require_time("made_at", made.made_at)
+    _require_weight(made)
+
+
+def _require_outcome(observed: OutcomeObserved, event: Event) -> None:
+    _require_same("key", observed.prediction_id, event.key)
+    _require_ids(event.id, observed.model, observed.prediction_id)
+    _require_texts(observed.value)
+    _require_time("observed_at", observed.observed_at)
+
+
 def _require_same(name: str, found: str, expected: str) -> None:
     """The account counts envelopes and the rows are made of facts: both must speak of the same thing."""
     if found != expected:
         raise MalformedEvent("contradiction", f"the data's {name} is {found[:64]!r}, the envelope's {expected[:64]!r}")
 
 
-def _require_instant(name: str, moment: datetime) -> None:
+def _require_ids(*ids: str) -> None:
+    """As at the door, which events of another producer, or of an older version, have not passed."""
+    for value in ids:
+        if problem := id_problem(value):
+            raise MalformedEvent("beyond_limits", f"id {value[:64]!r}: {problem}")
+
+
+def _require_texts(*texts: str) -> None:
+    for value in texts:
+        if problem := text_problem(value):
+            raise MalformedEvent("beyond_limits", f"text {value[:64]!r}: {problem}")
+
+
+def _require_time(name: str, moment: datetime) -> None:
     """A time that the store refuses would keep the whole batch out, and with it every event behind it."""
-    try:
-        to_microseconds(moment)
-    except (ValueError, OverflowError) as error:
-        raise MalformedEvent("no_instant", f"{name} {moment.isoformat()}: {error}") from error
+    problem = "found no time zone, expected an offset such as Z" if moment.tzinfo is None else time_problem(moment)
+    if problem:
+        raise MalformedEvent("no_instant", f"{name} {moment.isoformat()}: {problem}")
 
 
-def _dead_letter(logged: LoggedEvent, error: MalformedEvent, *, origin: str, now: datetime) -> DeadLetter:
-    event = logged.event
-    return DeadLetter(
-        event_id=event.id,
-        reason=error.reason,
-        detail=error.detail,
-        origin=f"{origin}@{logged.position}",
-        type=event.type,
-        key=event.key,
-        data=event.data,
-        at=now,
-    )
+def _require_weight(made: PredictionMade) -> None:
+    """An answer whose action was withheld stands for 1 / P(withheld) others: it has to have one."""
+    share = made.control_share
+    if not 0.0 <= share <= 1.0:
+        raise MalformedEvent("contradiction", f"control_share is {share}, expected a probability")
+    if share == 0.0 and not made.acted and made.intended_action != NO_ACTION:
+        raise MalformedEvent("contradiction", "its action was withheld, and control_share, the chance of that, is 0")

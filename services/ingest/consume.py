@@ -1,7 +1,8 @@
 """From the event log into the record store, each event exactly once.
 
 At-least-once reading, unique ids and a position that commits together with the rows: whatever dies in between, the
-next round reads the same events again and the store ignores what it has.
+next round reads the same events again and the store ignores what it has. What cannot be stored holds up nobody: see
+`keep`.
 """
 
 import threading
@@ -11,7 +12,7 @@ from services.core.clock import Now
 from services.core.ports import Records
 from services.core.records import Batch, Stored
 from services.core.transport import EventSource
-from services.ingest.apply import apply
+from services.ingest.keep import keep
 from services.ingest.rounds import keep_going
 
 Observe = Callable[[Stored, Batch], None]
@@ -21,10 +22,7 @@ def consume_once(source: EventSource, store: Records, *, limit: int, now: Now, o
     """Carry about `limit` events over, and tell what each commit did; returns whether there were any."""
     portions = source.read(limit=limit)
     for portion in portions:
-        batch = apply(portion.events, origin=portion.origin, now=now())
-        batch.dead_letters.extend(portion.dead_letters)
-        source.bury(portion, batch.dead_letters)
-        stored = store.commit(batch, consumer=portion.partition, position=portion.position)
+        stored, batch = keep(source, store, portion, now=now())
         source.kept(portion)
         observe(stored, batch)
     return bool(portions)

@@ -30,7 +30,7 @@ class Outbox:
         return self._log.find(event_id)
 
     async def append(self, event: Event) -> Appended:
-        """Return when the event is durable. Raises `EventLogUnavailable`."""
+        """Return when the event is durable. Raises `EventLogUnavailable`, and `ContentRefused`."""
         loop = asyncio.get_running_loop()
         appended: asyncio.Future[Appended] = loop.create_future()
         if not self._waiting:

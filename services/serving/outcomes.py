@@ -8,7 +8,7 @@ from typing import Literal
 import msgspec
 
 from services.core.clock import Now
-from services.core.errors import BellwetherError, EventLogUnavailable, InvalidRequest
+from services.core.errors import BellwetherError, ContentRefused, EventLogUnavailable, InvalidRequest
 from services.core.events import outcome_event
 from services.core.spec import ModelSpec
 from services.metrics import ServingMetrics
@@ -39,12 +39,13 @@ class OutcomeRecorder:
 
         Raises:
             InvalidRequest: the row is no outcome of this model; nothing was recorded.
+            ContentRefused: the log cannot hold it; nothing was recorded.
             EventLogUnavailable: nothing was recorded; send it again.
         """
         try:
             observed = outcome(self.spec, row, now=self.now())
             appended = await self.outbox.append(outcome_event(observed))
-        except (InvalidRequest, EventLogUnavailable):
+        except (InvalidRequest, ContentRefused, EventLogUnavailable):
             self.metrics.outcome(self.spec.name, "refused")
             raise
         result: Literal["accepted", "duplicate"] = "accepted" if appended.existing is None else "duplicate"
@@ -58,7 +59,7 @@ class OutcomeRecorder:
     async def _receipt(self, row: object) -> Receipt:
         try:
             return await self.observe(row)
-        except (InvalidRequest, EventLogUnavailable) as error:
+        except (InvalidRequest, ContentRefused, EventLogUnavailable) as error:
             return Receipt(
                 result="refused", prediction_id=_id_of(row), faults=_problems(error), retriable=error.retriable
             )

@@ -44,7 +44,7 @@ class Predictor:
         """Look for an earlier answer to the same request; judge the features; decide; draw the arm; record; count.
 
         Raises:
-            EventLogUnavailable: nothing was recorded, so there is no answer.
+            EventLogUnavailable: nothing was recorded, so there is no answer; `ContentRefused` where it never will be.
             InvalidRequest: the request_id belongs to another entity's request.
         """
         try:

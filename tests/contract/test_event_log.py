@@ -9,7 +9,7 @@ import msgspec
 import pytest
 
 from services.adapters.event_log_sqlite import EventLogSqlite
-from services.core.errors import EventLogUnavailable
+from services.core.errors import ContentRefused, EventLogUnavailable
 from services.core.events import Event, prediction_event
 from services.core.ports import Appended, EventLog, Settled
 from tests.toy import prediction
@@ -146,13 +146,20 @@ def test_callers_that_give_up_stop_nobody_and_leave_no_event(log: EventLog) -> N
     assert [each.event for each in log.read(after=0, limit=500)] == [event(number) for number in [*kept, 1000]]
 
 
-def test_an_event_that_cannot_be_written_fails_alone(log: EventLog) -> None:
-    timeless = msgspec.structs.replace(event(3), time=datetime(2026, 3, 1))  # noqa: DTZ001 - what must not be stored
+@pytest.mark.parametrize(
+    "changes",
+    [{"time": datetime(2026, 3, 1)}, {"id": "\ud800"}, {"key": "a\udfff"}, {"type": 2**64}],  # noqa: DTZ001 - refused
+    ids=["time", "id", "key", "type"],
+)
+def test_an_event_that_cannot_be_written_for_what_it_holds_is_refused_alone_and_for_good(
+    log: EventLog, changes: dict[str, object]
+) -> None:
+    poison = msgspec.structs.replace(event(3), **changes)
 
-    together = log.append(event(1), timeless, event(2)).result(10)
-    apart = settled(log, event(4), timeless, event(5))
+    together = log.append(event(1), poison, event(2)).result(10)
+    apart = settled(log, event(4), poison, event(5))
 
-    assert [type(each) for each in together + apart] == [Appended, EventLogUnavailable, Appended] * 2
+    assert [type(each) for each in together + apart] == [Appended, ContentRefused, Appended] * 2
     assert [each.event for each in log.read(after=0, limit=10)] == [event(number) for number in (1, 2, 4, 5)]
 
 

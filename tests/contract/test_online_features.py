@@ -1,15 +1,18 @@
 """What every store of online features promises. A further adapter joins by a line in `ADAPTERS`."""
 
+import sqlite3
 import uuid
 from collections.abc import AsyncIterator, Callable
-from datetime import timedelta
+from contextlib import closing
+from datetime import datetime, timedelta
 from pathlib import Path
 
 import pytest
+from redis import Redis
 
 from services.adapters.features_redis import FeaturesRedis
 from services.adapters.features_sqlite import FeaturesSqlite
-from services.core.errors import FeatureSourceDown
+from services.core.errors import ContentRefused, FeatureSourceDown
 from services.core.features import Reading
 from services.core.ports import OnlineFeatures
 from tests.servers.redis import url_of
@@ -17,9 +20,37 @@ from tests.toy import NOON
 
 ADAPTERS: dict[str, Callable[[pytest.FixtureRequest], OnlineFeatures]] = {
     "sqlite": lambda request: FeaturesSqlite(request.getfixturevalue("tmp_path") / "features.sqlite"),
-    "redis": lambda request: FeaturesRedis(url_of(request.getfixturevalue("redis")), prefix=uuid.uuid4().hex),
+    "redis": lambda request: FeaturesRedis(
+        url_of(request.getfixturevalue("redis")), prefix=request.getfixturevalue("prefix")
+    ),
 }
 LATER = NOON + timedelta(hours=1)
+Put = Callable[[str, str], None]
+"""Puts something in the place of a value of user-1, as somebody else's program could: its name, and what is kept."""
+
+
+def put_into_file(request: pytest.FixtureRequest, name: str, kept: str) -> None:
+    row = "UPDATE entities SET readings = replace(readings, ?, ?) WHERE entity_id = 'user-1'"
+    with closing(sqlite3.connect(request.getfixturevalue("tmp_path") / "features.sqlite")) as file, file:
+        file.execute(row, (f'"{name}":[1.0,1772366400000000]', f'"{name}":{kept}'))
+
+
+def put_into_redis(request: pytest.FixtureRequest, name: str, kept: str) -> None:
+    with Redis.from_url(url_of(request.getfixturevalue("redis"))) as server:
+        (key,) = server.keys(f"{request.getfixturevalue('prefix')}:*:user-1")
+        server.hset(key, name, kept)
+
+
+PUTS = {"sqlite": put_into_file, "redis": put_into_redis}
+FOREIGN = {
+    "sqlite": ["null", "1.5", "[1.5]", '["soon"]', '[1.5,"soon"]', "[[1],12]", "[1.5,1e30]", f"[1.5,{10**20}]"],
+    "redis": ["", "1.5", "soon:1.5", "12:", "12:{", "12:[1]", "12:1,2", f"{10**20}:1", f'{2 * 10**17}:"x'],
+}
+
+
+@pytest.fixture
+def prefix() -> str:
+    return uuid.uuid4().hex
 
 
 @pytest.fixture(params=ADAPTERS)
@@ -61,6 +92,57 @@ async def test_one_look_up_finds_the_names_asked_for_and_leaves_out_what_is_not_
     await features.write("toy", "user-1", {"visits": Reading(1.0, NOON), "mood": Reading(2.0, NOON)})
 
     assert set(await features.read("toy", "user-1", ["visits", "absent"])) == {"visits"}
+
+
+@pytest.mark.parametrize(
+    ("features", "kept"), [(adapter, kept) for adapter in ADAPTERS for kept in FOREIGN[adapter]], indirect=["features"]
+)
+async def test_what_somebody_else_has_put_in_a_values_place_counts_as_absent_and_gives_way_to_a_write(
+    features: OnlineFeatures, kept: str, request: pytest.FixtureRequest
+) -> None:
+    one = Reading(1.0, NOON)
+    await features.write("toy", "user-1", {"visits": one, "mood": one})
+    PUTS[request.node.callspec.params["features"]](request, "visits", kept)
+
+    assert await features.read("toy", "user-1", ["visits", "mood"]) == {"mood": one}
+
+    await features.write("toy", "user-1", {"visits": one})
+
+    assert await features.read("toy", "user-1", ["visits", "mood"]) == {"visits": one, "mood": one}
+
+
+@pytest.mark.parametrize("row", [b"", b"\xff", b"[]", b"no JSON", b'{"visits":' + b"[" * 100_000, 5])
+async def test_a_row_that_cannot_be_read_counts_as_absent_and_gives_way_to_a_write(
+    tmp_path: Path, row: bytes | int
+) -> None:
+    features = FeaturesSqlite(tmp_path / "features.sqlite")
+    with closing(sqlite3.connect(tmp_path / "features.sqlite")) as file, file:
+        file.execute("INSERT INTO entities VALUES ('toy', 'user-1', ?)", (row,))
+
+    assert await features.read("toy", "user-1", ["visits"]) == {}
+
+    await features.write("toy", "user-1", {"visits": Reading(1.0, NOON)})
+
+    assert await features.read("toy", "user-1", ["visits"]) == {"visits": Reading(1.0, NOON)}
+    await features.close()
+
+
+@pytest.mark.parametrize(
+    ("entity_id", "reading"),
+    [
+        ("\ud800", Reading(1.0, NOON)),
+        ("user-1", Reading("\ud800", NOON)),
+        ("user-1", Reading(1.0, datetime(2026, 3, 1))),  # noqa: DTZ001 - what cannot be kept
+    ],
+    ids=["entity", "value", "time"],
+)
+async def test_what_cannot_be_kept_is_refused_for_good_and_the_source_is_not_down(
+    features: OnlineFeatures, entity_id: str, reading: Reading
+) -> None:
+    with pytest.raises(ContentRefused):
+        await features.write("toy", entity_id, {"visits": reading})
+
+    await features.write("toy", "user-1", {"visits": Reading(1.0, NOON)})
 
 
 async def test_models_and_entities_do_not_see_each_other(features: OnlineFeatures) -> None:

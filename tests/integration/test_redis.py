@@ -100,15 +100,6 @@ async def test_another_type_under_an_entity_s_key_is_down_and_no_crash(redis: Se
     await features.close()
 
 
-@pytest.mark.parametrize("kept", ["1.5", "soon:1.5", "12:{", "12:[1]", "99999999999999999999:1"])
-async def test_a_field_that_somebody_else_wrote_is_down_and_no_crash(redis: ServerProcess, kept: str) -> None:
-    features = FeaturesRedis(url_of(redis), prefix="foreign")
-    Redis.from_url(url_of(redis)).hset("foreign:features:toy:user-1", "visits", kept)
-    with pytest.raises(FeatureSourceDown):
-        await features.read("toy", "user-1", ["visits"])
-    await features.close()
-
-
 async def test_a_wrong_password_is_down_and_not_repeated(own_server: ServerProcess) -> None:
     reading = {"visits": Reading(1.0, NOON)}
     with password_of(own_server, "another"):

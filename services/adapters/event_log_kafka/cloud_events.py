@@ -7,6 +7,7 @@ from typing import Any, Final
 from services.core.clock import require_aware
 from services.core.errors import MalformedEvent
 from services.core.events import Event
+from services.core.letters import findable, keepable
 from services.core.records import DeadLetter
 
 Headers = list[tuple[str, bytes]]
@@ -51,7 +52,8 @@ def event_of(record: Any, *, topic: str) -> Event:
 
 
 def headers_of_letter(letter: DeadLetter) -> Headers:
-    fields = [(name, str(getattr(letter, name)).encode(errors="replace")) for name in _LETTER_FIELDS]
+    letter = keepable(letter)
+    fields = [(name, str(getattr(letter, name)).encode()) for name in _LETTER_FIELDS]
     return [*fields, ("at", letter.at.isoformat().encode())]
 
 
@@ -69,17 +71,34 @@ def letter_of(record: Any) -> DeadLetter:
 
 
 def unreadable_letter(record: Any, error: MalformedEvent, *, origin: str, now: datetime) -> DeadLetter:
-    """What is kept of a record without a usable envelope; its id is where it was found."""
+    """What is kept of a record without a usable envelope.
+
+    Its id is the event's wherever that can be read, for whoever accounts for the event looks for it by that; else where
+    the record was found.
+    """
+    return keepable(_letter(record, error, origin=origin, now=now))
+
+
+def _letter(record: Any, error: MalformedEvent, *, origin: str, now: datetime) -> DeadLetter:
     return DeadLetter(
-        event_id=origin,
+        event_id=_id_of(record.headers) or origin,
         reason=error.reason,
         detail=error.detail,
         origin=origin,
         type="",
-        key=bytes(record.key or b"").decode(errors="replace").replace("\x00", "\ufffd"),
+        key=bytes(record.key or b"").decode(errors="replace"),
         data=bytes(record.value or b""),
         at=now,
     )
+
+
+def _id_of(headers: Iterable[tuple[str, bytes | None]] | None) -> str:
+    """The event's id, or a letter's, as `findable` has it; "" where there is none that is text."""
+    ids = [value for name, value in headers or () if name in {"ce_id", "event_id"} and value]
+    try:
+        return findable(bytes(ids[-1]).decode()) if ids else ""
+    except UnicodeDecodeError:
+        return ""
 
 
 def _texts(headers: Iterable[tuple[str, bytes | None]] | None) -> dict[str, str]:

@@ -10,13 +10,14 @@ from typing import Any, Final, Self
 
 import alembic.command
 from alembic.config import Config
-from sqlalchemy import URL, Connection, Engine, Table, create_engine, event, func, make_url, select
+from sqlalchemy import URL, Connection, Engine, ExceptionContext, Table, create_engine, event, func, make_url, select
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.exc import ArgumentError, NoSuchModuleError, SQLAlchemyError
 
+from services.adapters.record_store.failures import UNENCODABLE, failure_of, needs_another_session
 from services.adapters.record_store.schema import leases
 from services.core.clock import wall_clock
-from services.core.errors import LeaseLost, SettingsError, StoreUnavailable
+from services.core.errors import BellwetherError, ContentRefused, LeaseLost, SettingsError
 from services.core.records import Lease
 
 MIGRATIONS: Final = Path(__file__).parent / "migrations"
@@ -27,8 +28,11 @@ MIGRATION_LOCK: Final = 0x42656C6C
 """Names the lock among those that a database's users agree on ("Bell"); any number would do."""
 HIDE_PARAMETERS: Final = True
 """Errors are logged, and the rows in them are people's."""
+ENCODING: Final = "UTF8"
 SERVER: Final = {
     "connect_timeout": 5,
+    # A role or a database can have another one set, and the texts of an answer are in any.
+    "client_encoding": ENCODING,
     "application_name": "bellwether",
     # A consumer whose server is away, or whose rows somebody holds, has to hear of it to try again.
     # And one that stands still in the middle of a transaction must not hold up the others for ever.
@@ -45,7 +49,7 @@ SERVER: Final = {
 
 
 class Database:
-    """One engine. Driver errors come out as `StoreUnavailable`."""
+    """One engine. Driver errors come out as `StoreUnavailable` or `ContentRefused`, see `failures`."""
 
     def __init__(self, url: str, *, password: str = "") -> None:
         parsed = _parsed(url)
@@ -65,6 +69,7 @@ class Database:
                 pool_pre_ping=True,
                 pool_timeout=BUSY_SECONDS,
             )
+            event.listen(self._engine, "handle_error", _renew_sessions)
 
     @contextlib.contextmanager
     def transaction(self) -> Iterator[Connection]:
@@ -101,8 +106,8 @@ class Database:
     def translated(self) -> Iterator[None]:
         try:
             yield
-        except SQLAlchemyError as error:
-            raise StoreUnavailable(f"record store {self.name}: {error}") from error
+        except (SQLAlchemyError, *UNENCODABLE) as error:
+            raise self._in_our_words(error) from error
 
     def insert(self, table: Table) -> Any:
         """The dialect's INSERT, which knows ON CONFLICT."""
@@ -113,12 +118,30 @@ class Database:
         config.set_main_option("script_location", str(MIGRATIONS))
         with self._migration_turn(), self.translated(), self._engine.begin() as connection:
             if not self.is_sqlite:
+                self._require_encoding(connection)
                 connection.exec_driver_sql(f"SELECT pg_advisory_xact_lock({MIGRATION_LOCK})")
             config.attributes["connection"] = connection
             alembic.command.upgrade(config, "head")
 
     def close(self) -> None:
         self._engine.dispose()
+
+    def _in_our_words(self, error: Exception) -> BellwetherError:
+        failure = failure_of(error)
+        if failure is ContentRefused:
+            # Behind the first line PostgreSQL repeats the row, and the toolkit its statement.
+            reason, *_ = str(error).splitlines() or [""]
+            return failure(f"record store {self.name} refuses what it was given: {reason}")
+        return failure(f"record store {self.name}: {error}")
+
+    def _require_encoding(self, connection: Connection) -> None:
+        """Any other encoding lacks letters, and would refuse a row when the first of them comes."""
+        found = connection.exec_driver_sql("SHOW server_encoding").scalar_one()
+        if found != ENCODING:
+            raise SettingsError(
+                f"record store {self.name}: the database's encoding is {found}, expected {ENCODING}; make one with "
+                f"`createdb --template=template0 --encoding={ENCODING} --locale=C NAME` and name it in BELLWETHER_STORE"
+            )
 
     @contextlib.contextmanager
     def _migration_turn(self) -> Iterator[None]:
@@ -172,6 +195,12 @@ def _configure_sqlite(connection: Any, _record: Any) -> None:
     connection.execute("PRAGMA journal_mode = WAL")
     # Rows can be read again from the log after a loss of power: position and rows are lost or kept together.
     connection.execute("PRAGMA synchronous = NORMAL")
+
+
+def _renew_sessions(context: ExceptionContext) -> None:
+    """Let every session of the pool begin anew where that can help; the work at hand is tried again by its caller."""
+    if needs_another_session(context.original_exception):
+        context.is_disconnect = True
 
 
 def _begin_sqlite(connection: Connection) -> None:

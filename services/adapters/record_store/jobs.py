@@ -8,7 +8,7 @@ from sqlalchemy.exc import IntegrityError
 
 from services.adapters.record_store.database import Database
 from services.adapters.record_store.schema import jobs
-from services.core.errors import StoreUnavailable
+from services.core.errors import ContentRefused, StoreUnavailable
 from services.core.records import Job, JobState
 
 
@@ -41,7 +41,7 @@ class SqlJobs:
         try:
             with self._database.writing() as connection:
                 return _job(connection.execute(jobs.insert().returning(jobs), row).mappings().one())
-        except StoreUnavailable as error:
+        except ContentRefused as error:
             # The index on open jobs refuses a second one; only that refusal is an answer.
             if isinstance(error.__cause__, IntegrityError):
                 return None

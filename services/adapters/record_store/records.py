@@ -16,6 +16,7 @@ from services.adapters.record_store.schema import (
     positions,
     predictions,
 )
+from services.core.letters import findable, keepable
 from services.core.outcomes import OutcomeObserved
 from services.core.ports import RecordCounts
 from services.core.predictions import PredictionMade
@@ -44,7 +45,7 @@ class SqlRecords:
         made = self._add(connection, predictions, [_prediction_row(each) for each in batch.predictions])
         seen = self._add(connection, outcomes, [_outcome_row(*each) for each in batch.outcomes])
         self._keep_latest(connection, batch.outcomes)
-        dead = self._add(connection, dead_letters, [msgspec.structs.asdict(each) for each in batch.dead_letters])
+        dead = self._add(connection, dead_letters, [_letter_row(each) for each in batch.dead_letters])
         events = len(batch.predictions) + len(batch.outcomes)
         return Stored(stored=made + seen, duplicates=events - made - seen, dead_lettered=dead)
 
@@ -89,7 +90,9 @@ class SqlRecords:
             return connection.scalar(select(func.count()).select_from(twice)) or 0
 
     def dead_event_ids(self, ids: Sequence[str]) -> set[str]:
-        return self._among(dead_letters.c.event_id, ids)
+        # An earlier version kept letters under the events' own ids, whatever those were.
+        kept = {each: each for each in ids} | {findable(each): each for each in ids}
+        return {kept[each] for each in self._among(dead_letters.c.event_id, list(kept))}
 
     def redeem(self, batch: Batch, *, origins: Sequence[str]) -> Stored:
         with self._database.writing() as connection:
@@ -180,12 +183,27 @@ class SqlRecords:
         connection.execute(moved, {"consumer": consumer, "position": position})
 
     def _among(self, column: Any, ids: Sequence[str]) -> set[str]:
+        ids = _askable(ids)
         found: set[str] = set()
         with self._database.transaction() as connection:
             for start in range(0, len(ids), IDS_AT_ONCE):
                 portion = ids[start : start + IDS_AT_ONCE]
                 found.update(connection.scalars(select(column).where(column.in_(portion))))
         return found
+
+
+def _askable(ids: Sequence[str]) -> Sequence[str]:
+    """Without those that no text can hold, of which there is nothing to be found."""
+    return ids if _is_text("".join(ids)) else [each for each in ids if _is_text(each)]
+
+
+def _is_text(value: str) -> bool:
+    """PostgreSQL takes no NUL, and UTF-8 has no lone surrogates."""
+    try:
+        value.encode()
+    except UnicodeEncodeError:
+        return False
+    return "\x00" not in value
 
 
 def _from_arrays(insert: Any, table: Any, rows: list[dict[str, Any]]) -> Any:
@@ -251,6 +269,10 @@ def _prediction_row(made: PredictionMade) -> dict[str, Any]:
         "draw": draw,
         "level": level_of(draw),
     }
+
+
+def _letter_row(letter: DeadLetter) -> dict[str, Any]:
+    return msgspec.structs.asdict(keepable(letter))
 
 
 def _outcome_row(event_id: str, outcome: OutcomeObserved) -> dict[str, Any]:

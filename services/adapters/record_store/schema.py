@@ -22,6 +22,7 @@ from sqlalchemy import (
 )
 
 from services.core.clock import from_microseconds, to_microseconds
+from services.core.limits import harmless
 
 
 class Instant(TypeDecorator[datetime]):
@@ -44,10 +45,32 @@ class Json(TypeDecorator[Any]):
     cache_ok = True
 
     def process_bind_param(self, value: Any, _dialect: Dialect) -> str:
-        return msgspec.json.encode(value).decode()
+        try:
+            return msgspec.json.encode(value).decode()
+        except UnicodeEncodeError:
+            return msgspec.json.encode(_without_surrogates(msgspec.to_builtins(value))).decode()
 
     def process_result_value(self, value: str | None, _dialect: Dialect) -> Any:
         return None if value is None else msgspec.json.decode(value)
+
+
+class Prose(TypeDecorator[str]):
+    """Text that people read. A character that a database refuses is shown as a mark: a note is no reason to lose a job."""
+
+    impl = Text
+    cache_ok = True
+
+    def process_bind_param(self, value: str | None, _dialect: Dialect) -> str | None:
+        return None if value is None else harmless(value)
+
+
+def _without_surrogates(value: Any) -> Any:
+    """JSON-ready values as UTF-8 takes them."""
+    if isinstance(value, str):
+        return value.encode(errors="replace").decode()
+    if isinstance(value, dict):
+        return {_without_surrogates(name): _without_surrogates(each) for name, each in value.items()}
+    return [_without_surrogates(each) for each in value] if isinstance(value, list) else value
 
 
 metadata = MetaData()
@@ -144,7 +167,7 @@ jobs = Table(
     Column("state", String, nullable=False),
     Column("since", Instant, nullable=False),
     Column("opened_at", Instant, nullable=False),
-    Column("note", Text, nullable=False),
+    Column("note", Prose, nullable=False),
     Column("evidence", Json, nullable=False),
     Column("closed_at", Instant),
 )
@@ -181,7 +204,7 @@ alias_changes = Table(
     Column("version", String, nullable=False),
     Column("previous", String, nullable=False),
     Column("at", Instant, nullable=False),
-    Column("reason", Text, nullable=False),
+    Column("reason", Prose, nullable=False),
 )
 
 leases = Table(

@@ -1,0 +1,142 @@
+"""A portion into the store, whatever its events hold: rows that the store refuses become dead letters.
+
+1. All of it is committed together with the position, which is what nearly always happens.
+2. Where the store refuses something of it, the portion is halved, and the halves again, until each event that is
+   refused stands alone: one among two thousand costs some twenty transactions, and k of them at most 2k log n.
+   The parts leave the position where it was. Whoever dies in between reads the portion again, and the store ignores
+   what it has.
+3. The refused are told as dead letters, which every store takes, and committed together with the position.
+
+A store that fails for a reason nobody knows (`StoreFailed`) may be away, or may choke on one event; waiting for it
+would then hold up the line for ever, and burying what it cannot take for the moment would bury good events. Its
+neighbours tell which it is: an event is buried only when it failed alone, others of its type went in, and it failed
+once more behind them. While nothing goes in, it is an outage.
+"""
+
+import logging
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Final, NamedTuple
+
+from services.core.errors import ContentRefused, MalformedEvent, StoreFailed
+from services.core.events import OUTCOME_OBSERVED, PREDICTION_MADE, LoggedEvent
+from services.core.letters import keepable
+from services.core.ports import Records
+from services.core.records import Batch, DeadLetter, Stored
+from services.core.transport import EventSource, Portion
+from services.ingest.apply import apply, dead_letter
+
+REFUSED: Final = "refused_by_store"
+SUSPECTS: Final = 8
+"""Events that fail alone before any other went in: beyond so many it is an outage, and is not tried on every event."""
+
+logger = logging.getLogger(__name__)
+
+
+class Kept(NamedTuple):
+    stored: Stored
+    batch: Batch
+
+
+def keep(source: EventSource, store: Records, portion: Portion, *, now: datetime) -> Kept:
+    """Commit the portion, tell its dead letters, and say what became of it.
+
+    Raises `StoreUnavailable` and `EventLogUnavailable`: the position has not moved, and the portion comes again.
+    """
+    batch = apply(portion.events, origin=portion.origin, now=now)
+    batch.dead_letters.extend(map(keepable, portion.dead_letters))
+    source.bury(portion, batch.dead_letters)
+    try:
+        return Kept(store.commit(batch, consumer=portion.partition, position=portion.position), batch)
+    except (ContentRefused, StoreFailed):
+        return _in_parts(source, store, portion, batch, now=now)
+
+
+def _in_parts(source: EventSource, store: Records, portion: Portion, batch: Batch, *, now: datetime) -> Kept:
+    parts = _Parts(store, portion, now=now)
+    refused = parts.refused()
+    logger.warning(
+        "%s: the store refuses %d of %d events; `bellwether dead-letters list --reason %s` says why",
+        portion.partition,
+        len(refused),
+        len(portion.events),
+        REFUSED,
+    )
+    source.bury(portion, refused)
+    letters = batch.dead_letters + refused
+    last = store.commit(Batch([], [], letters), consumer=portion.partition, position=portion.position)
+    stored = Stored(parts.stored, parts.duplicates, last.dead_lettered)
+    return Kept(stored, Batch(batch.predictions, batch.outcomes, letters))
+
+
+class _Suspect(NamedTuple):
+    """An event that the store failed on while it was alone, for no reason that is known."""
+
+    event: LoggedEvent
+    error: StoreFailed
+
+
+class _Parts:
+    """A portion's rows, committed in parts. `stored` and `duplicates` count what went in."""
+
+    def __init__(self, store: Records, portion: Portion, *, now: datetime) -> None:
+        self._store = store
+        self._portion = portion
+        self._now = now
+        self._taken: set[str] = set()
+        """Types of events whose rows went in."""
+        self._suspects: list[_Suspect] = []
+        self._refused: list[DeadLetter] = []
+        self.stored = self.duplicates = 0
+
+    def refused(self) -> list[DeadLetter]:
+        """Commit every row that the store takes; returns the others' letters. Raises `StoreUnavailable`."""
+        self._halve(self._portion.events)
+        for suspect in self._suspects:
+            self._try_again(suspect)
+        return self._refused
+
+    def _add(self, events: Sequence[LoggedEvent]) -> None:
+        rows = apply(events, origin=self._portion.origin, now=self._now)
+        part = Batch(rows.predictions, rows.outcomes, [])
+        stored = self._store.commit(part, consumer=self._portion.partition, position=0)
+        self.stored += stored.stored
+        self.duplicates += stored.duplicates
+        if part.predictions:
+            self._taken.add(PREDICTION_MADE)
+        if part.outcomes:
+            self._taken.add(OUTCOME_OBSERVED)
+
+    def _add_or_halve(self, events: Sequence[LoggedEvent]) -> None:
+        try:
+            self._add(events)
+        except (ContentRefused, StoreFailed) as error:
+            if len(events) > 1:
+                self._halve(events)
+            elif isinstance(error, StoreFailed):
+                self._suspect(events[0], error)
+            else:
+                self._refuse(events[0], error)
+
+    def _halve(self, events: Sequence[LoggedEvent]) -> None:
+        middle = len(events) // 2
+        for half in (events[:middle], events[middle:]):
+            if half:
+                self._add_or_halve(half)
+
+    def _refuse(self, event: LoggedEvent, error: Exception) -> None:
+        reason = MalformedEvent(REFUSED, str(error))
+        self._refused.append(dead_letter(event, reason, origin=self._portion.origin, now=self._now))
+
+    def _suspect(self, event: LoggedEvent, error: StoreFailed) -> None:
+        self._suspects.append(_Suspect(event, error))
+        if len(self._suspects) >= SUSPECTS and not self._taken:
+            raise error
+
+    def _try_again(self, suspect: _Suspect) -> None:
+        if suspect.event.event.type not in self._taken:
+            raise suspect.error
+        try:
+            self._add([suspect.event])
+        except (ContentRefused, StoreFailed) as error:
+            self._refuse(suspect.event, error)

@@ -6,6 +6,7 @@ and the monitor never loads the server.
 
 from __future__ import annotations
 
+import contextlib
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -44,7 +45,7 @@ def outbox(settings: Settings) -> Outbox:
     """The local log as the forwarder sees it."""
     from services.adapters.outbox_sqlite import OutboxSqlite
 
-    return OutboxSqlite(settings.event_log_path, _local_log(settings))
+    return OutboxSqlite(_local_log(settings))
 
 
 def event_sink(settings: Settings) -> EventSink:
@@ -57,9 +58,11 @@ def event_sink(settings: Settings) -> EventSink:
 def event_source(settings: Settings, store: RecordStore) -> EventSource:
     """What a consumer reads."""
     if settings.event_log == LOCAL:
+        from services.adapters.last_log_file import LastLogFile
         from services.ingest.local import LocalSource
 
-        return LocalSource(event_log(settings), position=store.position)
+        last_log = LastLogFile(settings.home / "log-read-last")
+        return LocalSource(event_log(settings), committed=store.committed, last_log=last_log)
     from services.adapters.event_log_kafka import KafkaSource
 
     return KafkaSource(_kafka(settings), position=store.position, now=clock(settings))
@@ -69,22 +72,28 @@ def log_retention(settings: Settings, store: RecordStore) -> LocalRetention | No
     """What prunes the local log; None where the forwarder does."""
     if settings.event_log != LOCAL:
         return None
-    from services.ingest.local import LocalRetention
+    from services.adapters.outbox_sqlite import OutboxSqlite
+    from services.ingest.local import LocalRetention, partition_of
+    from services.ingest.steady_clock import SteadyClock
 
+    log = _local_log(settings)
     return LocalRetention(
-        outbox(settings),
-        position=store.position,
+        OutboxSqlite(log),
+        stored=lambda: store.position(partition_of(log)),
         keep=timedelta(hours=settings.outbox_keep_hours),
         limit=settings.consume_batch,
+        clock=SteadyClock(),
     )
 
 
 def passage(settings: Settings, store: RecordStore) -> Passage:
     """How far events have come on the way that these settings choose."""
     if settings.event_log == LOCAL:
-        from services.ingest.local import LocalPassage
+        from services.ingest.local import LocalPassage, partition_of
 
-        return LocalPassage(position=store.position)
+        with contextlib.closing(event_log(settings)) as log:
+            partition = partition_of(log)
+        return LocalPassage(stored=lambda: store.position(partition))
     from services.adapters.event_log_kafka import KafkaPassage
 
     return KafkaPassage(_kafka(settings), outbox=outbox(settings), position=store.position)

@@ -79,6 +79,23 @@ class StoreUnavailable(BellwetherError):
     retriable = True
 
 
+class PositionLost(BellwetherError):
+    """What a consumer's position stands for is not there: the log or the store is another, or an earlier copy.
+
+    Nothing was written. Reading begins again at `restart_at`, or where None at what the store has; the store ignores
+    what it has already. `reason` is one of a closed set, for metrics.
+    """
+
+    code = "position_lost"
+    retriable = True
+
+    def __init__(self, message: str, *, partition: str, reason: str, restart_at: int | None = None) -> None:
+        super().__init__(message)
+        self.partition = partition
+        self.reason = reason
+        self.restart_at = restart_at
+
+
 class LeaseLost(BellwetherError):
     """What was about to be written belongs to another process by now; nothing of it was written."""
 

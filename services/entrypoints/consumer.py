@@ -10,7 +10,6 @@ from prometheus_client import CollectorRegistry
 from services import bootstrap
 from services.core.clock import wall_clock
 from services.core.errors import EventLogUnavailable, StoreUnavailable
-from services.core.records import Batch, Stored
 from services.entrypoints.processes import (
     end_unless_called_within,
     log_to_stderr,
@@ -39,11 +38,6 @@ def run_consumer(settings: Settings, *, once: bool = False) -> int:
     metrics = ConsumerMetrics(CollectorRegistry())
     now = bootstrap.clock(settings)
     retention = bootstrap.log_retention(settings, store)
-    counted = {"stored": 0}
-
-    def observe(stored: Stored, batch: Batch) -> None:
-        counted["stored"] += stored.stored
-        metrics.observe_consumed(stored, batch)
 
     def each_round() -> None:
         end_unless_called_within(LONGEST_ROUND_SECONDS)
@@ -57,7 +51,7 @@ def run_consumer(settings: Settings, *, once: bool = False) -> int:
     try:
         if once:
             while not stop.is_set() and (
-                consume_once(source, store, limit=settings.consume_batch, now=now, observe=observe)
+                consume_once(source, store, limit=settings.consume_batch, now=now, observer=metrics)
                 or any(lag.events for lag in source.lags())
             ):
                 pass
@@ -70,11 +64,11 @@ def run_consumer(settings: Settings, *, once: bool = False) -> int:
                 now=now,
                 stop=stop,
                 idle_seconds=settings.poll_seconds,
-                observe=observe,
+                observer=metrics,
                 each_round=each_round,
             )
     finally:
-        logger.info("stored %d events", counted["stored"])
+        logger.info("stored %d events", metrics.stored)
         source.close()
         if retention is not None:
             retention.close()

@@ -32,7 +32,6 @@ def run_forwarder(settings: Settings, *, once: bool = False) -> int:
     def each_round() -> None:
         end_unless_called_within(LONGEST_ROUND_SECONDS)
         # As many as a round delivers at most: the log shrinks as fast as it grows, and no append waits long for it.
-        outbox.prune(before=wall_clock() - keep, limit=settings.forward_batch)
         metrics.waiting(outbox.unsent(), limit=settings.outbox_limit, at=wall_clock())
 
     logger.info("carries %s to %s", settings.event_log_path, settings.kafka)

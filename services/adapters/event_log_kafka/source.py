@@ -180,12 +180,18 @@ class KafkaSource:
         letters: list[DeadLetter] = []
         for record in records:
             self._sort(record, events, letters, origin=f"{name}@{record.offset}")
-        missing = records[0].offset - self._next[part]
-        if missing > 0:
-            logger.warning("%s: the broker no longer has %d records before offset %d", name, missing, records[0].offset)
+        start = self._next[part]
         self._next[part] = records[-1].offset + 1
         self._handed_out[name] = part
-        return Portion(partition=name, origin=name, events=events, dead_letters=letters, position=self._next[part])
+        return Portion(
+            partition=name,
+            origin=name,
+            events=events,
+            dead_letters=letters,
+            start=start,
+            position=self._next[part],
+            expired=max(0, records[0].offset - start),
+        )
 
     def _sort(self, record: Any, events: list[LoggedEvent], letters: list[DeadLetter], *, origin: str) -> None:
         ours, _ = self._topics[record.topic]
@@ -225,7 +231,7 @@ class KafkaSource:
             )
             for offset in range(start, end)
         ]
-        return Portion(partition=name, origin=name, events=[], dead_letters=letters, position=end)
+        return Portion(partition=name, origin=name, events=[], dead_letters=letters, start=start, position=end)
 
     def _watch_forming(self) -> None:
         """A consumer that its group gives nothing, not even the word that there is nothing, is replaced."""

@@ -7,6 +7,7 @@ and the monitor never loads the server.
 from __future__ import annotations
 
 import contextlib
+from collections.abc import Callable
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
     from services.adapters.clock_file import ClockFile
     from services.adapters.event_log_kafka import KafkaCluster
     from services.adapters.event_log_sqlite import EventLogSqlite
-    from services.ingest.local import LocalRetention
+    from services.ingest.log_retention import LogRetention
 
 
 def clock(settings: Settings) -> Now:
@@ -68,22 +69,34 @@ def event_source(settings: Settings, store: RecordStore) -> EventSource:
     return KafkaSource(_kafka(settings), position=store.position, now=clock(settings))
 
 
-def log_retention(settings: Settings, store: RecordStore) -> LocalRetention | None:
-    """What prunes the local log; None where the forwarder does."""
+def stored_log_retention(settings: Settings, store: RecordStore) -> LogRetention | None:
+    """What the consumer prunes the local log with; None where the forwarder does."""
     if settings.event_log != LOCAL:
         return None
     from services.adapters.outbox_sqlite import OutboxSqlite
-    from services.ingest.local import LocalRetention, partition_of
-    from services.ingest.steady_clock import SteadyClock
+    from services.ingest.local import partition_of
 
     log = _local_log(settings)
-    return LocalRetention(
-        OutboxSqlite(log),
-        stored=lambda: store.position(partition_of(log)),
-        keep=timedelta(hours=settings.outbox_keep_hours),
-        limit=settings.consume_batch,
-        clock=SteadyClock(),
+    return _log_retention(
+        settings, OutboxSqlite(log), lambda: store.position(partition_of(log)), limit=settings.consume_batch
     )
+
+
+def forwarded_log_retention(settings: Settings) -> LogRetention:
+    """What the forwarder prunes the local log with."""
+    from services.adapters.event_log_kafka import KafkaStored
+
+    forwarded = outbox(settings)
+    stored = KafkaStored(_kafka(settings), forwarded=forwarded.forwarded)
+    return _log_retention(settings, forwarded, stored.position, limit=settings.forward_batch)
+
+
+def _log_retention(settings: Settings, outbox: Outbox, stored: Callable[[], int], *, limit: int) -> LogRetention:
+    from services.ingest.log_retention import LogRetention
+    from services.ingest.steady_clock import SteadyClock
+
+    keep = timedelta(hours=settings.outbox_keep_hours)
+    return LogRetention(outbox, stored=stored, keep=keep, limit=limit, clock=SteadyClock())
 
 
 def passage(settings: Settings, store: RecordStore) -> Passage:

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass, field
 
+from services.core.errors import LostPosition
 from services.core.records import Batch, Stored
 
 
@@ -19,8 +20,8 @@ class Heard:
     def expired(self, events: int) -> None:
         self.events_expired += events
 
-    def position_reset(self, reason: str) -> None:
-        self.resets.append(reason)
+    def position_reset(self, reason: LostPosition) -> None:
+        self.resets.append(reason.value)
 
 
 @dataclass

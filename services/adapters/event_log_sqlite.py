@@ -10,6 +10,7 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
+from datetime import datetime
 from itertools import islice
 from pathlib import Path
 from typing import Final
@@ -81,6 +82,12 @@ class EventLogSqlite:
         with self.file.translated():
             row = self.file.reader().execute("SELECT max(position) FROM events").fetchone()
         return int(row[0] or 0)
+
+    def position_before(self, moment: datetime) -> int:
+        first = "SELECT min(position) FROM events WHERE appended_at >= ?"
+        with self.file.translated():
+            row = self.file.reader().execute(first, (to_microseconds(moment),)).fetchone()
+        return self.end() if row[0] is None else int(row[0]) - 1
 
     def close(self) -> None:
         with self._closing:

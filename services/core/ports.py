@@ -78,6 +78,10 @@ class EventLog(Protocol):
         """The newest position, 0 for an empty log."""
         ...
 
+    def position_before(self, moment: datetime) -> int:
+        """The position behind which all lies that was appended at this moment or later, by the machine's clock."""
+        ...
+
     def close(self) -> None:
         """Make every accepted append durable, then release the log."""
         ...

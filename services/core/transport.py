@@ -69,6 +69,13 @@ class EventSource(Protocol):
         """The portion's rows and its position are committed."""
         ...
 
+    def positions_before(self, moment: datetime) -> dict[str, int]:
+        """Of each partition, by name, the position behind which lies all that the log has taken since this moment.
+
+        Raises `EventLogUnavailable`.
+        """
+        ...
+
     def lags(self) -> list[Lag]:
         """Of this consumer's partitions, as far as it knows without asking anybody."""
         ...

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from typing import Protocol
 
 from services.core.clock import Now
-from services.core.errors import PositionLost
+from services.core.errors import LostPosition, PositionLost
 from services.core.ports import Records
 from services.core.records import Batch, Stored
 from services.core.transport import EventSource, Portion
@@ -31,8 +31,8 @@ class Observer(Protocol):
         """The log had lost so many events before the consumer came to them."""
         ...
 
-    def position_reset(self, reason: str) -> None:
-        """Reading began again, for a reason of `PositionLost`."""
+    def position_reset(self, reason: LostPosition) -> None:
+        """Reading began again."""
         ...
 
 

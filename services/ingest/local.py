@@ -1,19 +1,15 @@
 """The local log read by its own machine's consumer: one partition, whose position is the event's."""
 
 from collections.abc import Callable, Sequence
-from datetime import timedelta
+from datetime import datetime
 from typing import Final, Protocol
 
-from services.core.errors import PositionLost
+from services.core.errors import LostPosition, PositionLost
 from services.core.ports import EventLog
 from services.core.records import DeadLetter, Position
-from services.core.transport import Lag, Outbox, Portion
-from services.ingest.steady_clock import SteadyClock
+from services.core.transport import Lag, Portion
 
 TOPIC: Final = "event-log"
-
-LOG_REPLACED: Final = "log_replaced"
-LOG_CUT: Final = "log_cut"
 
 
 def partition_of(log: EventLog) -> str:
@@ -71,6 +67,9 @@ class LocalSource:
     def kept(self, portion: Portion) -> None:
         """The next read asks the store."""
 
+    def positions_before(self, moment: datetime) -> dict[str, int]:
+        return {partition_of(self._log): self._log.position_before(moment)}
+
     def lags(self) -> list[Lag]:
         position = self._committed(partition_of(self._log)).offset
         return [Lag(topic=TOPIC, partition=0, events=max(0, self._log.end() - position))]
@@ -89,7 +88,7 @@ class LocalSource:
                 f"the event log is not the one that was read before ({partition}, was {before}); it is read from its "
                 "start. What the earlier one held and was not stored is lost unless that file is put back",
                 partition=partition,
-                reason=LOG_REPLACED,
+                reason=LostPosition.LOG_REPLACED,
             )
 
     def _require_same_log(self, partition: str, committed: Position) -> None:
@@ -104,43 +103,9 @@ class LocalSource:
             f"{partition} was stored up to position {committed.offset}, and the log {found}: it is an earlier copy. It "
             "is read again from its start; what was appended behind the copy and not stored is lost",
             partition=partition,
-            reason=LOG_CUT,
+            reason=LostPosition.LOG_CUT,
             restart_at=0,
         )
-
-
-class LocalRetention:
-    """Keeps the log from growing for ever where no forwarder does: what is stored, and old enough, goes.
-
-    Args:
-        keep: how long an event stays, by the machine's clock, so that a repeated request finds its answer.
-        limit: how many go at once at most; as many as a round reads, so that the log shrinks as fast as it grows.
-    """
-
-    def __init__(
-        self,
-        outbox: Outbox,
-        *,
-        stored: Callable[[], int],
-        keep: timedelta,
-        limit: int,
-        clock: SteadyClock,
-    ) -> None:
-        self._outbox = outbox
-        self._stored = stored
-        self._keep = keep
-        self._limit = limit
-        self._clock = clock
-
-    def prune(self) -> int:
-        """How many events went. Raises `EventLogUnavailable`, and `StoreUnavailable`."""
-        now = self._clock.now()
-        if now is None:
-            return 0
-        return self._outbox.prune(before=now - self._keep, below=self._stored(), limit=self._limit)
-
-    def close(self) -> None:
-        self._outbox.close()
 
 
 class LocalPassage:

@@ -24,6 +24,7 @@ from prometheus_client import (
 )
 from prometheus_client.multiprocess import MultiProcessCollector, mark_process_dead
 
+from services.core.errors import LostPosition
 from services.core.predictions import PredictionMade
 from services.core.records import CHAMPION, Batch, Stored
 from services.core.transport import Lag, Unsent
@@ -138,6 +139,8 @@ class ConsumerMetrics:
         self._dead = _counter(table.EVENTS_DEAD_LETTERED, registry)
         self._expired = _counter(table.EVENTS_EXPIRED, registry)
         self._resets = _counter(table.POSITION_RESETS, registry)
+        for reason in LostPosition:
+            self._resets.labels(reason)
         self._lag = _gauge(table.CONSUMER_LAG, registry)
         self._round = _gauge(table.CONSUMER_LAST_ROUND, registry)
 
@@ -159,7 +162,7 @@ class ConsumerMetrics:
     def expired(self, events: int) -> None:
         self._expired.inc(events)
 
-    def position_reset(self, reason: str) -> None:
+    def position_reset(self, reason: LostPosition) -> None:
         self._resets.labels(reason).inc()
 
 

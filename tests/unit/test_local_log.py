@@ -13,12 +13,13 @@ from services.adapters.event_log_sqlite import EventLogSqlite
 from services.adapters.last_log_file import LastLogFile
 from services.adapters.outbox_sqlite import OutboxSqlite
 from services.adapters.record_store import RecordStoreSql
-from services.core.errors import EventLogUnavailable, PositionLost
+from services.core.errors import EventLogUnavailable, LostPosition, PositionLost
 from services.core.events import prediction_event
 from services.ingest.apply import apply
 from services.ingest.audit import audit
 from services.ingest.consume import consume_once
-from services.ingest.local import LocalRetention, LocalSource, partition_of
+from services.ingest.local import LocalSource, partition_of
+from services.ingest.log_retention import LogRetention
 from services.ingest.steady_clock import SteadyClock
 from tests.consuming import Heard
 from tests.toy import NOON, prediction
@@ -136,7 +137,7 @@ def test_a_store_that_is_an_earlier_copy_is_noticed_under_a_running_consumer_and
             position=portion.position,
         )
 
-    assert lost.value.reason == "store_behind"
+    assert lost.value.reason is LostPosition.STORE_BEHIND
     source.close()
     home.consume()
     assert home.stored == {1, 2, 3, 4}
@@ -214,8 +215,8 @@ def test_journals_without_their_file_are_set_aside(home: Home) -> None:
     assert [path.read_bytes() for path in home.directory.glob("events.sqlite-wal.orphaned-*")] == [b"left behind"]
 
 
-def retention_of(home: Home, log: EventLogSqlite, now: Callable[[], datetime], elapsed: list[float]) -> LocalRetention:
-    return LocalRetention(
+def retention_of(home: Home, log: EventLogSqlite, now: Callable[[], datetime], elapsed: list[float]) -> LogRetention:
+    return LogRetention(
         OutboxSqlite(log),
         stored=lambda: home.store.position(partition_of(log)),
         keep=HOUR,

@@ -16,7 +16,7 @@ from services.adapters.record_store.schema import (
     positions,
     predictions,
 )
-from services.core.errors import PositionLost
+from services.core.errors import LostPosition, PositionLost
 from services.core.outcomes import OutcomeObserved
 from services.core.ports import RecordCounts
 from services.core.predictions import PredictionMade
@@ -190,7 +190,7 @@ class SqlRecords:
                 f"record store {self._database.name} has {consumer} up to position {stored}, and what was read begins "
                 f"at {start}: it is an earlier copy, another one, or was rewound; reading goes on from what it has",
                 partition=consumer,
-                reason="store_behind",
+                reason=LostPosition.STORE_BEHIND,
             )
 
     def _first_move(self, consumer: str, to: Position) -> Any:

@@ -8,8 +8,8 @@ from collections.abc import Callable, Iterator
 from services.adapters.event_log_kafka import KafkaSink, KafkaSource
 from services.adapters.record_store import RecordStoreSql
 from services.ingest.consume import consume
-from tests.integration.kafka.carrying import await_portions, carry_until, event, ids, keep_rows
 from tests.consuming import Heard
+from tests.integration.kafka.carrying import await_portions, carry_until, event, ids, keep_rows
 from tests.toy import NOON
 
 

@@ -38,9 +38,7 @@ CREATE TABLE IF NOT EXISTS entities (
 _SELECT: Final = "SELECT readings FROM entities WHERE model = ? AND entity_id = ?"
 _REPLACE: Final = "INSERT OR REPLACE INTO entities (model, entity_id, readings) VALUES (?, ?, ?)"
 
-_Kept = tuple[
-    bool | float | str | None, Annotated[int, msgspec.Meta(ge=FIRST_MICROSECOND, le=LAST_MICROSECOND)]
-]
+_Kept = tuple[bool | float | str | None, Annotated[int, msgspec.Meta(ge=FIRST_MICROSECOND, le=LAST_MICROSECOND)]]
 """A value, and its own time in microseconds."""
 _encode: Final = msgspec.json.Encoder().encode
 _decode: Final = msgspec.json.Decoder(dict[str, _Kept]).decode

@@ -24,7 +24,7 @@ _DIGEST: Final = 16
 
 
 def findable(event_id: str) -> str:
-    """The id under which a dead letter of this event is kept and looked up; the event's own wherever that can be kept."""
+    """The id under which a dead letter of this event is kept and looked up; the event's own where that can be kept."""
     return event_id if id_problem(event_id) is None else _named_by_hash(event_id)
 
 

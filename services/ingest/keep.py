@@ -14,7 +14,7 @@ once more behind them. While nothing goes in, it is an outage.
 """
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import datetime
 from typing import Final, NamedTuple
 
@@ -23,12 +23,14 @@ from services.core.events import OUTCOME_OBSERVED, PREDICTION_MADE, LoggedEvent
 from services.core.letters import keepable
 from services.core.ports import Records
 from services.core.records import Batch, DeadLetter, Stored
-from services.core.transport import EventSource, Portion
+from services.core.transport import Portion
 from services.ingest.apply import apply, dead_letter
 
 REFUSED: Final = "refused_by_store"
 SUSPECTS: Final = 8
 """Events that fail alone before any other went in: beyond so many it is an outage, and is not tried on every event."""
+
+Bury = Callable[[Portion, Sequence[DeadLetter]], None]
 
 logger = logging.getLogger(__name__)
 
@@ -38,21 +40,21 @@ class Kept(NamedTuple):
     batch: Batch
 
 
-def keep(source: EventSource, store: Records, portion: Portion, *, now: datetime) -> Kept:
-    """Commit the portion, tell its dead letters, and say what became of it.
+def keep(portion: Portion, *, store: Records, bury: Bury, now: datetime) -> Kept:
+    """Commit the portion, tell its dead letters by `EventSource.bury`, and say what became of it.
 
-    Raises `StoreUnavailable` and `EventLogUnavailable`: the position has not moved, and the portion comes again.
+    Raises `StoreUnavailable`, `EventLogUnavailable` and `PositionLost`: the position has not moved.
     """
     batch = apply(portion.events, origin=portion.origin, now=now)
     batch.dead_letters.extend(map(keepable, portion.dead_letters))
-    source.bury(portion, batch.dead_letters)
+    bury(portion, batch.dead_letters)
     try:
-        return Kept(store.commit(batch, consumer=portion.partition, position=portion.position), batch)
+        return Kept(_passed(store, portion, batch), batch)
     except (ContentRefused, StoreFailed):
-        return _in_parts(source, store, portion, batch, now=now)
+        return _in_parts(portion, batch, store=store, bury=bury, now=now)
 
 
-def _in_parts(source: EventSource, store: Records, portion: Portion, batch: Batch, *, now: datetime) -> Kept:
+def _in_parts(portion: Portion, batch: Batch, *, store: Records, bury: Bury, now: datetime) -> Kept:
     parts = _Parts(store, portion, now=now)
     refused = parts.refused()
     logger.warning(
@@ -62,11 +64,22 @@ def _in_parts(source: EventSource, store: Records, portion: Portion, batch: Batc
         len(portion.events),
         REFUSED,
     )
-    source.bury(portion, refused)
+    bury(portion, refused)
     letters = batch.dead_letters + refused
-    last = store.commit(Batch([], [], letters), consumer=portion.partition, position=portion.position)
+    last = _passed(store, portion, Batch([], [], letters))
     stored = Stored(parts.stored, parts.duplicates, last.dead_lettered)
     return Kept(stored, Batch(batch.predictions, batch.outcomes, letters))
+
+
+def _passed(store: Records, portion: Portion, batch: Batch) -> Stored:
+    """Commit the batch together with the position behind the portion."""
+    return store.commit(
+        batch,
+        consumer=portion.partition,
+        start=portion.start,
+        position=portion.position,
+        last_event=portion.last_event,
+    )
 
 
 class _Suspect(NamedTuple):
@@ -99,7 +112,8 @@ class _Parts:
     def _add(self, events: Sequence[LoggedEvent]) -> None:
         rows = apply(events, origin=self._portion.origin, now=self._now)
         part = Batch(rows.predictions, rows.outcomes, [])
-        stored = self._store.commit(part, consumer=self._portion.partition, position=0)
+        start = self._portion.start
+        stored = self._store.commit(part, consumer=self._portion.partition, start=start, position=start)
         self.stored += stored.stored
         self.duplicates += stored.duplicates
         if part.predictions:

@@ -1,7 +1,8 @@
-"""A store whose database refuses some rows, or fails on them, for a reason of its own: by a trigger, as real ones have."""
+"""A store whose database refuses some rows, or fails on them, for a reason of its own: by a trigger."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from typing import Any
 
 import pytest
 from sqlalchemy import create_engine, text
@@ -10,7 +11,7 @@ from services.adapters.record_store import RecordStoreSql
 from services.core.events import LoggedEvent, prediction_event
 from services.core.predictions import PredictionMade
 from services.core.records import Batch, DeadLetter, Stored
-from services.core.transport import Lag, Portion
+from services.core.transport import Portion
 from tests.contract.stores import URLS
 from tests.toy import prediction
 
@@ -18,11 +19,11 @@ POISON = "poison"
 """The label of what a trigger is against."""
 
 _SQLITE = "CREATE TRIGGER poison BEFORE INSERT ON predictions WHEN {when} BEGIN {then}; END"
-_POSTGRESQL = (
-    "CREATE OR REPLACE FUNCTION poison() RETURNS trigger LANGUAGE plpgsql AS "
-    "$$ BEGIN IF {when} THEN {then}; END IF; RETURN NEW; END $$",
-    "CREATE TRIGGER poison BEFORE INSERT ON predictions FOR EACH ROW EXECUTE FUNCTION poison()",
-)
+_FUNCTION = """
+CREATE OR REPLACE FUNCTION poison() RETURNS trigger LANGUAGE plpgsql
+AS $$ BEGIN IF {when} THEN {then}; END IF; RETURN NEW; END $$
+"""
+_TRIGGER = "CREATE TRIGGER poison BEFORE INSERT ON predictions FOR EACH ROW EXECUTE FUNCTION poison()"
 REFUSES = {"sqlite": "SELECT RAISE(ABORT, 'no poison')", "postgresql": "RAISE check_violation"}
 FAILS = {"sqlite": "SELECT json(NEW.label)", "postgresql": "RAISE internal_error"}
 """With a code that says nothing of whose fault it is."""
@@ -40,13 +41,13 @@ class PoisonedStore(RecordStoreSql):
         self.before_commit: Callable[[int], None] = lambda _number: None
         self._url, self._kind = url, engine
 
-    def commit(self, batch: Batch, *, consumer: str, position: int) -> Stored:
+    def commit(self, batch: Batch, **where: Any) -> Stored:
         self.commits += 1
         self.before_commit(self.commits)
-        return super().commit(batch, consumer=consumer, position=position)
+        return super().commit(batch, **where)
 
     def poison(self, then: dict[str, str], *, when: str = LABELLED) -> None:
-        statements = (_SQLITE,) if self._kind == "sqlite" else _POSTGRESQL
+        statements = (_SQLITE,) if self._kind == "sqlite" else (_FUNCTION, _TRIGGER)
         self._run(*(each.format(when=when, then=then[self._kind]) for each in statements))
 
     def heal(self) -> None:
@@ -61,23 +62,13 @@ class PoisonedStore(RecordStoreSql):
 
 
 class Told:
-    """A source of events that are given to it; what is buried is remembered."""
+    """Remembers the letters that others are told of."""
 
     def __init__(self) -> None:
-        self.buried: list[DeadLetter] = []
+        self.letters: list[DeadLetter] = []
 
-    def read(self, *, limit: int) -> list[Portion]:  # noqa: ARG002 - portions are made by the tests
-        return []
-
-    def bury(self, portion: Portion, letters: list[DeadLetter]) -> None:  # noqa: ARG002
-        self.buried += letters
-
-    def kept(self, portion: Portion) -> None: ...
-
-    def lags(self) -> list[Lag]:
-        return []
-
-    def close(self) -> None: ...
+    def bury(self, _portion: Portion, letters: Sequence[DeadLetter]) -> None:
+        self.letters += letters
 
 
 @pytest.fixture(params=URLS)
@@ -100,4 +91,5 @@ def labelled(number: int, label: str = POISON) -> PredictionMade:
 def portion(*made: PredictionMade, start: int = 0) -> Portion:
     """Of these predictions, at the positions behind `start`."""
     events = [LoggedEvent(place, prediction_event(each)) for place, each in enumerate(made, start=start + 1)]
-    return Portion(partition="p", origin="log", events=events, dead_letters=[], position=start + len(made))
+    end = start + len(made)
+    return Portion(partition="p", origin="log", events=events, dead_letters=[], start=start, position=end)

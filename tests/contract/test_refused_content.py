@@ -19,6 +19,7 @@ from services.core.events import (
     outcome_event,
     prediction_event,
 )
+from services.core.letters import findable
 from services.core.outcomes import OutcomeObserved
 from services.core.ports import RecordStore
 from services.core.records import (
@@ -27,6 +28,7 @@ from services.core.records import (
     DeadLetter,
     EvaluationResult,
     JobState,
+    Position,
     ResultKind,
     ResultStatus,
     VersionRecord,
@@ -41,7 +43,14 @@ __all__ = ["poisoned"]
 
 NAIVE = datetime(2026, 3, 1)  # noqa: DTZ001 - what must not be stored
 SURROGATE = "\ud800"
-AWFUL = ["a\x00b", f"a{SURROGATE}b", "x" * 9_000, "".join(chr(0x4E00 + n % 20_000) for n in range(9_000)), "", "\x1b[2J"]
+AWFUL = [
+    "a\x00b",
+    f"a{SURROGATE}b",
+    "x" * 9_000,
+    "".join(chr(0x4E00 + n % 20_000) for n in range(9_000)),
+    "",
+    "\x1b[2J",
+]
 
 
 def letter(**changes: Any) -> DeadLetter:
@@ -66,6 +75,12 @@ class TestCommit:
         assert (store.counts().predictions, store.position("c")) == (0, 0)
         assert store.commit(Batch([prediction(1)], [], []), consumer="c", position=2).stored == 1
 
+    def test_the_last_event_before_a_position_may_have_any_id(self, store: RecordStore) -> None:
+        for place, awful in enumerate(AWFUL, start=1):
+            store.commit(Batch([], [], []), consumer="c", start=place - 1, position=place, last_event=awful)
+
+            assert store.committed("c") == Position(place, awful and findable(awful))
+
     def test_a_position_that_is_no_number_of_any_database_is_refused(self, store: RecordStore) -> None:
         with pytest.raises(ContentRefused):
             store.commit(Batch([], [], []), consumer="c", position=2**63)
@@ -73,7 +88,7 @@ class TestCommit:
     @pytest.mark.parametrize("field", ["event_id", "reason", "detail", "type", "key"])
     def test_a_dead_letter_is_always_taken(self, store: RecordStore, field: str) -> None:
         letters = [letter(origin=f"log@{place}", **{field: awful}) for place, awful in enumerate(AWFUL)]
-        times = [NAIVE, datetime.min, datetime.max.replace(tzinfo=UTC)]
+        times = [NAIVE, NAIVE.replace(year=1), datetime.max.replace(tzinfo=UTC)]
         letters += [letter(at=at, origin=f"{awful}{at}") for at, awful in itertools.product(times, AWFUL)]
 
         stored = store.commit(Batch([], [], letters), consumer="c", position=1)
@@ -149,22 +164,22 @@ class TestAPortionTakenApart:
     ) -> None:
         poisoned.poison(REFUSES)
         made = [labelled(n) if n == place else prediction(n) for n in range(7)]
-        source = Told()
+        told = Told()
 
-        stored, batch = keep(source, poisoned, portion(*made), now=NOON)
+        stored, batch = keep(portion(*made), store=poisoned, bury=told.bury, now=NOON)
 
         (buried,) = poisoned.dead_letters(limit=5)
         assert (stored.stored, stored.duplicates, stored.dead_lettered) == (6, 0, 1)
-        assert (buried.event_id, buried.reason, buried.origin) == (made[place].prediction_id, REFUSED, f"log@{place + 1}")
-        assert buried.data == prediction_event(made[place]).data
+        assert (buried.reason, buried.origin) == (REFUSED, f"log@{place + 1}")
+        assert (buried.event_id, buried.data) == (made[place].prediction_id, prediction_event(made[place]).data)
         assert "refuses what it was given" in buried.detail
-        assert source.buried == batch.dead_letters == [buried]
+        assert told.letters == batch.dead_letters == [buried]
         assert poisoned.position("p") == 7
 
     def test_a_portion_of_refused_events_alone_is_passed(self, poisoned: PoisonedStore) -> None:
         poisoned.poison(REFUSES)
 
-        stored, _ = keep(Told(), poisoned, portion(*map(labelled, range(5))), now=NOON)
+        stored, _ = keep(portion(*map(labelled, range(5))), store=poisoned, bury=Told().bury, now=NOON)
 
         assert (stored.stored, stored.dead_lettered, poisoned.position("p")) == (0, 5, 5)
 
@@ -174,7 +189,7 @@ class TestAPortionTakenApart:
         poisoned.poison(REFUSES)
         made = [labelled(n) if n == 700 else prediction(n) for n in range(1000)]
 
-        stored, _ = keep(Told(), poisoned, portion(*made), now=NOON)
+        stored, _ = keep(portion(*made), store=poisoned, bury=Told().bury, now=NOON)
 
         assert stored.stored == 999
         assert poisoned.commits <= 2 + 2 * 10
@@ -182,7 +197,7 @@ class TestAPortionTakenApart:
     def test_many_refused_events_cost_transactions_by_their_number(self, poisoned: PoisonedStore) -> None:
         poisoned.poison(REFUSES)
 
-        keep(Told(), poisoned, portion(*map(labelled, range(64))), now=NOON)
+        keep(portion(*map(labelled, range(64))), store=poisoned, bury=Told().bury, now=NOON)
 
         assert poisoned.commits <= 2 * 64 + 1
 
@@ -195,7 +210,7 @@ class TestAPortionTakenApart:
         for interrupted_at in range(1, 14):
             poisoned.commits, poisoned.before_commit = 0, _away_at(interrupted_at)
             try:
-                keep(Told(), poisoned, whole, now=NOON)
+                keep(whole, store=poisoned, bury=Told().bury, now=NOON)
             except StoreUnavailable:
                 assert poisoned.position("p") == 0
             else:
@@ -214,7 +229,7 @@ class TestAPortionTakenApart:
         with pytest.raises(StoreFailed):
             poisoned.commit(Batch(made, [], []), consumer="p", position=7)
 
-        stored, _ = keep(Told(), poisoned, portion(*made), now=NOON)
+        stored, _ = keep(portion(*made), store=poisoned, bury=Told().bury, now=NOON)
 
         assert (stored.stored, stored.dead_lettered, poisoned.position("p")) == (5, 2, 7)
         assert poisoned.dead_event_ids([each.prediction_id for each in made]) == {
@@ -231,13 +246,13 @@ class TestAPortionTakenApart:
         both = msgspec.structs.replace(both, events=[*both.events, LoggedEvent(41, outcome_event(seen))], position=41)
 
         with pytest.raises(StoreFailed):
-            keep(Told(), poisoned, both, now=NOON)
+            keep(both, store=poisoned, bury=Told().bury, now=NOON)
 
         assert (poisoned.counts().dead_letters, poisoned.position("p")) == (0, 0)
         assert poisoned.commits <= 2 * (SUSPECTS + 6)
 
         poisoned.heal()
-        assert keep(Told(), poisoned, both, now=NOON).stored.dead_lettered == 0
+        assert keep(both, store=poisoned, bury=Told().bury, now=NOON).stored.dead_lettered == 0
         assert (poisoned.counts().predictions, poisoned.counts().outcomes, poisoned.position("p")) == (40, 1, 41)
 
     def test_a_failure_that_passes_while_the_portion_is_taken_apart_buries_nothing(
@@ -252,14 +267,14 @@ class TestAPortionTakenApart:
                 poisoned.heal()
 
         poisoned.before_commit = heal_late
-        stored, _ = keep(Told(), poisoned, portion(*made), now=NOON)
+        stored, _ = keep(portion(*made), store=poisoned, bury=Told().bury, now=NOON)
 
         assert (stored.stored, stored.dead_lettered, poisoned.position("p")) == (4, 0, 4)
 
     def test_letters_that_the_store_takes_by_now_become_rows_and_the_others_stay(self, poisoned: PoisonedStore) -> None:
         poisoned.poison(REFUSES, when="NEW.label IN ('poison', 'venom')")
         made = [labelled(0), labelled(1, "venom"), labelled(2)]
-        keep(Told(), poisoned, portion(*made), now=NOON)
+        keep(portion(*made), store=poisoned, bury=Told().bury, now=NOON)
         poisoned.heal()
         poisoned.poison(REFUSES)
 
@@ -340,7 +355,16 @@ def test_any_event_whatever_is_in_it_becomes_a_row_or_a_letter_that_its_id_finds
     position = store.position("p")
     logged = [LoggedEvent(place, event) for place, event in enumerate(events, start=position + 1)]
     end = position + len(events)
-    keep(Told(), store, Portion(partition="p", origin="log", events=logged, dead_letters=[], position=end), now=NOON)
+    read = Portion(
+        partition="p",
+        origin="log",
+        events=logged,
+        dead_letters=[],
+        start=position,
+        position=end,
+        last_event=events[-1].id,
+    )
+    keep(read, store=store, bury=Told().bury, now=NOON)
 
     ids = [event.id for event in events]
     assert store.stored_event_ids(ids) | store.dead_event_ids(ids) == set(ids)

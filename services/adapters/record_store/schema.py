@@ -55,7 +55,7 @@ class Json(TypeDecorator[Any]):
 
 
 class Prose(TypeDecorator[str]):
-    """Text that people read. A character that a database refuses is shown as a mark: a note is no reason to lose a job."""
+    """Text that people read. What a database refuses of it is shown as a mark: a note is no reason to lose a job."""
 
     impl = Text
     cache_ok = True
@@ -139,6 +139,7 @@ positions = Table(
     metadata,
     Column("consumer", String, primary_key=True),
     Column("position", BigInteger, nullable=False),
+    Column("last_event", String, nullable=False, server_default=""),
 )
 
 results = Table(

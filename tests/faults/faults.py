@@ -10,6 +10,7 @@ from contextlib import AbstractContextManager, closing, contextmanager, suppress
 from dataclasses import dataclass
 from typing import Final
 
+from tests.faults.poison import poison_events, poison_not_buried
 from tests.faults.stage import CLOCK, CONSUMER, FORWARDER, Scene, Stage
 
 Hurt = Callable[[Stage], AbstractContextManager[None]]
@@ -198,6 +199,7 @@ FAULTS: Final = (
     Fault("topics made anew", topics_made_anew),
     Fault("broker wiped", broker_wiped),
     Fault("store restored", store_restored),
+    Fault("poison outcome, SQLite", poison_events, wrong_afterwards=poison_not_buried),
     Fault("serving worker killed", serving_worker_killed, noticed=True),
     Fault("clock set back by a day", clock_set_back),
     Fault("disk full", disk_full, scene=Scene.SMALL_DISK, noticed=True),
@@ -207,6 +209,7 @@ FAULTS: Final = (
     Fault("PostgreSQL slow", lambda stage: stage.postgresql.slow(), Scene.POSTGRESQL),
     Fault("PostgreSQL cuts connections", lambda stage: stage.postgresql.cutting_connections(), Scene.POSTGRESQL),
     Fault("PostgreSQL restored", lambda stage: stage.postgresql.restored(), Scene.POSTGRESQL),
+    Fault("poison outcome", poison_events, Scene.POSTGRESQL, wrong_afterwards=poison_not_buried),
     Fault("PostgreSQL: rebalance in a batch", rebalance_in_a_batch, Scene.POSTGRESQL),
 )
 """Those of a scene stand together, so that it is set up once."""

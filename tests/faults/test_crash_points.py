@@ -15,6 +15,7 @@ from services.core.outcomes import OutcomeObserved
 from services.ingest.audit import Account, audit
 from services.ingest.forward import forward_once
 from services.settings import KAFKA, LOCAL, Settings
+from tests.contract.poison import REFUSES, labelled, opened
 from tests.faults.crashing_consumer import KILLED, STEPS
 from tests.integration.serving_process import ROOT
 from tests.ports import free_port
@@ -58,10 +59,34 @@ def test_a_consumer_that_dies_at_a_step_loses_nothing_and_stores_nothing_twice(s
     assert (account.duplicates_stored, account.dead_lettered) == (0, 0)
 
 
-def append_events(settings: Settings) -> None:
+PARTS = [("before commit", 3), ("commit", 2), ("bury", 2), ("commit", 3)]
+"""Of a batch that is taken apart: before and behind a part, behind telling what was refused, and behind the last."""
+
+
+def test_a_consumer_that_dies_between_the_parts_of_a_refused_batch_loses_nothing_and_stores_nothing_twice(
+    tmp_path: Path,
+) -> None:
+    settings = Settings(home=tmp_path, consume_batch=BATCH, consumer_port=free_port(), poll_seconds=0.02)
+    with opened(settings.store_url, "sqlite") as store:
+        store.poison(REFUSES)
+    append_events(settings, poison=1)
+    for step, times in PARTS:
+        with process("tests.faults.crashing_consumer", settings, step, str(times)) as dying:
+            assert dying.wait(60) == KILLED
+    with process("services.entrypoints.consumer", settings) as consumer:
+        eventually(lambda: account_of(settings).in_flight == 0, what="everything is stored", seconds=60)
+        consumer.terminate()
+        assert consumer.wait(30) == 0
+    account = account_of(settings)
+    assert (account.appended, account.stored, account.dead_lettered) == (2 * EVENTS, 2 * EVENTS - 1, 1)
+    assert account.duplicates_stored == 0
+
+
+def append_events(settings: Settings, *, poison: int | None = None) -> None:
+    """Predictions with their outcomes; the one of number `poison` has a label that a trigger can be against."""
     with closing(bootstrap.event_log(settings)) as log:
         for number in range(EVENTS):
-            made = prediction(number)
+            made = labelled(number) if number == poison else prediction(number)
             truth = OutcomeObserved(prediction_id=made.prediction_id, model="toy", value="left", observed_at=NOON)
             log.append(prediction_event(made), outcome_event(truth)).result(10)
 

@@ -21,11 +21,11 @@ def running_postgresql() -> AbstractContextManager[ServerProcess]:
     return running(SCRIPT, _answers)
 
 
-def new_database(server: ServerProcess) -> str:
-    """The SQLAlchemy URL of a database that nobody else has."""
+def new_database(server: ServerProcess, *, options: str = "") -> str:
+    """The SQLAlchemy URL of a database that nobody else has, made with these options of CREATE DATABASE."""
     name = f"test_{uuid.uuid4().hex[:12]}"
     with psycopg.connect(_address(server.port), autocommit=True) as connection:
-        connection.execute(f'CREATE DATABASE "{name}"')
+        connection.execute(f'CREATE DATABASE "{name}" {options}')
     return f"postgresql+psycopg://{NAME}@127.0.0.1:{server.port}/{name}"
 
 

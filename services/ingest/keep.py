@@ -57,14 +57,15 @@ def keep(portion: Portion, *, store: Records, bury: Bury, now: datetime) -> Kept
 def _in_parts(portion: Portion, batch: Batch, *, store: Records, bury: Bury, now: datetime) -> Kept:
     parts = _Parts(store, portion, now=now)
     refused = parts.refused()
-    logger.warning(
-        "%s: the store refuses %d of %d events; `bellwether dead-letters list --reason %s` says why",
-        portion.partition,
-        len(refused),
-        len(portion.events),
-        REFUSED,
-    )
-    bury(portion, refused)
+    if refused:
+        logger.warning(
+            "%s: the store refuses %d of %d events; `bellwether dead-letters list --reason %s` says why",
+            portion.partition,
+            len(refused),
+            len(portion.events),
+            REFUSED,
+        )
+        bury(portion, refused)
     letters = batch.dead_letters + refused
     last = _passed(store, portion, Batch([], [], letters))
     stored = Stored(parts.stored, parts.duplicates, last.dead_lettered)

@@ -18,6 +18,15 @@ ROWS_AT_MOST: Final = 1000
 ROWS_AT_ONCE: Final = 32
 """Rows of one call that are worked on together: enough to share the log's commits, few enough to let others in."""
 
+PARTS_AT_MOST: Final = 50_000
+"""Members of all objects of a body, and as many arrays and objects. A megabyte of rows has fewer, since a name and its
+value take some twenty bytes; a body that has more consists of next to nothing else, and each of them costs time."""
+SHORTEST_PART: Final = len("[]")
+
+DEPTH_AT_MOST: Final = 32
+"""Arrays and objects inside one another. No route reads more than five; parameters of inference may have some."""
+TOO_DEEP: Final = f"the body has more than {DEPTH_AT_MOST} arrays and objects inside one another; send it flatter"
+
 SECURITY_HEADERS: Final = {
     "Cache-Control": "no-store",
     "Content-Security-Policy": "default-src 'none'; frame-ancestors 'none'; base-uri 'none'; form-action 'none'",
@@ -30,6 +39,9 @@ SECURITY_HEADERS: Final = {
 _SECURITY_HEADERS: Final = tuple((name.lower().encode(), value.encode()) for name, value in SECURITY_HEADERS.items())
 
 _encode = msgspec.json.Encoder().encode
+_decode = msgspec.json.Decoder().decode
+
+_CONTAINERS: Final = (dict, list)
 
 
 class MalformedJson(BellwetherError):
@@ -87,14 +99,24 @@ def media_type_of(request: Request) -> str:
 
 
 def decoded(body: bytes) -> Any:
-    """Decode JSON as RFC 8259 has it: UTF-8, finite numbers, and no member twice. Raises `MalformedJson`."""
+    """Decode JSON as RFC 8259 has it: UTF-8, finite numbers, and no member twice, in time linear in its length.
+
+    Raises:
+        MalformedJson: also where it is deeper than `DEPTH_AT_MOST`.
+        BodyTooLarge: it has more parts than `PARTS_AT_MOST`.
+    """
+    if len(body) > PARTS_AT_MOST * SHORTEST_PART:
+        _refuse_many_parts(body)
     try:
-        content = msgspec.json.decode(body)
+        content = _decode(body)
+        members = _members(content)
         # Of a member that stands twice, parsers keep the first or the last; whoever checked it may have seen the other.
         # With no colon beyond one per member there is none, and the second look is spared.
-        if body.count(b":") != _members(content):
+        if body.count(b":") != members:
             _duplicates.decode(body.decode())
-    except (msgspec.DecodeError, ValueError, RecursionError) as error:
+    except RecursionError:
+        raise MalformedJson(TOO_DEEP) from None
+    except (msgspec.DecodeError, ValueError) as error:
         raise MalformedJson(f"the body is no JSON: {error}") from error
     return content
 
@@ -102,7 +124,7 @@ def decoded(body: bytes) -> Any:
 async def bounded(request: Request, limit: int) -> bytes:
     """The body as it came. Raises `BodyTooLarge`."""
     declared = request.headers.get("content-length", "0")
-    if declared.isdigit() and int(declared) > limit:
+    if declared.isdecimal() and int(declared) > limit:
         raise BodyTooLarge(f"the body has {int(declared)} bytes, expected at most {limit}; send less at once")
     body = bytearray()
     async for chunk in request.stream():
@@ -112,18 +134,48 @@ async def bounded(request: Request, limit: int) -> bytes:
     return bytes(body)
 
 
+def _refuse_many_parts(body: bytes) -> None:
+    """Before they become objects, of which each takes many times the memory of its text. Raises `BodyTooLarge`."""
+    if max(_parts(body).values()) <= PARTS_AT_MOST:
+        return
+    # Colons and brackets inside of texts are none; hardly a body has so many that they have to be told apart.
+    outside = body.replace(b"\\\\", b"").replace(b'\\"', b"").split(b'"')[::2]
+    for what, found in _parts(b"".join(outside)).items():
+        if found > PARTS_AT_MOST:
+            raise BodyTooLarge(f"found {found} {what}, expected at most {PARTS_AT_MOST}; send less at once")
+
+
+def _parts(document: bytes) -> dict[str, int]:
+    """How many there are of each, or fewer where texts have colons and brackets."""
+    return {"members": document.count(b":"), "arrays and objects": document.count(b"[") + document.count(b"{")}
+
+
 def _members(content: Any) -> int:
-    """Members of all objects in it."""
-    if isinstance(content, dict):
-        return len(content) + sum(_members(each) for each in content.values() if isinstance(each, dict | list))
-    return sum(map(_members, content)) if isinstance(content, list) else 0
+    """Members of all objects in it, counted level by level. Raises `MalformedJson`."""
+    members = 0
+    level: list[Any] = [content] if isinstance(content, _CONTAINERS) else []
+    for _ in range(DEPTH_AT_MOST):
+        inside: list[Any] = []
+        for each in level:
+            values = each
+            if isinstance(each, dict):
+                members += len(each)
+                values = each.values()
+            inside += [value for value in values if isinstance(value, _CONTAINERS)]
+        if not inside:
+            return members
+        level = inside
+    raise MalformedJson(TOO_DEEP)
 
 
 def _refuse_twice(members: list[tuple[str, Any]]) -> None:
-    names = [name for name, _ in members]
-    if len(set(names)) != len(names):
-        twice = next(name for name in names if names.count(name) > 1)
-        raise ValueError(f"member {twice[:64]!r} stands twice in one object")
+    seen = {name for name, _ in members}
+    if len(seen) == len(members):
+        return
+    for name, _ in members:
+        if name not in seen:
+            raise ValueError(f"member {name[:64]!r} stands twice in one object")
+        seen.remove(name)
 
 
 _duplicates: Final = json.JSONDecoder(object_pairs_hook=_refuse_twice)

@@ -18,8 +18,8 @@ from services.core.records import CHAMPION
 from services.entrypoints.access import OPEN, Access
 from services.entrypoints.http import build_app
 from services.entrypoints.http_json import ROWS_AT_MOST
-from services.entrypoints.oip.inference import FAULTS_AT_MOST
 from services.entrypoints.worker import Worker, build_worker
+from services.serving.requests import FAULTS_AT_MOST
 from services.settings import Settings
 from tests.artifacts import add_toy_version
 from tests.toy import NOON, toy_spec

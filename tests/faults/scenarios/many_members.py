@@ -1,0 +1,183 @@
+"""Bodies of tens of thousands of members, six at once, at every route that reads one, while others ask as always."""
+
+import asyncio
+import os
+import subprocess
+import sys
+import time
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
+from contextlib import asynccontextmanager, closing, contextmanager, suppress
+from functools import partial
+from itertools import product
+from pathlib import Path
+from typing import Any, Final
+from uuid import uuid4
+
+import aiohttp
+
+from monitoring.entrypoints.reports import event_account
+from services import bootstrap
+from services.settings import Settings
+from services.traffic.client import PredictionClient, Refused, Unanswered
+from tests.faults.trial import Trial
+from tests.integration.serving_process import toy_serving
+from tests.ports import free_port
+from tests.waiting import eventually
+
+NAME: Final = "many members"
+MEMBERS: Final = (90_000, 45_000)
+"""More than are read at all, and as many as nearly are."""
+AT_ONCE: Final = 6
+REFUSED_SECONDS: Final = 2.0
+"""Within which each of them is refused."""
+ALIVE_SECONDS: Final = 0.5
+"""Within which a worker says that it lives, whatever it is reading: orchestrators wait for a second."""
+LOOK_SECONDS: Final = 0.02
+CALLERS: Final = 2
+PAUSE_SECONDS: Final = 0.01
+STOP_SECONDS: Final = 20.0
+
+TOY: Final = "/v1/models/toy"
+ROUTES: Final = (
+    ("POST", f"{TOY}/predict", '{"entity_id":"u","features":?}'),
+    ("POST", f"{TOY}/predict:batch", "[?]"),
+    ("POST", f"{TOY}/outcomes", "[?]"),
+    ("PUT", f"{TOY}/entities/u/features", '{"features":?}'),
+    ("POST", "/v2/models/toy/infer", '{"inputs":[{"name":"amount","parameters":?}]}'),
+    ("POST", "/predict", '{"entity_id":"u","features":?}'),
+)
+"""Every route that reads a body, and one with an object in the place of the question mark."""
+
+
+def play(home: Path, seconds: float) -> Trial:
+    """Every route once with each of the objects, and again until `seconds` are over."""
+    with toy_serving(home, versions={"v1": 1}) as serving, _consumer(serving.settings):
+        began = time.monotonic()
+        client = PredictionClient(serving.url, model="toy", concurrency=CALLERS)
+        answered: set[str] = set()
+        wrong = asyncio.run(_attacked(serving.url, client, answered, seconds=seconds))
+        healed = time.monotonic()
+        stored = _stored(serving.settings, answered)
+        account = event_account(serving.settings)
+        return Trial(
+            fault=NAME,
+            store="SQLite",
+            sent=len(answered),
+            stored=stored,
+            lost=len(answered) - stored,
+            duplicated=account["duplicates_stored"],
+            unaccounted=account["unaccounted"],
+            failed_requests=client.counts.failed + client.counts.refused,
+            retried_requests=client.counts.retried,
+            seconds_to_catch_up=round(time.monotonic() - healed, 2),
+            seconds=round(healed - began, 1),
+            wrong=wrong,
+        )
+
+
+async def _attacked(url: str, client: PredictionClient, answered: set[str], *, seconds: float) -> list[str]:
+    """What was wrong, in words."""
+    wrong: list[str] = []
+    # A connection for each request: the workers share them, and each of the workers has to say that it lives.
+    connector = aiohttp.TCPConnector(force_close=True)
+    bodies = list(_bodies())
+    ends = time.monotonic() + seconds
+    async with client, aiohttp.ClientSession(url, connector=connector) as http:
+        asking, looking = partial(_ask, client, answered), partial(_look, http, wrong)
+        async with _going_on(*[asking] * CALLERS, looking):
+            while True:
+                for method, path, body in bodies:
+                    wrong += await _six_at_once(http, method, path, body)
+                if time.monotonic() > ends:
+                    return wrong
+
+
+def _bodies() -> Iterator[tuple[str, str, bytes]]:
+    """With a verb and a path: each route with each object."""
+    objects = [_object(members, twice) for members, twice in product(MEMBERS, (False, True))]
+    for (method, path, body), members in product(ROUTES, objects):
+        yield method, path, body.replace("?", members).encode()
+
+
+def _object(members: int, twice: bool) -> str:
+    """All of its names differ, or its last two are the same."""
+    names = [f"{number:05d}" for number in range(members)]
+    if twice:
+        names[-1] = names[-2]
+    return "{" + ",".join(f'"{name}":1' for name in names) + "}"
+
+
+async def _six_at_once(http: aiohttp.ClientSession, method: str, path: str, body: bytes) -> list[str]:
+    problems = await asyncio.gather(*(_refused(http, method, path, body) for _ in range(AT_ONCE)))
+    return [problem for problem in problems if problem]
+
+
+async def _refused(http: aiohttp.ClientSession, method: str, path: str, body: bytes) -> str | None:
+    """What was wrong about the refusal."""
+    asked = time.monotonic()
+    async with http.request(method, path, data=body, headers={"Content-Type": "application/json"}) as response:
+        answer = await response.read()
+    took = time.monotonic() - asked
+    if response.status not in {400, 413, 422}:
+        return f"{path} answered {response.status}: {answer[:200].decode()}"
+    if len(answer) > len(body):
+        return f"{path} answered {len(answer)} bytes to {len(body)}"
+    return f"{path} answered after {took:.2f} s; limit {REFUSED_SECONDS} s" if took > REFUSED_SECONDS else None
+
+
+async def _look(http: aiohttp.ClientSession, wrong: list[str], stop: asyncio.Event) -> None:
+    while not stop.is_set():
+        asked = time.monotonic()
+        async with http.get("/livez") as response:
+            alive = response.status == 200
+        took = time.monotonic() - asked
+        if not alive or took > ALIVE_SECONDS:
+            wrong.append(f"/livez answered {response.status} after {took:.2f} s; limit {ALIVE_SECONDS} s")
+        await asyncio.sleep(LOOK_SECONDS)
+
+
+async def _ask(client: PredictionClient, answered: set[str], stop: asyncio.Event) -> None:
+    while not stop.is_set():
+        name = str(uuid4())
+        try:
+            answer = await client.predict(name, {"plan": "monthly", "amount": 9.0}, request_id=name)
+        except (Refused, Unanswered):
+            continue  # the client has counted it
+        answered.add(answer.prediction_id)
+        await asyncio.sleep(PAUSE_SECONDS)
+
+
+@asynccontextmanager
+async def _going_on(*those: Callable[[asyncio.Event], Coroutine[Any, Any, None]]) -> AsyncIterator[None]:
+    stop = asyncio.Event()
+    async with asyncio.TaskGroup() as tasks:
+        for each in those:
+            tasks.create_task(each(stop))
+        try:
+            yield
+        finally:
+            stop.set()
+
+
+@contextmanager
+def _consumer(settings: Settings) -> Iterator[None]:
+    with (settings.home / "consumer.log").open("wb") as log:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "services.entrypoints.consumer"],
+            env=os.environ | settings.with_flags(consumer_port=free_port()).as_environment(),
+            stdout=log,
+            stderr=subprocess.STDOUT,
+        )
+    try:
+        yield
+    finally:
+        process.terminate()
+        process.wait(STOP_SECONDS)
+
+
+def _stored(settings: Settings, ids: set[str]) -> int:
+    """How many of them are in the store, once all are or a while has passed."""
+    with closing(bootstrap.record_store(settings)) as store:
+        with suppress(AssertionError):
+            eventually(lambda: len(store.stored_event_ids(list(ids))) == len(ids), what="all is stored")
+        return len(store.stored_event_ids(list(ids)))

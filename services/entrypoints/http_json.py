@@ -18,10 +18,13 @@ ROWS_AT_MOST: Final = 1000
 ROWS_AT_ONCE: Final = 32
 """Rows of one call that are worked on together: enough to share the log's commits, few enough to let others in."""
 
-PARTS_AT_MOST: Final = 50_000
-"""Members of all objects of a body, and as many arrays and objects. A megabyte of rows has fewer, since a name and its
-value take some twenty bytes; a body that has more consists of next to nothing else, and each of them costs time."""
-SHORTEST_PART: Final = len("[]")
+MEMBERS_AT_MOST: Final = 50_000
+"""Members of all objects of a body. A megabyte of rows has fewer, since a name and its value take some twenty bytes;
+a body that has more consists of next to nothing else, and each of them costs time."""
+CONTAINERS_AT_MOST: Final = 150_000
+"""Arrays and objects of a body: each costs a third of what a member does."""
+FEW_BYTES: Final = MEMBERS_AT_MOST * len('"":0,')
+"""A body of no more can have neither so many members nor, inside of `DEPTH_AT_MOST`, many more containers."""
 
 DEPTH_AT_MOST: Final = 32
 """Arrays and objects inside one another. No route reads more than five; parameters of inference may have some."""
@@ -103,9 +106,9 @@ def decoded(body: bytes) -> Any:
 
     Raises:
         MalformedJson: also where it is deeper than `DEPTH_AT_MOST`.
-        BodyTooLarge: it has more parts than `PARTS_AT_MOST`.
+        BodyTooLarge: it has more than `MEMBERS_AT_MOST` or `CONTAINERS_AT_MOST`.
     """
-    if len(body) > PARTS_AT_MOST * SHORTEST_PART:
+    if len(body) > FEW_BYTES:
         _refuse_many_parts(body)
     try:
         content = _decode(body)
@@ -136,18 +139,22 @@ async def bounded(request: Request, limit: int) -> bytes:
 
 def _refuse_many_parts(body: bytes) -> None:
     """Before they become objects, of which each takes many times the memory of its text. Raises `BodyTooLarge`."""
-    if max(_parts(body).values()) <= PARTS_AT_MOST:
+    if not _too_many(body):
         return
     # Colons and brackets inside of texts are none; hardly a body has so many that they have to be told apart.
     outside = body.replace(b"\\\\", b"").replace(b'\\"', b"").split(b'"')[::2]
-    for what, found in _parts(b"".join(outside)).items():
-        if found > PARTS_AT_MOST:
-            raise BodyTooLarge(f"found {found} {what}, expected at most {PARTS_AT_MOST}; send less at once")
+    if problem := _too_many(b"".join(outside)):
+        raise BodyTooLarge(f"{problem}; send less at once")
 
 
-def _parts(document: bytes) -> dict[str, int]:
-    """How many there are of each, or fewer where texts have colons and brackets."""
-    return {"members": document.count(b":"), "arrays and objects": document.count(b"[") + document.count(b"{")}
+def _too_many(document: bytes) -> str:
+    """What a document without texts has too many of, in words; "" for nothing."""
+    members, containers = document.count(b":"), document.count(b"[") + document.count(b"{")
+    if members > MEMBERS_AT_MOST:
+        return f"found {members} members, expected at most {MEMBERS_AT_MOST}"
+    if containers > CONTAINERS_AT_MOST:
+        return f"found {containers} arrays and objects, expected at most {CONTAINERS_AT_MOST}"
+    return ""
 
 
 def _members(content: Any) -> int:
@@ -155,16 +162,13 @@ def _members(content: Any) -> int:
     members = 0
     level: list[Any] = [content] if isinstance(content, _CONTAINERS) else []
     for _ in range(DEPTH_AT_MOST):
-        inside: list[Any] = []
-        for each in level:
-            values = each
+        for place, each in enumerate(level):
             if isinstance(each, dict):
                 members += len(each)
-                values = each.values()
-            inside += [value for value in values if isinstance(value, _CONTAINERS)]
-        if not inside:
+                level[place] = each.values()
+        level = [value for values in level for value in values if isinstance(value, _CONTAINERS)]
+        if not level:
             return members
-        level = inside
     raise MalformedJson(TOO_DEEP)
 
 

@@ -82,7 +82,7 @@ def refuse_an_outcome(count: int) -> Callable[[], Any]:
 
 def refuse_many_readings(count: int) -> Callable[[], Any]:
     spec = wide_spec(count // 20, Source.ONLINE)
-    body = {"features": {name: {} for name in spec.feature_names}}
+    body: dict[str, Any] = {"features": {name: {} for name in spec.feature_names}}
     return lambda: feature_readings(spec, body, now=NOON)
 
 

@@ -180,7 +180,7 @@ def test_the_names_that_were_expected_are_said_once() -> None:
 
 
 def test_an_absent_member_is_one_fault_behind_many_others_too() -> None:
-    readings = {f"x{number}": 1 for number in range(1000)} | {"visits": {}}
+    readings: dict[str, Any] = {f"x{number}": 1 for number in range(1000)} | {"visits": {}}
     error = refusal(feature_readings, SPEC, {"features": readings}, now=NOON)
     assert len(error.faults) + error.beyond == 1000 + 2
 

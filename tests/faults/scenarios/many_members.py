@@ -1,30 +1,25 @@
 """Bodies of tens of thousands of members, six at once, at every route that reads one, while others ask as always."""
 
 import asyncio
-import os
-import subprocess
-import sys
 import time
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, Sequence
-from contextlib import asynccontextmanager, closing, contextmanager, suppress
+from contextlib import asynccontextmanager, closing
 from dataclasses import dataclass
-from functools import partial
 from http import HTTPStatus
 from itertools import product
 from pathlib import Path
 from typing import Any, Final
-from uuid import uuid4
 
 import aiohttp
 
 from monitoring.entrypoints.reports import event_account
 from services import bootstrap
-from services.settings import Settings
-from services.traffic.client import PredictionClient, Refused, Unanswered
+from services.traffic.client import PredictionClient
+from tests.faults.scenarios.log_lost import consumer
 from tests.faults.trial import Trial
+from tests.faults.under_load import CALLERS, await_stored, load
 from tests.integration.serving_process import toy_serving
 from tests.ports import free_port
-from tests.waiting import eventually
 
 NAME: Final = "many members"
 MEMBERS: Final = (90_000, 45_000)
@@ -38,9 +33,6 @@ QUIET_SECONDS: Final = 1.0
 """Before the bodies are sent. What a look takes then, the machine is busy with others, and both limits leave for it."""
 LOOK_SECONDS: Final = 0.02
 REFUSALS: Final = (HTTPStatus.BAD_REQUEST, HTTPStatus.REQUEST_ENTITY_TOO_LARGE, HTTPStatus.UNPROCESSABLE_ENTITY)
-CALLERS: Final = 2
-PAUSE_SECONDS: Final = 0.01
-STOP_SECONDS: Final = 20.0
 
 TOY: Final = "/v1/models/toy"
 ROUTES: Final = (
@@ -59,28 +51,30 @@ _Body = tuple[str, str, bytes]
 
 def play(home: Path, seconds: float) -> Trial:
     """Every route once with each of the objects, and again until `seconds` are over."""
-    with toy_serving(home, versions={"v1": 1}) as serving, _consumer(serving.settings):
-        began = time.monotonic()
+    answered: set[str] = set()
+    with (
+        toy_serving(home, versions={"v1": 1}, consumer_port=free_port()) as serving,
+        consumer(serving.settings, home / "consumer.log"),
+        closing(bootstrap.record_store(serving.settings)) as store,
+    ):
         client = PredictionClient(serving.url, model="toy", concurrency=CALLERS)
-        answered: set[str] = set()
         wrong = asyncio.run(_attacked(serving.url, client, answered, seconds=seconds))
-        healed = time.monotonic()
-        stored = _stored(serving.settings, answered)
+        asyncio.run(await_stored(store, answered))
+        stored = len(store.stored_event_ids(list(answered)))
         account = event_account(serving.settings)
-        return Trial(
-            fault=NAME,
-            store="SQLite",
-            sent=len(answered),
-            stored=stored,
-            lost=len(answered) - stored,
-            duplicated=account["duplicates_stored"],
-            unaccounted=account["unaccounted"],
-            failed_requests=client.counts.failed + client.counts.refused,
-            retried_requests=client.counts.retried,
-            seconds_to_catch_up=round(time.monotonic() - healed, 2),
-            seconds=round(healed - began, 1),
-            wrong=wrong,
-        )
+    return Trial(
+        fault=NAME,
+        store="SQLite",
+        sent=len(answered),
+        stored=stored,
+        lost=len(answered) - stored,
+        duplicated=account["duplicates_stored"],
+        unaccounted=account["unaccounted"],
+        failed_requests=client.counts.failed + client.counts.refused,
+        retried_requests=client.counts.retried,
+        seconds=seconds,
+        wrong=wrong,
+    )
 
 
 async def _attacked(url: str, client: PredictionClient, answered: set[str], *, seconds: float) -> list[str]:
@@ -89,8 +83,8 @@ async def _attacked(url: str, client: PredictionClient, answered: set[str], *, s
     # A connection for each request: the workers share them, and each of the workers has to say that it lives.
     connector = aiohttp.TCPConnector(force_close=True)
     async with client, aiohttp.ClientSession(url, connector=connector) as http:
-        asking, quiet, attacked = partial(_ask, client, answered), _Looks(http), _Looks(http)
-        async with _going_on(*[asking] * CALLERS):
+        quiet, attacked = _Looks(http), _Looks(http)
+        async with load(client, answered):
             async with _going_on(quiet.look):
                 await asyncio.sleep(QUIET_SECONDS)
             ends = time.monotonic() + seconds
@@ -155,48 +149,12 @@ class _Looks:
             await asyncio.sleep(LOOK_SECONDS)
 
 
-async def _ask(client: PredictionClient, answered: set[str], stop: asyncio.Event) -> None:
-    while not stop.is_set():
-        name = str(uuid4())
-        try:
-            answer = await client.predict(name, {"plan": "monthly", "amount": 9.0}, request_id=name)
-        except (Refused, Unanswered):
-            continue  # the client has counted it
-        answered.add(answer.prediction_id)
-        await asyncio.sleep(PAUSE_SECONDS)
-
-
 @asynccontextmanager
-async def _going_on(*those: Callable[[asyncio.Event], Coroutine[Any, Any, None]]) -> AsyncIterator[None]:
+async def _going_on(look: Callable[[asyncio.Event], Coroutine[Any, Any, None]]) -> AsyncIterator[None]:
     stop = asyncio.Event()
     async with asyncio.TaskGroup() as tasks:
-        for each in those:
-            tasks.create_task(each(stop))
+        tasks.create_task(look(stop))
         try:
             yield
         finally:
             stop.set()
-
-
-@contextmanager
-def _consumer(settings: Settings) -> Iterator[None]:
-    with (settings.home / "consumer.log").open("wb") as log:
-        process = subprocess.Popen(
-            [sys.executable, "-m", "services.entrypoints.consumer"],
-            env=os.environ | settings.with_flags(consumer_port=free_port()).as_environment(),
-            stdout=log,
-            stderr=subprocess.STDOUT,
-        )
-    try:
-        yield
-    finally:
-        process.terminate()
-        process.wait(STOP_SECONDS)
-
-
-def _stored(settings: Settings, ids: set[str]) -> int:
-    """How many of them are in the store, once all are or a while has passed."""
-    with closing(bootstrap.record_store(settings)) as store:
-        with suppress(AssertionError):
-            eventually(lambda: len(store.stored_event_ids(list(ids))) == len(ids), what="all is stored")
-        return len(store.stored_event_ids(list(ids)))

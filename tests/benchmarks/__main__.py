@@ -1,4 +1,4 @@
-"""`make bench ARGS="serving --json F"`, or `pipeline`, `scale`, `against`: prints a table, and writes a page's figures."""
+"""`make bench ARGS="serving --json F"`, or `pipeline`, `scale`, `against`: prints a table, and writes the page."""
 
 import argparse
 import json

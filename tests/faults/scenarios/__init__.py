@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from tests.faults.scenarios import log_lost
+from tests.faults.scenarios import log_lost, many_members
 from tests.faults.trial import Trial
 
 
@@ -21,4 +21,4 @@ class Scenario:
     play: Callable[[Path, float], Trial]
 
 
-SCENARIOS: Final = (Scenario("log lost", log_lost.play),)
+SCENARIOS: Final = (Scenario("log lost", log_lost.play), Scenario(many_members.NAME, many_members.play))

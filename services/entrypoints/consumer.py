@@ -8,6 +8,7 @@ from typing import Final
 from prometheus_client import CollectorRegistry
 
 from services import bootstrap
+from services.adapters.home_lock import use
 from services.core.clock import wall_clock
 from services.core.errors import EventLogUnavailable, StoreUnavailable
 from services.core.records import Batch, Stored
@@ -28,9 +29,20 @@ LONGEST_ROUND_SECONDS: Final = 180.0
 logger = logging.getLogger("bellwether.consumer")
 
 
+NAME: Final = "bellwether consume"
+
+
 def run_consumer(settings: Settings, *, once: bool = False) -> int:
-    """Carry events over until the process is told to stop; with `once`, until there are no more."""
+    """Carry events over until the process is told to stop; with `once`, until there are no more.
+
+    Raises `AlreadyRunning` where the home's files are being moved away.
+    """
     log_to_stderr()
+    with use(settings.home, command=NAME):
+        return _consume(settings, once=once)
+
+
+def _consume(settings: Settings, *, once: bool) -> int:
     stop = stop_on_signals()
     store = opened(lambda: bootstrap.record_store(settings), stop=stop, patient=not once)
     if store is None:

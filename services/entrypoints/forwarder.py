@@ -8,6 +8,7 @@ from typing import Final
 from prometheus_client import CollectorRegistry
 
 from services import bootstrap
+from services.adapters.home_lock import use
 from services.core.clock import wall_clock
 from services.entrypoints.processes import end_unless_called_within, log_to_stderr, serve_metrics, stop_on_signals
 from services.ingest.forward import forward, forward_once
@@ -20,9 +21,20 @@ LONGEST_ROUND_SECONDS: Final = 180.0
 logger = logging.getLogger("bellwether.forwarder")
 
 
+NAME: Final = "bellwether forward"
+
+
 def run_forwarder(settings: Settings, *, once: bool = False) -> int:
-    """Deliver events until the process is told to stop; with `once`, until there are no more."""
+    """Deliver events until the process is told to stop; with `once`, until there are no more.
+
+    Raises `AlreadyRunning` where the home's files are being moved away.
+    """
     log_to_stderr()
+    with use(settings.home, command=NAME):
+        return _forward(settings, once=once)
+
+
+def _forward(settings: Settings, *, once: bool) -> int:
     stop = stop_on_signals()
     sink = bootstrap.event_sink(settings)
     outbox = bootstrap.outbox(settings)

@@ -5,9 +5,12 @@ import gc
 import logging
 import os
 import signal
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
+from os import EX_TEMPFAIL
+from threading import Thread
 from typing import Final
 
 from prometheus_client import CollectorRegistry
@@ -17,6 +20,7 @@ from services.core.clock import Now
 from services.core.errors import UnknownModel
 from services.core.ports import EventLog, Fleet, ModelStore, OnlineFeatures
 from services.core.spec import ModelSpec
+from services.entrypoints.supervisor import supervisor_of_this_worker
 from services.metrics import ServingMetrics
 from services.serving.champion import ChampionWatch
 from services.serving.lookup import FeatureLookup
@@ -29,6 +33,9 @@ logger = logging.getLogger(__name__)
 
 PARENT_SECONDS: Final = 0.5
 """Between two looks at whether the server that started this worker is still there."""
+
+LEAVE_SECONDS: Final = 12.0
+"""What a worker may take to leave by itself: above the ten seconds that requests which are under way get."""
 
 PUBLISH_SECONDS: Final = 0.1
 """Between two moments at which answers are counted: a scrape comes every few seconds, and a batch must be short."""
@@ -78,7 +85,9 @@ class Worker:
             await hosted.watch.look()
             self._tasks.append(asyncio.create_task(hosted.watch.follow()))
         self._tasks.append(asyncio.create_task(self._publish_metrics()))
-        self._tasks.append(asyncio.create_task(_leave_with_parent(os.getppid())))
+        Thread(target=_leave_with, args=(supervisor_of_this_worker(),), name="supervisor", daemon=True).start()
+        # The supervisor has had it as well, and ends its workers in order.
+        signal.signal(signal.SIGHUP, signal.SIG_IGN)
         _calm_collector()
         self.started = True
 
@@ -138,12 +147,17 @@ def _hosted(spec: ModelSpec, worker: Worker, fleet: Fleet, outbox: Outbox, setti
     return HostedModel(spec=spec, predictor=predictor, outcomes=outcomes, watch=watch)
 
 
-async def _leave_with_parent(parent: int) -> None:
-    """End this worker when its server was killed: nobody would restart it, and it would hold the port."""
-    while os.getppid() == parent:  # noqa: ASYNC110 - the kernel tells a process nothing that an event could wait for
-        await asyncio.sleep(PARENT_SECONDS)
+def _leave_with(supervisor: int) -> None:
+    """End this worker when its server was killed: nobody would restart it, and it would hold the port and the home.
+
+    A thread of its own, which looks whatever the worker is busy with, and has the last word.
+    """
+    while os.getppid() == supervisor:
+        time.sleep(PARENT_SECONDS)
     logger.warning("the server that started this worker is gone; ending")
-    signal.raise_signal(signal.SIGTERM)
+    os.kill(os.getpid(), signal.SIGTERM)
+    time.sleep(LEAVE_SECONDS)
+    os._exit(EX_TEMPFAIL)
 
 
 def _calm_collector() -> None:

@@ -88,7 +88,7 @@ def _ours(bench: Workbench, port: int, workers: int) -> _Built:
 def _constant(bench: Workbench, port: int, workers: int) -> _Built:
     """In a home of its own: BentoML empties a directory in it when it starts."""
     settings = Settings(home=bench.directory / "constant", port=port, workers=workers)
-    settings.bentoml_home.mkdir(parents=True, exist_ok=True)
+    settings.serving_directory.mkdir(parents=True, exist_ok=True)
     requests = [http_request(f"/v1/models/{MODEL}/predict", body) for body in bench.checked_questions()]
     return command(settings, service="tests.benchmarks.constant_service:service"), environment(settings, {}), requests
 

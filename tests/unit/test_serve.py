@@ -48,7 +48,7 @@ def test_the_server_gets_the_settings_and_keeps_to_itself(tmp_path: Path) -> Non
     variables = environment(settings, {"PATH": "/bin"})
     assert Settings.from_environment(variables) == settings
     assert variables["PATH"] == "/bin"
-    assert variables["BENTOML_HOME"] == str(tmp_path / "bentoml")
+    assert variables["BENTOML_HOME"] == str(tmp_path / "serving")
     assert (variables["BENTOML_DO_NOT_TRACK"], variables["OTEL_SDK_DISABLED"]) == ("True", "true")
 
 

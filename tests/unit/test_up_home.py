@@ -14,27 +14,30 @@ AT = datetime(2026, 3, 1, 12, 30, tzinfo=UTC)
 
 
 def test_a_second_instance_is_refused_and_told_who_holds_the_home(tmp_path: Path) -> None:
-    with only_instance(tmp_path), pytest.raises(AlreadyRunning, match=f"in use by process {os.getpid()}"):
-        only_instance(tmp_path).__enter__()
+    with (
+        only_instance(tmp_path, command="up"),
+        pytest.raises(AlreadyRunning, match=rf"in use by process {os.getpid()} \(up\)"),
+    ):
+        only_instance(tmp_path, command="up").__enter__()
 
 
 def test_a_home_is_free_again_once_its_instance_has_ended(tmp_path: Path) -> None:
-    with only_instance(tmp_path):
+    with only_instance(tmp_path, command="up"):
         pass
-    with only_instance(tmp_path):
-        assert (tmp_path / "lock").read_text() == str(os.getpid())
+    with only_instance(tmp_path, command="up"):
+        assert f"process {os.getpid()} " in (tmp_path / "lock").read_text()
 
 
 def test_a_home_in_a_directory_that_is_missing_is_refused_with_the_remedy(tmp_path: Path) -> None:
     with pytest.raises(SettingsError, match="does not exist; create it or change --home"):
-        only_instance(tmp_path / "missing" / "home").__enter__()
+        only_instance(tmp_path / "missing" / "home", command="up").__enter__()
 
 
 def test_a_file_in_the_homes_place_is_named(tmp_path: Path) -> None:
     (tmp_path / "home").touch()
 
     with pytest.raises(SettingsError, match="is a file, expected a directory"):
-        only_instance(tmp_path / "home").__enter__()
+        only_instance(tmp_path / "home", command="up").__enter__()
 
 
 def test_a_taken_port_is_named_with_its_flag_and_variable() -> None:

@@ -49,12 +49,18 @@ class ServingProcess:
 
 
 @contextmanager
-def toy_serving(home: Path, *, versions: dict[str, int], workers: int = 2, **more: Any) -> Iterator[ServingProcess]:
-    """Serve with `versions` (name → seed) in the store, of which the first is the champion; `more` are settings."""
+def toy_serving(
+    home: Path, *, versions: dict[str, int], workers: int = 2, shared: Path | None = None, **more: Any
+) -> Iterator[ServingProcess]:
+    """Serve with `versions` (name → seed) in the store, of which the first is the champion; `more` are settings.
+
+    `shared` is the directory of versions where others have it too.
+    """
+    more |= {"versions": str(shared)} if shared else {}
     settings = Settings(home=home, port=free_port(), workers=workers, alias_poll_seconds=0.1, **more)
     store = bootstrap.model_store(settings)
-    for version, seed in versions.items():
-        add_toy_version(store, version, seed=seed)
+    for version in versions.keys() - set(store.versions("toy")):
+        add_toy_version(store, version, seed=versions[version])
     log = (home / "serving.log").open("wb")
     with log:
         process = subprocess.Popen(

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+from tests.faults.scenarios import second_signal, shared_versions, two_owners
 from tests.faults.trial import Trial
 
 
@@ -20,4 +21,8 @@ class Scenario:
     play: Callable[[Path, float], Trial]
 
 
-SCENARIOS: Final[tuple[Scenario, ...]] = ()
+SCENARIOS: Final[tuple[Scenario, ...]] = (
+    Scenario(second_signal.NAME, second_signal.play),
+    Scenario(two_owners.NAME, two_owners.play),
+    Scenario(shared_versions.NAME, shared_versions.play),
+)

@@ -29,6 +29,7 @@ from services.core.errors import AlreadyRunning, SettingsError
 OWNER: Final = "lock"
 USERS: Final = "in-use"
 LOCKS: Final = (OWNER, USERS)
+REMEDY: Final = "stop what uses it, or choose another home with --home and other ports"
 
 LEAVING_SECONDS: Final = 15.0
 """How long a home is waited for whose named holder has ended: its workers finish their requests, for 10 s at most."""
@@ -97,12 +98,13 @@ class HomeLock:
         self.close()
 
 
-def own(directory: Path, *, command: str, handed_on: int | None = None) -> HomeLock:
+def own(directory: Path, *, command: str, handed_on: int | None = None, remedy: str = REMEDY) -> HomeLock:
     """Make `directory` this process's.
 
     Args:
         directory: a home, or another directory that must have one owner; it exists.
         command: what the process is, for those that are refused meanwhile.
+        remedy: what those are told to do who are refused the directory.
         handed_on: the descriptor of the lock, where this process's parent owns the directory and has passed it on.
 
     Raises:
@@ -112,7 +114,7 @@ def own(directory: Path, *, command: str, handed_on: int | None = None) -> HomeL
     path = directory / OWNER
     if handed_on is not None and _is_lock(handed_on, path):
         return HomeLock(os.fdopen(handed_on, "a+"))
-    file = _taken(path, fcntl.LOCK_EX, patience=LEAVING_SECONDS)
+    file = _taken(path, fcntl.LOCK_EX, patience=LEAVING_SECONDS, remedy=remedy)
     file.truncate(0)
     _sign(file, command)
     return HomeLock(file)
@@ -146,20 +148,20 @@ def use_alone(home: Path, *, command: str) -> HomeLock:
     return HomeLock(file)
 
 
-def _taken(path: Path, kind: int, *, patience: float) -> IO[str]:
+def _taken(path: Path, kind: int, *, patience: float, remedy: str = REMEDY) -> IO[str]:
     """The file, locked. Where the lock is to be exclusive, those that live are not waited for."""
     file, began = _opened(path), time.monotonic()
     while not _take(file, kind):
         living = [each for each in _holders(path) if each.may_live]
         if time.monotonic() > began + (ENDING_SECONDS if living and kind == fcntl.LOCK_EX else patience):
             file.close()
-            raise AlreadyRunning(_refusal(path, living))
+            raise AlreadyRunning(f"{path.parent} is in use by {_named(living)}; {remedy}")
         time.sleep(LOOK_SECONDS)
     if _is_file(file.fileno(), path):
         return file
     # Somebody removed it between opening and locking: a lock on it would keep nobody out.
     file.close()
-    return _taken(path, kind, patience=patience)
+    return _taken(path, kind, patience=patience, remedy=remedy)
 
 
 def _make(home: Path) -> None:
@@ -214,10 +216,8 @@ def _holders(path: Path) -> list[Holder]:
     return [Holder(int(pid), host, command) for pid, host, command in found]
 
 
-def _refusal(path: Path, living: list[Holder]) -> str:
-    named = ", ".join(map(str, dict.fromkeys(living))) or "a process that another one left behind, or of another user"
-    them = "them" if len(living) > 1 else "it"
-    return f"{path.parent} is in use by {named}; stop {them}, or choose another home with --home and other ports"
+def _named(living: list[Holder]) -> str:
+    return ", ".join(map(str, dict.fromkeys(living))) or "what a process that has ended left behind"
 
 
 def _is_lock(descriptor: int, path: Path) -> bool:

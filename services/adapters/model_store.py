@@ -53,6 +53,8 @@ class BentoModelStore:
         _check(manifest, files, taken=self.versions(manifest.model))
         self._remove_what_crashes_left()
         aside = self._incoming / f"{manifest.model}-{manifest.version}.{os.getpid()}@{socket.gethostname()}"
+        # What this process began before, and did not end.
+        shutil.rmtree(aside, ignore_errors=True)
         aside.mkdir(parents=True)
         for name, content in {**files, MANIFEST_FILE: msgspec.json.encode(manifest)}.items():
             (aside / name).write_bytes(content)

@@ -15,6 +15,7 @@ from services.settings import Settings
 
 SERVICE: Final = "services.entrypoints.bento:service"
 NAME: Final = "bellwether serve"
+SHARE_VERSIONS: Final = "give each service a home of its own, and let them share versions alone, with --versions"
 HOLDING: Final = "--holding"
 """Of `python -m services.entrypoints.serve`: the descriptor of the home's lock, which the parent passes on."""
 STOP_SECONDS: Final = 10
@@ -38,7 +39,7 @@ def run_serving(settings: Settings, *, holding: int | None = None) -> NoReturn:
     settings.serving_directory.mkdir(parents=True, exist_ok=True)
     # The server and its workers hold both: a home is in use until the last of them has left.
     home = own(settings.home, command=NAME, handed_on=holding)
-    server = own(settings.serving_directory, command=NAME)
+    server = own(settings.serving_directory, command=NAME, remedy=SHARE_VERSIONS)
     home.pass_on()
     server.pass_on()
     os.execve(sys.executable, command(settings), environment(settings, os.environ))  # noqa: S606 - our own interpreter

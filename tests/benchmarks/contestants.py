@@ -15,6 +15,7 @@ from typing import Final
 
 import psutil
 
+from monitoring.entrypoints.up.children import tied
 from services.entrypoints.serve import command, environment
 from services.settings import Settings
 from tests.benchmarks.load import HOST, http_request
@@ -66,7 +67,12 @@ def running(name: str, bench: Workbench, *, workers: int) -> Iterator[Contestant
     argv, variables, requests = _BUILDERS[name](bench, port, workers)
     with (bench.directory / f"{name}-{workers}.log").open("wb") as log:
         process = subprocess.Popen(
-            argv, cwd=ROOT, env=os.environ | variables, stdout=log, stderr=subprocess.STDOUT, start_new_session=True
+            tied(argv),
+            cwd=ROOT,
+            env=os.environ | variables,
+            stdout=log,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
         )
     try:
         contestant = Contestant(name, port, requests, process)

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from monitoring.entrypoints.up.children import tied
 from services import bootstrap
 from services.core.ports import Fleet
 from services.core.records import CHAMPION
@@ -61,20 +62,26 @@ def toy_serving(
     store = bootstrap.model_store(settings)
     for version in versions.keys() - set(store.versions("toy")):
         add_toy_version(store, version, seed=versions[version])
-    log = (home / "serving.log").open("wb")
-    with log:
+    with toy_process(settings, home / "serving.log") as process:
+        serving = ServingProcess(settings, process)
+        serving.promote(next(iter(versions)))
+        eventually(lambda: _is_ready(serving), what=f"the server is ready, see {home}/serving.log")
+        yield serving
+
+
+@contextmanager
+def toy_process(settings: Settings, output: Path) -> Iterator[subprocess.Popen[bytes]]:
+    """The server alone, which has not begun to listen yet; it ends with the tests, however those end."""
+    with output.open("wb") as log:
         process = subprocess.Popen(
-            command(settings, service="tests.integration.toy_service:service"),
+            tied(command(settings, service="tests.integration.toy_service:service")),
             cwd=ROOT,
             env=environment(settings, os.environ),
             stdout=log,
             stderr=subprocess.STDOUT,
         )
-    serving = ServingProcess(settings, process)
     try:
-        serving.promote(next(iter(versions)))
-        eventually(lambda: _is_ready(serving), what=f"the server is ready, see {home}/serving.log")
-        yield serving
+        yield process
     finally:
         process.send_signal(signal.SIGTERM)
         process.wait(20)

@@ -58,7 +58,9 @@ def running(script: str, *arguments: str) -> Iterator[subprocess.Popen[str]]:
 def test_a_second_owner_is_refused_and_the_first_is_named(tmp_path: Path) -> None:
     with (
         another(tmp_path, "own") as first,
-        pytest.raises(AlreadyRunning, match=rf"in use by process {first.pid} \(other\); stop it, or choose another"),
+        pytest.raises(
+            AlreadyRunning, match=rf"in use by process {first.pid} \(other\); stop what uses it, or choose another"
+        ),
     ):
         own(tmp_path, command="serve")
 
@@ -117,7 +119,7 @@ def test_a_home_that_somebody_uses_is_nobodys_alone_and_all_of_them_are_named(tm
         another(tmp_path, "use") as first,
         another(tmp_path, "use") as second,
         pytest.raises(
-            AlreadyRunning, match=rf"process {first.pid} \(other\), process {second.pid} \(other\); stop them"
+            AlreadyRunning, match=rf"process {first.pid} \(other\), process {second.pid} \(other\); stop what uses it"
         ),
     ):
         use_alone(tmp_path, command="up")

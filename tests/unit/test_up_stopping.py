@@ -25,6 +25,14 @@ def test_a_second_signal_is_a_hurry() -> None:
     assert stopping.hurried
 
 
+def test_a_terminal_that_says_twice_that_it_closes_is_in_no_hurry() -> None:
+    stopping = Stopping()
+    with stopping.listening():
+        signal.raise_signal(signal.SIGHUP)
+        signal.raise_signal(signal.SIGHUP)
+    assert (stopping.asked, stopping.hurried) == (True, False)
+
+
 def test_the_handlers_from_before_come_back() -> None:
     before = [signal.getsignal(number) for number in SIGNALS]
     with Stopping().listening():

@@ -113,9 +113,14 @@ def _lived(
         _start_servers(children, servers)
         return Stack(settings, plan, spec, children, watchers, lock=lock).run()
     except StopAsked:
-        again = children.stopping.hurried
-        say("Told to stop again: ending everything at once" if again else "Told to stop before anybody had asked")
+        say(_told_why(settings, hurried=children.stopping.hurried))
         return 1 if plan.until is not None else 0
+
+
+def _told_why(settings: Settings, *, hurried: bool) -> str:
+    if hurried:
+        return f"Told to stop again: everything ends at once; bellwether audit events --home {settings.home} accounts for it"
+    return "Told to stop before anybody had asked"
 
 
 def say(line: str) -> None:

@@ -55,12 +55,17 @@ class Stopping:
         for number in SIGNALS:
             # Whoever started this with SIGHUP ignored wants it to outlive the terminal, as nohup does.
             if number != signal.SIGHUP or signal.getsignal(number) is not signal.SIG_IGN:
-                self._before[number] = signal.signal(number, lambda *_: self.ask())
+                self._before[number] = signal.signal(number, self._heard)
         try:
             yield
         finally:
             for taken, handler in self._before.items():
                 signal.signal(taken, handler)
+
+    def _heard(self, number: int, _frame: object) -> None:
+        # A terminal that closes may say so more than once: to its session, to its foreground, and to who writes to it.
+        if number != signal.SIGHUP or not self.asked:
+            self.ask()
 
     @contextmanager
     def within(self, *, times: int = 1) -> Iterator[None]:

@@ -5,7 +5,8 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
@@ -14,10 +15,14 @@ import psutil
 
 from monitoring.entrypoints.reports import event_account
 from monitoring.entrypoints.up.home import require_free_ports
-from services.core.errors import PortTaken
+from services import bootstrap
+from services.adapters.home_lock import own, use_alone
+from services.core.errors import AlreadyRunning, PortTaken
+from services.ingest.consume import consume_once
 from services.settings import Settings
 from tests.faults.trial import Trial
 
+NAME: Final = "make faults"
 START_SECONDS: Final = 150.0
 END_SECONDS: Final = 60.0
 LOOK_SECONDS: Final = 0.02
@@ -75,11 +80,24 @@ class Run:
         return self.output.read_text()
 
 
-def start(settings: Settings, output: Path, *words: str, **variables: str) -> Run:
+@contextmanager
+def running(settings: Settings, output: Path, *words: str) -> Iterator[Run]:
+    """This command; whatever it has left is ended with the block."""
+    run = _start(settings, output, *words)
+    try:
+        yield run
+    finally:
+        run.look()
+        run.process.kill()
+        run.process.wait()
+        run.left_behind(after=0.0)
+
+
+def _start(settings: Settings, output: Path, *words: str) -> Run:
     with output.open("wb") as file:
         process = subprocess.Popen(
             [sys.executable, "-m", "monitoring.entrypoints.cli", *words],
-            env=os.environ | settings.as_environment() | variables,
+            env=os.environ | settings.as_environment(),
             stdout=file,
             stderr=subprocess.STDOUT,
         )
@@ -94,10 +112,22 @@ def taken_ports(settings: Settings) -> list[str]:
     return []
 
 
-def carried_over(settings: Settings, output: Path) -> list[str]:
-    """Bring what the log has into the store; what kept it from that."""
-    consumer = start(settings, output, "consume", "--once")
-    return [] if consumer.await_end() == 0 else [f"nobody could use the home again: {consumer.said}"]
+def carried_over(settings: Settings) -> list[str]:
+    """Take the home, at once, and bring what its log has into its store; what kept this from that."""
+    try:
+        with own(settings.home, command=NAME), use_alone(settings.home, command=NAME):
+            _consume_all(settings)
+    except AlreadyRunning as error:
+        return [str(error)]
+    return []
+
+
+def _consume_all(settings: Settings) -> None:
+    with closing(bootstrap.record_store(settings)) as store, closing(bootstrap.event_source(settings, store)) as source:
+        while consume_once(
+            source, store, limit=settings.consume_batch, now=bootstrap.clock(settings), observe=lambda *_: None
+        ):
+            pass
 
 
 def trial_of(name: str, homes: Sequence[Settings], *, seconds: float, wrong: list[str], **counts: Any) -> Trial:

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Final
 
 from services.settings import Settings
-from tests.faults.scenarios.processes import Run, carried_over, start, taken_ports, trial_of
+from tests.faults.scenarios.processes import Run, carried_over, running, taken_ports, trial_of
 from tests.faults.trial import Trial
 from tests.ports import stack_ports
 
@@ -44,12 +44,12 @@ MOMENTS: Final = (
 
 def play(home: Path, seconds: float) -> Trial:
     """One run after another in the same home, which each of them finds free."""
-    settings = Settings(home=home / "home").with_flags(**stack_ports())
+    settings = Settings(home=home / "home", workers=1).with_flags(**stack_ports())
     wrong: list[str] = []
     for number, moment in enumerate(each for each in MOMENTS if each.short or seconds >= LONG):
-        run = start(settings, home / f"up-{number}.txt", "up", "--days", "200")
-        wrong += [f"{_told(moment)}: {problem}" for problem in _hurt(run, moment, settings)]
-        wrong += carried_over(settings, home / f"consume-{number}.txt")
+        with running(settings, home / f"up-{number}.txt", "up", "--days", "200") as run:
+            wrong += [f"{_told(moment)}: {problem}" for problem in _hurt(run, moment, settings)]
+        wrong += carried_over(settings)
     return trial_of(NAME, _homes(settings), seconds=seconds, wrong=wrong)
 
 

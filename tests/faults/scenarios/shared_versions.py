@@ -38,7 +38,7 @@ def play(home: Path, seconds: float) -> Trial:
         failed += sum(ask(service.url, "toy", QUESTION, times=10) for service in services)
     settings = [service.settings for service in services]
     for each in settings:
-        wrong += carried_over(each, home / f"consume-{each.home.name}.txt")
+        wrong += carried_over(each)
     return trial_of(NAME, settings, seconds=seconds, wrong=wrong, failed_requests=failed)
 
 

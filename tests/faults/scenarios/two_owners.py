@@ -7,7 +7,7 @@ from typing import Any, Final
 
 from services.settings import Settings
 from tests.faults.scenarios.asking import ask, counted, is_ready
-from tests.faults.scenarios.processes import Run, carried_over, start, taken_ports, trial_of
+from tests.faults.scenarios.processes import Run, carried_over, running, taken_ports, trial_of
 from tests.faults.trial import Trial
 from tests.ports import stack_ports
 from tests.waiting import eventually
@@ -21,30 +21,29 @@ GONE_SECONDS: Final = 5.0
 
 def play(home: Path, seconds: float) -> Trial:
     settings = Settings(home=home / "home", workers=2).with_flags(**stack_ports())
-    first = start(settings, home / "first.txt", "serve")
-    try:
+    with running(settings, home / "first.txt", "serve") as first:
         eventually(lambda: is_ready(_address(settings)), what=f"the first is ready, see {first.output}", seconds=150)
         failed = ask(_address(settings), "churn", QUESTION, times=ASKED)
         wrong = [*_beside(first, settings, home)]
         failed += ask(_address(settings), "churn", QUESTION, times=ASKED)
         if (found := counted(_address(settings), expected=2 * ASKED)) != 2 * ASKED:
             wrong.append(f"the first counted {found:.0f} of {2 * ASKED} answers")
-    finally:
         first.send(signal.SIGTERM)
         first.await_end()
-    wrong += [f"left behind: {each}" for each in first.left_behind(after=GONE_SECONDS)]
-    wrong += carried_over(settings, home / "consume.txt")
+        wrong += [f"left behind: {each}" for each in first.left_behind(after=GONE_SECONDS)]
+    wrong += carried_over(settings)
     return trial_of(NAME, [settings], seconds=seconds, wrong=wrong, failed_requests=failed)
 
 
 def _beside(first: Run, settings: Settings, home: Path) -> Iterator[str]:
     """What was wrong about the two that came second."""
     kept, others = _files(settings.home), settings.with_flags(**stack_ports())
-    for second in [start(others, home / f"second-{name}.txt", name) for name in ("serve", "up")]:
-        code = second.await_end()
-        if code == 0 or f"is in use by process {first.process.pid} (bellwether serve)" not in second.said:
-            yield f"it was not refused, or not for this reason: exit code {code}, {second.said[-2000:]}"
-        yield from (f"left behind: {each}" for each in second.left_behind(after=GONE_SECONDS))
+    for command in ("serve", "up"):
+        with running(others, home / f"second-{command}.txt", command) as second:
+            code = second.await_end()
+            if code == 0 or f"is in use by process {first.process.pid} (bellwether serve)" not in second.said:
+                yield f"{command} was not refused, or not for this reason: exit code {code}, {second.said[-2000:]}"
+            yield from (f"left behind: {each}" for each in second.left_behind(after=GONE_SECONDS))
     yield from taken_ports(others)
     if missing := kept - _files(settings.home):
         yield f"moved away or removed: {', '.join(sorted(missing))}"

@@ -3,6 +3,7 @@
 import logging
 import sys
 from contextlib import suppress
+from datetime import datetime
 from typing import Final
 
 from prometheus_client import CollectorRegistry
@@ -11,7 +12,6 @@ from services import bootstrap
 from services.adapters.home_lock import use
 from services.core.clock import wall_clock
 from services.core.errors import EventLogUnavailable, StoreUnavailable
-from services.core.records import Batch, Stored
 from services.entrypoints.processes import (
     end_unless_called_within,
     log_to_stderr,
@@ -19,30 +19,30 @@ from services.entrypoints.processes import (
     serve_metrics,
     stop_on_signals,
 )
+from services.ingest.again import read_again
 from services.ingest.consume import consume, consume_once
 from services.metrics import ConsumerMetrics
 from services.settings import Settings
 
+NAME: Final = "bellwether consume"
 LONGEST_ROUND_SECONDS: Final = 180.0
 """Above every limit of time that a round has, and below what an operator would wait before restarting it by hand."""
 
 logger = logging.getLogger("bellwether.consumer")
 
 
-NAME: Final = "bellwether consume"
-
-
-def run_consumer(settings: Settings, *, once: bool = False) -> int:
+def run_consumer(settings: Settings, *, once: bool = False, again_from: datetime | None = None) -> int:
     """Carry events over until the process is told to stop; with `once`, until there are no more.
 
+    With `again_from`, consumers first go back to what the log has taken since then.
     Raises `AlreadyRunning` where the home's files are being moved away.
     """
     log_to_stderr()
     with use(settings.home, command=NAME):
-        return _consume(settings, once=once)
+        return _consume(settings, once=once, again_from=again_from)
 
 
-def _consume(settings: Settings, *, once: bool) -> int:
+def _consume(settings: Settings, *, once: bool, again_from: datetime | None) -> int:
     stop = stop_on_signals()
     store = opened(lambda: bootstrap.record_store(settings), stop=stop, patient=not once)
     if store is None:
@@ -50,12 +50,7 @@ def _consume(settings: Settings, *, once: bool) -> int:
     source = bootstrap.event_source(settings, store)
     metrics = ConsumerMetrics(CollectorRegistry())
     now = bootstrap.clock(settings)
-    retention = bootstrap.log_retention(settings, store)
-    counted = {"stored": 0}
-
-    def observe(stored: Stored, batch: Batch) -> None:
-        counted["stored"] += stored.stored
-        metrics.observe_consumed(stored, batch)
+    retention = bootstrap.stored_log_retention(settings, store)
 
     def each_round() -> None:
         end_unless_called_within(LONGEST_ROUND_SECONDS)
@@ -67,9 +62,11 @@ def _consume(settings: Settings, *, once: bool) -> int:
 
     logger.info("reads %s", settings.event_log)
     try:
+        if again_from is not None:
+            logger.info("reads again: %s", read_again(source, store, since=again_from))
         if once:
             while not stop.is_set() and (
-                consume_once(source, store, limit=settings.consume_batch, now=now, observe=observe)
+                consume_once(source, store, limit=settings.consume_batch, now=now, observer=metrics)
                 or any(lag.events for lag in source.lags())
             ):
                 pass
@@ -82,11 +79,11 @@ def _consume(settings: Settings, *, once: bool) -> int:
                 now=now,
                 stop=stop,
                 idle_seconds=settings.poll_seconds,
-                observe=observe,
+                observer=metrics,
                 each_round=each_round,
             )
     finally:
-        logger.info("stored %d events", counted["stored"])
+        logger.info("stored %d events", metrics.stored)
         source.close()
         if retention is not None:
             retention.close()

@@ -119,7 +119,8 @@ def _lived(
 
 def _told_why(settings: Settings, *, hurried: bool) -> str:
     if hurried:
-        return f"Told to stop again: everything ends at once; bellwether audit events --home {settings.home} accounts for it"
+        account = f"bellwether audit events --home {settings.home}"
+        return f"Told to stop again: everything ends at once; {account} tells what became of the events"
     return "Told to stop before anybody had asked"
 
 

@@ -104,7 +104,7 @@ def own(directory: Path, *, command: str, handed_on: int | None = None, remedy: 
     Args:
         directory: a home, or another directory that must have one owner; it exists.
         command: what the process is, for those that are refused meanwhile.
-        remedy: what those are told to do who are refused the directory.
+        remedy: what to do where the directory is refused.
         handed_on: the descriptor of the lock, where this process's parent owns the directory and has passed it on.
 
     Raises:

@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from os import EX_TEMPFAIL
-from threading import Thread
+from threading import Event, Thread
 from typing import Final
 
 from prometheus_client import CollectorRegistry
@@ -78,6 +78,7 @@ class Worker:
     started: bool = field(default=False, init=False)
     """Whether every model has its champion or its reason to have none."""
     _tasks: list[asyncio.Task[None]] = field(default_factory=list, init=False)
+    _closed: Event = field(default_factory=Event, init=False)
 
     async def start(self) -> None:
         """Return when every model has its champion or its reason to have none, and go on following."""
@@ -85,14 +86,14 @@ class Worker:
             await hosted.watch.look()
             self._tasks.append(asyncio.create_task(hosted.watch.follow()))
         self._tasks.append(asyncio.create_task(self._publish_metrics()))
-        Thread(target=_leave_with, args=(supervisor_of_this_worker(),), name="supervisor", daemon=True).start()
-        # The supervisor has had it as well, and ends its workers in order.
-        signal.signal(signal.SIGHUP, signal.SIG_IGN)
+        watching = (supervisor_of_this_worker(), self._closed)
+        Thread(target=_leave_with, args=watching, name="supervisor", daemon=True).start()
         _calm_collector()
         self.started = True
 
     async def close(self) -> None:
         self.started = False
+        self._closed.set()
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
@@ -147,13 +148,14 @@ def _hosted(spec: ModelSpec, worker: Worker, fleet: Fleet, outbox: Outbox, setti
     return HostedModel(spec=spec, predictor=predictor, outcomes=outcomes, watch=watch)
 
 
-def _leave_with(supervisor: int) -> None:
+def _leave_with(supervisor: int, closed: Event) -> None:
     """End this worker when its server was killed: nobody would restart it, and it would hold the port and the home.
 
     A thread of its own, which looks whatever the worker is busy with, and has the last word.
     """
     while os.getppid() == supervisor:
-        time.sleep(PARENT_SECONDS)
+        if closed.wait(PARENT_SECONDS):
+            return
     logger.warning("the server that started this worker is gone; ending")
     os.kill(os.getpid(), signal.SIGTERM)
     time.sleep(LEAVE_SECONDS)

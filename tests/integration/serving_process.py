@@ -21,6 +21,9 @@ from tests.artifacts import add_toy_version
 from tests.ports import free_port
 from tests.waiting import eventually
 
+START_SECONDS = 90.0
+"""Above what two workers take that import everything on a machine that is busy with something else."""
+
 ROOT = Path(__file__).parents[2]
 
 
@@ -65,7 +68,9 @@ def toy_serving(
     with toy_process(settings, home / "serving.log") as process:
         serving = ServingProcess(settings, process)
         serving.promote(next(iter(versions)))
-        eventually(lambda: _is_ready(serving), what=f"the server is ready, see {home}/serving.log")
+        eventually(
+            lambda: _is_ready(serving), what=f"the server is ready, see {home}/serving.log", seconds=START_SECONDS
+        )
         yield serving
 
 

@@ -193,7 +193,7 @@ def retention(settings: Settings) -> timedelta:
 def model_store(settings: Settings) -> ModelStore:
     from services.adapters.model_store import BentoModelStore
 
-    return BentoModelStore(settings.bentoml_home)
+    return BentoModelStore(settings.versions_directory)
 
 
 def fleet(settings: Settings) -> Fleet:

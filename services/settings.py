@@ -50,6 +50,9 @@ class Settings:
     monitor_port: int = setting(3001, "port of the monitor")
     workers: int = setting(2, "serving worker processes")
     clock_file: str = setting("", "file that holds simulated time; empty for the machine's clock")
+    versions: str = setting(
+        "", "directory of the models' versions, which services may share; empty for bentoml in the home"
+    )
     control_share: float = setting(
         -1.0, "share of entities in the control arm, over the spec's; negative to keep the spec's"
     )
@@ -141,8 +144,13 @@ class Settings:
         return self.store or f"sqlite:///{(self.home / 'records.sqlite').absolute()}"
 
     @property
-    def bentoml_home(self) -> Path:
-        return self.home.absolute() / "bentoml"
+    def versions_directory(self) -> Path:
+        return Path(self.versions).absolute() if self.versions else self.home.absolute() / "bentoml"
+
+    @property
+    def serving_directory(self) -> Path:
+        """Where the server keeps what is its own; it empties parts of it when it starts."""
+        return self.home.absolute() / "serving"
 
     @property
     def alias_directory(self) -> Path:

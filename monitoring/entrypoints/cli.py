@@ -5,7 +5,8 @@ Every command imports what it runs when it runs it: `bellwether status` must not
 
 import json
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import fields
 from datetime import datetime
 from pathlib import Path
@@ -115,7 +116,8 @@ def up(watchers: str, **flags: Any) -> None:
 
 
 @main.command()
-@settings_flags("home", "host", "port", "workers", "clock_file", "control_share", "features", "feature_budget_ms")
+@settings_flags("home", "versions", "host", "port", "workers", "clock_file", "control_share", "features")
+@settings_flags("feature_budget_ms")
 @settings_flags("body_limit")
 @settings_flags("token_file", "predict_needs_token", "event_log", "outbox_limit", "outbox_full")
 def serve(**flags: Any) -> None:
@@ -157,7 +159,9 @@ def prune(as_json: bool, dry_run: bool, **flags: Any) -> None:
     """Remove the records that have become too old, which the lifecycle does once a day."""
     from monitoring.entrypoints.prune import prune_now
 
-    _print(prune_now(_settings_of_records(flags), dry_run=dry_run), as_json=as_json)
+    settings = _settings_of_records(flags)
+    with _using_home(settings):
+        _print(prune_now(settings, dry_run=dry_run), as_json=as_json)
 
 
 @main.group("dead-letters")
@@ -187,12 +191,15 @@ def dead_letters_retry(as_json: bool, reason: str | None, limit: int, **flags: A
     """Try dead letters again; those that become rows are letters no more."""
     from monitoring.entrypoints.dead_letters import retry_now
 
-    _print(retry_now(_settings_of_records(flags), reason=reason, limit=limit), as_json=as_json)
+    settings = _settings_of_records(flags)
+    with _using_home(settings):
+        _print(retry_now(settings, reason=reason, limit=limit), as_json=as_json)
 
 
 @main.command()
 @settings_flags(
     "home",
+    "versions",
     "store",
     "clock_file",
     "monitor_host",
@@ -211,7 +218,7 @@ def evaluate(once: bool, **flags: Any) -> None:
 
 
 @main.command()
-@settings_flags("home", "store", "clock_file", "metrics_host", "lifecycle_port", "lifecycle_seconds")
+@settings_flags("home", "versions", "store", "clock_file", "metrics_host", "lifecycle_port", "lifecycle_seconds")
 @settings_flags("lease_seconds", "records_keep_days")
 @once_flag
 def lifecycle(once: bool, **flags: Any) -> None:
@@ -223,7 +230,7 @@ def lifecycle(once: bool, **flags: Any) -> None:
 
 @main.command()
 @model_argument
-@settings_flags("home", "store", "host", "port", "clock_file", "token_file")
+@settings_flags("home", "versions", "store", "host", "port", "clock_file", "token_file")
 @flag("--history", type=click.IntRange(0), default=0, help="past cases to train a first version on, if none serves")
 @flag("--days", type=click.IntRange(1), default=10, help="world days to simulate")
 @flag("--calls-per-day", type=click.IntRange(1), default=200, help="predictions asked for per world day")
@@ -237,7 +244,9 @@ def simulate(model: str, as_json: bool, **flags: Any) -> None:
 
     names = ("history", "days", "calls_per_day", "days_per_second", "seed", "events")
     own = {name: flags.pop(name) for name in names}
-    _print(simulate_now(_settings(flags), model, **own), as_json=as_json)
+    settings = _settings(flags)
+    with _using_home(settings):
+        _print(simulate_now(settings, model, **own), as_json=as_json)
 
 
 @main.command()
@@ -272,36 +281,42 @@ def check(model: str, as_json: bool, csv: Path, mapping: Path | None) -> None:
 
 @main.command()
 @model_argument
-@settings_flags("home", "store", "clock_file")
+@settings_flags("home", "versions", "store", "clock_file")
 @json_flag
 def retrain(model: str, as_json: bool, **flags: Any) -> None:
     """Train on the newest matured outcomes now, and promote if the gate lets it through."""
     from monitoring.entrypoints.by_hand import retrain_now
 
-    _print(retrain_now(_settings(flags), model), as_json=as_json)
+    settings = _settings(flags)
+    with _using_home(settings):
+        _print(retrain_now(settings, model), as_json=as_json)
 
 
 @main.command()
 @model_argument
 @click.argument("version")
-@settings_flags("home", "store", "clock_file")
+@settings_flags("home", "versions", "store", "clock_file")
 @json_flag
 def promote(model: str, version: str, as_json: bool, **flags: Any) -> None:
     """Make a registered version the champion."""
     from monitoring.entrypoints.by_hand import promote_now
 
-    _print(promote_now(_settings(flags), model, version), as_json=as_json)
+    settings = _settings(flags)
+    with _using_home(settings):
+        _print(promote_now(settings, model, version), as_json=as_json)
 
 
 @main.command()
 @model_argument
-@settings_flags("home", "store", "clock_file")
+@settings_flags("home", "versions", "store", "clock_file")
 @json_flag
 def rollback(model: str, as_json: bool, **flags: Any) -> None:
     """Make the version before the present champion the champion again."""
     from monitoring.entrypoints.by_hand import rollback_now
 
-    _print(rollback_now(_settings(flags), model), as_json=as_json)
+    settings = _settings(flags)
+    with _using_home(settings):
+        _print(rollback_now(settings, model), as_json=as_json)
 
 
 @main.command("new-model")
@@ -436,6 +451,18 @@ def _settings_of_records(flags: dict[str, Any], *, in_the_log: bool = False) -> 
         f"home {settings.home} does not exist, so nothing runs there; go to where the processes run, "
         "or say which home they have with --home or BELLWETHER_HOME"
     )
+
+
+@contextmanager
+def _using_home(settings: Settings) -> Iterator[None]:
+    """While a command writes, no `up` moves the home's files away. One without a home writes into none."""
+    from services.adapters.home_lock import use
+
+    if not settings.home.is_dir():
+        yield
+        return
+    with use(settings.home, command=click.get_current_context().command_path):
+        yield
 
 
 def _again_from(again: bool, since: str | None) -> datetime | None:

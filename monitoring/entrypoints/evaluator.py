@@ -25,6 +25,7 @@ from monitoring.lifecycle.alerts import Receipt, Result, intake
 from monitoring.lifecycle.promote import rollbacks
 from monitoring.metrics import MonitorMetrics, Observed
 from services import bootstrap
+from services.adapters.home_lock import use
 from services.core.clock import wall_clock
 from services.core.errors import PortTaken, SettingsError
 from services.core.ports import RecordStore
@@ -36,6 +37,7 @@ from services.settings import ALERTMANAGER, MONITOR, Settings, variable_of
 
 logger = logging.getLogger("bellwether.monitor")
 
+NAME: Final = "bellwether evaluate"
 JOBS_COUNTED: Final = 1000
 STOP_SECONDS: Final = 5.0
 """How long open connections may finish in; a page is drawn in a fraction of that."""
@@ -47,9 +49,15 @@ def run_evaluator(settings: Settings, *, once: bool = False) -> int:
     Raises:
         SettingsError: nobody would hand drift over to the lifecycle.
         PortTaken: the monitor's port is in use (not with `once`, which serves nothing).
+        AlreadyRunning: the home's files are being moved away.
     """
     log_to_stderr()
     _require_a_way_for_drift(settings)
+    with use(settings.home, command=NAME):
+        return _evaluate(settings, once=once)
+
+
+def _evaluate(settings: Settings, *, once: bool) -> int:
     stop = stop_on_signals()
     store = opened(lambda: bootstrap.record_store(settings), stop=stop, patient=not once)
     if store is None:

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
+from typing import Final
 
 from monitoring.entrypoints.tenure import Tenure
 from monitoring.lifecycle.retention import Upkeep
@@ -13,6 +14,7 @@ from monitoring.lifecycle.retrain import Workshop
 from monitoring.lifecycle.step import follow, resume, step
 from monitoring.metrics import LifecycleMetrics
 from services import bootstrap
+from services.adapters.home_lock import use
 from services.core.clock import wall_clock
 from services.core.errors import LeaseLost, StoreUnavailable
 from services.core.ports import RecordStore
@@ -21,15 +23,24 @@ from services.entrypoints.processes import log_to_stderr, opened, serve_metrics,
 from services.models.discovery import discover
 from services.settings import Settings
 
+NAME: Final = "bellwether lifecycle"
+
 logger = logging.getLogger("bellwether.lifecycle")
 
 
 def run_lifecycle(settings: Settings, *, once: bool = False) -> int:
     """Attend to the open jobs of this process's models until it is told to stop.
 
-    Raises `PortTaken` where something else has the port of its metrics (not with `once`, which shows none).
+    Raises:
+        PortTaken: something else has the port of its metrics (not with `once`, which shows none).
+        AlreadyRunning: the home's files are being moved away.
     """
     log_to_stderr()
+    with use(settings.home, command=NAME):
+        return _attend(settings, once=once)
+
+
+def _attend(settings: Settings, *, once: bool) -> int:
     stop = stop_on_signals()
     store = opened(lambda: bootstrap.record_store(settings), stop=stop, patient=not once)
     if store is None:

@@ -19,16 +19,20 @@ from monitoring.entrypoints.check import read, require_fit
 from monitoring.entrypoints.up.catching_up import CatchingUp
 from monitoring.entrypoints.up.children import Children, await_answer, module
 from monitoring.entrypoints.up.home import only_instance
+from monitoring.entrypoints.up.stopping import StopAsked, Stopping
 from monitoring.evaluation.auc import auc_interval
 from monitoring.evaluation.drift import drift, reference_of
 from monitoring.evaluation.windows import SAMPLE_LIMIT
 from services import bootstrap
+from services.adapters.home_lock import HomeLock, use
 from services.core.artifacts import REFERENCE_FILE
+from services.core.errors import BellwetherError
 from services.core.ports import RecordStore
 from services.core.predictions import ServedBy
 from services.core.records import Judged
 from services.core.spec import ModelSpec
 from services.entrypoints.access import token_to_send
+from services.entrypoints.serve import HOLDING
 from services.ingest.audit import audit
 from services.models.discovery import spec_of
 from services.settings import Settings
@@ -36,6 +40,7 @@ from services.traffic.client import PredictionClient, TrafficCounts
 from services.traffic.mapping import CsvRow
 from services.traffic.replay import ReplayCounts, replay_rows, training_cases
 
+NAME: Final = "bellwether replay"
 ORIGIN: Final = datetime(2026, 1, 5, tzinfo=UTC)
 ROWS_PER_DAY: Final = 200
 """A file without dates gets some: so many rows a day, which only has to be the same for training and replay."""
@@ -57,10 +62,12 @@ def replay_now(
     fitting, rows = read(spec, csv, mapping)
     cut = round(len(rows) * train_share)
     require_fit(spec, fitting, rows[:cut])
-    with _home(flags.pop("home", None)) as home:
+    with _home(flags.pop("home", None)) as (home, lock):
         own = replace(
             settings.with_flags(**flags),
             home=home,
+            # What is learned from a file's past is this replay's own, wherever the versions that serve are.
+            versions="",
             port=flags.get("port") or _free_port(),
             consumer_port=_free_port(),
             clock_file=str(home / "clock"),
@@ -70,25 +77,42 @@ def replay_now(
         _say(f"training {model} on {len(cases)} complete rows of the first {cut}")
         clock = bootstrap.world_clock(own, start=ORIGIN)
         version = first_version_now(own, model, cases)["version"]
-        sent, traffic = _send(own, spec, rows[cut:])
+        sent, traffic = _send(own, spec, rows[cut:], lock)
         return _report(own, spec, version, sent, traffic) | {"replayed_until": clock.now().isoformat()}
 
 
-def _send(settings: Settings, spec: ModelSpec, rows: Sequence[CsvRow]) -> tuple[ReplayCounts, TrafficCounts]:
-    """Serve and consume for as long as the rows take; every event is in the store when this returns."""
-    children = Children(settings, _say)
-    try:
-        children.start("serving", module("services.entrypoints.serve"))
-        children.start("consumer", module("services.entrypoints.consumer"))
-        url = f"http://{settings.host}:{settings.port}"
-        await_answer(f"{url}/readyz", seconds=90, alive=children.revive)
-        counts = asyncio.run(_replay(settings, spec, rows, url))
-        log, store = bootstrap.event_log(settings), bootstrap.record_store(settings)
-        CatchingUp(log, store).wait()
-        log.close()
-        store.close()
-    finally:
-        children.stop()
+def _send(
+    settings: Settings, spec: ModelSpec, rows: Sequence[CsvRow], lock: HomeLock
+) -> tuple[ReplayCounts, TrafficCounts]:
+    """Serve and consume for as long as the rows take; every event is in the store when this returns.
+
+    Raises `BellwetherError` when it is told to stop meanwhile, once every process has ended.
+    """
+    stopping = Stopping()
+    children = Children(settings, _say, stopping)
+    with stopping.listening():
+        try:
+            with stopping.within():
+                return _sent(settings, spec, rows, children, lock)
+        except StopAsked:
+            raise BellwetherError("told to stop before the whole file had been sent; start replay again") from None
+        finally:
+            children.stop()
+
+
+def _sent(
+    settings: Settings, spec: ModelSpec, rows: Sequence[CsvRow], children: Children, lock: HomeLock
+) -> tuple[ReplayCounts, TrafficCounts]:
+    serving = [*module("services.entrypoints.serve"), HOLDING, str(lock.descriptor)]
+    children.start("serving", serving, handed=[lock.descriptor])
+    children.start("consumer", module("services.entrypoints.consumer"))
+    url = f"http://{settings.host}:{settings.port}"
+    await_answer(f"{url}/readyz", seconds=90, alive=children.revive)
+    counts = asyncio.run(_replay(settings, spec, rows, url))
+    log, store = bootstrap.event_log(settings), bootstrap.record_store(settings)
+    CatchingUp(log, store).wait()
+    log.close()
+    store.close()
     return counts
 
 
@@ -164,14 +188,14 @@ def _unavailable(rows: Sequence[Judged]) -> dict[str, dict[str, int]]:
 
 
 @contextmanager
-def _home(chosen: Path | None) -> Iterator[Path]:
-    """The chosen home, or one that is gone afterwards."""
-    if chosen is not None:
-        with only_instance(chosen):
-            yield chosen.absolute()
+def _home(chosen: Path | None) -> Iterator[tuple[Path, HomeLock]]:
+    """The chosen home, or one that is gone afterwards, and its lock."""
+    if chosen is None:
+        with tempfile.TemporaryDirectory(prefix="bellwether-replay-") as directory, _home(Path(directory)) as own:
+            yield own
         return
-    with tempfile.TemporaryDirectory(prefix="bellwether-replay-") as directory:
-        yield Path(directory)
+    with only_instance(chosen, command=NAME) as lock, use(chosen, command=NAME):
+        yield chosen.absolute(), lock
 
 
 def _free_port() -> int:

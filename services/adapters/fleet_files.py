@@ -7,9 +7,9 @@ from pathlib import Path
 from typing import Final
 
 import msgspec
-import psutil
 
 from services.adapters.durable import replace_file
+from services.adapters.process_ids import runs
 from services.core.artifacts import WorkerReport
 from services.core.clock import Now, wall_clock
 from services.core.errors import CorruptArtifact
@@ -65,7 +65,8 @@ class FleetFiles:
     def _is_alive(self, report: WorkerReport, path: Path) -> bool:
         """A process of another host, or of another container, cannot be looked up here: its report's age has to do."""
         here = path.stem.endswith(f"@{self._host}")
-        return self._now() - report.at < REPORT_LIFE and (not here or _runs(report.pid))
+        age = self._now() - report.at
+        return age < REPORT_LIFE and (not here or runs(report.pid, at_least=age))
 
 
 def _read_report(path: Path) -> WorkerReport | None:
@@ -74,11 +75,3 @@ def _read_report(path: Path) -> WorkerReport | None:
     except (FileNotFoundError, msgspec.DecodeError):
         # Removed between listing and reading, or no report of ours.
         return None
-
-
-def _runs(pid: int) -> bool:
-    try:
-        # A killed process keeps its id as a zombie until its parent has looked.
-        return psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
-    except psutil.NoSuchProcess:
-        return False

@@ -2,12 +2,16 @@
 
 BentoML's own `save` copies into the final directory file by file, and a directory that a crash left half written breaks
 its `list` for good. Here a version is written beside the store, synced, and renamed into it. The store's location is an
-argument: BentoML's own look-up of BENTOML_HOME happens once per process, at import.
+argument: BentoML's own look-up of BENTOML_HOME happens once per process, at import. It is not the BENTOML_HOME of a
+service, which empties parts of its own when it starts; with it as BENTOML_HOME the commands find the versions.
 """
 
+import errno
 import hashlib
+import os
 import re
 import shutil
+import socket
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Final
@@ -15,6 +19,7 @@ from typing import Final
 import msgspec
 
 from services.adapters.durable import replace_file, sync_directory, sync_file
+from services.adapters.process_ids import runs
 from services.core.artifacts import MANIFEST_FILE, Manifest
 from services.core.errors import CorruptArtifact, UnknownVersion
 
@@ -22,12 +27,13 @@ _VERSION: Final = re.compile(r"v([1-9][0-9]*)")
 
 
 class BentoModelStore:
-    """`ports.ModelStore` in `bentoml_home`. One process adds versions (the lifecycle); any number reads them."""
+    """`ports.ModelStore` in `directory`. One process at a time adds versions of a model, the one with its lease; any
+    number reads them, of as many services as share the directory."""
 
-    def __init__(self, bentoml_home: Path) -> None:
-        self._models = bentoml_home / "models"
+    def __init__(self, directory: Path) -> None:
+        self._models = directory / "models"
         # Beside the store and on the same file system: whatever lies inside it, BentoML takes for a model.
-        self._incoming = bentoml_home / "incoming"
+        self._incoming = directory / "incoming"
 
     def next_version(self, model: str) -> str:
         versions = self.versions(model)
@@ -45,8 +51,9 @@ class BentoModelStore:
 
     def add(self, manifest: Manifest, files: Mapping[str, bytes]) -> Path:
         _check(manifest, files, taken=self.versions(manifest.model))
-        aside = self._incoming / f"{manifest.model}-{manifest.version}"
-        # What a crash left behind; nobody else writes here.
+        self._remove_what_crashes_left()
+        aside = self._incoming / f"{manifest.model}-{manifest.version}.{os.getpid()}@{socket.gethostname()}"
+        # What this process began before, and did not end.
         shutil.rmtree(aside, ignore_errors=True)
         aside.mkdir(parents=True)
         for name, content in {**files, MANIFEST_FILE: msgspec.json.encode(manifest)}.items():
@@ -60,14 +67,35 @@ class BentoModelStore:
         sync_directory(aside)
         final = self._models / manifest.model / manifest.version
         final.parent.mkdir(parents=True, exist_ok=True)
-        aside.rename(final)
+        _rename(aside, final)
         self._point_latest(manifest)
         sync_directory(final.parent)
         return final
 
+    def _remove_what_crashes_left(self) -> None:
+        """Of processes of this machine; others may be writing at this moment."""
+        for aside in self._incoming.glob("*"):
+            pid, _, host = aside.name.rpartition(".")[2].partition("@")
+            if not host or (host == socket.gethostname() and not runs(int(pid))):
+                shutil.rmtree(aside, ignore_errors=True)
+
     def _point_latest(self, manifest: Manifest) -> None:
         """What BentoML's tag `model:latest` means; nothing here reads it."""
         replace_file(self._models / manifest.model / "latest", manifest.version.encode(), durable=True)
+
+
+def _rename(aside: Path, final: Path) -> None:
+    try:
+        aside.rename(final)
+    except OSError as error:
+        if error.errno not in {errno.ENOTEMPTY, errno.EEXIST}:
+            raise
+        shutil.rmtree(aside, ignore_errors=True)
+        raise CorruptArtifact(_taken(f"version {final.name} of {final.parent.name}")) from error
+
+
+def _taken(name: str) -> str:
+    return f"{name} exists already, and versions never change; ask the store for the next one"
 
 
 def _check(manifest: Manifest, files: Mapping[str, bytes], *, taken: list[str]) -> None:
@@ -75,7 +103,7 @@ def _check(manifest: Manifest, files: Mapping[str, bytes], *, taken: list[str]) 
     if not _VERSION.fullmatch(manifest.version):
         raise CorruptArtifact(f"{name}: expected a version such as v1; ask the store for the next one")
     if manifest.version in taken:
-        raise CorruptArtifact(f"{name} exists already, and versions never change; ask the store for the next one")
+        raise CorruptArtifact(_taken(name))
     hashes = {file: hashlib.sha256(content).hexdigest() for file, content in files.items()}
     if hashes != manifest.files:
         wrong = sorted(file for file in hashes | manifest.files if hashes.get(file) != manifest.files.get(file))

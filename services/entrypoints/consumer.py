@@ -9,6 +9,7 @@ from typing import Final
 from prometheus_client import CollectorRegistry
 
 from services import bootstrap
+from services.adapters.home_lock import use
 from services.core.clock import wall_clock
 from services.core.errors import EventLogUnavailable, StoreUnavailable
 from services.entrypoints.processes import (
@@ -23,6 +24,7 @@ from services.ingest.consume import consume, consume_once
 from services.metrics import ConsumerMetrics
 from services.settings import Settings
 
+NAME: Final = "bellwether consume"
 LONGEST_ROUND_SECONDS: Final = 180.0
 """Above every limit of time that a round has, and below what an operator would wait before restarting it by hand."""
 
@@ -33,8 +35,14 @@ def run_consumer(settings: Settings, *, once: bool = False, again_from: datetime
     """Carry events over until the process is told to stop; with `once`, until there are no more.
 
     With `again_from`, consumers first go back to what the log has taken since then.
+    Raises `AlreadyRunning` where the home's files are being moved away.
     """
     log_to_stderr()
+    with use(settings.home, command=NAME):
+        return _consume(settings, once=once, again_from=again_from)
+
+
+def _consume(settings: Settings, *, once: bool, again_from: datetime | None) -> int:
     stop = stop_on_signals()
     store = opened(lambda: bootstrap.record_store(settings), stop=stop, patient=not once)
     if store is None:

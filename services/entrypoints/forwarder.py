@@ -9,6 +9,7 @@ from typing import Final
 from prometheus_client import CollectorRegistry
 
 from services import bootstrap
+from services.adapters.home_lock import use
 from services.core.clock import wall_clock
 from services.core.errors import EventLogUnavailable
 from services.entrypoints.processes import end_unless_called_within, log_to_stderr, serve_metrics, stop_on_signals
@@ -17,6 +18,7 @@ from services.ingest.forward import forward, forward_once
 from services.metrics import ForwarderMetrics
 from services.settings import Settings
 
+NAME: Final = "bellwether forward"
 LONGEST_ROUND_SECONDS: Final = 180.0
 """Above every limit of time that a round has, and below what an operator would wait before restarting it by hand."""
 
@@ -27,8 +29,14 @@ def run_forwarder(settings: Settings, *, once: bool = False, again_from: datetim
     """Deliver events until the process is told to stop; with `once`, until there are no more.
 
     With `again_from`, what was appended since then is delivered again.
+    Raises `AlreadyRunning` where the home's files are being moved away.
     """
     log_to_stderr()
+    with use(settings.home, command=NAME):
+        return _forward(settings, once=once, again_from=again_from)
+
+
+def _forward(settings: Settings, *, once: bool, again_from: datetime | None) -> int:
     stop = stop_on_signals()
     sink = bootstrap.event_sink(settings)
     outbox = bootstrap.outbox(settings)

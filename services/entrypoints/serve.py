@@ -5,30 +5,43 @@ import os
 import socket
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Final, NoReturn
 
+from services.adapters.home_lock import own
 from services.core.errors import BellwetherError, PortTaken, SettingsError
 from services.entrypoints.access import access_of
 from services.settings import Settings
 
 SERVICE: Final = "services.entrypoints.bento:service"
+NAME: Final = "bellwether serve"
+SHARE_VERSIONS: Final = "give each service a home of its own, and let them share versions alone, with --versions"
+HOLDING: Final = "--holding"
+"""Of `python -m services.entrypoints.serve`: the descriptor of the home's lock, which the parent passes on."""
 STOP_SECONDS: Final = 10
 """How long requests that are under way may take after a stop was asked for. BentoML's own default is a day."""
 PORT_PATIENCE_SECONDS: Final = 3.0
 """Workers of a server that was killed notice within half a second and finish what they do before they free the port."""
 
 
-def run_serving(settings: Settings) -> NoReturn:
+def run_serving(settings: Settings, *, holding: int | None = None) -> NoReturn:
     """Serve until stopped. This process becomes BentoML's supervisor of the workers, so its id stays the same.
+
+    `holding` is the descriptor of the home's lock, where whoever started this process owns the home.
 
     Raises:
         PortTaken: somebody else listens there.
+        AlreadyRunning: somebody else serves from this home, or keeps its server's files in the same place.
         SettingsError: the host is no address, or callers from elsewhere would need no token.
     """
     access_of(settings)
     _require_port(settings.host, settings.port)
-    settings.bentoml_home.mkdir(parents=True, exist_ok=True)
+    settings.serving_directory.mkdir(parents=True, exist_ok=True)
+    # The server and its workers hold both: a home is in use until the last of them has left.
+    home = own(settings.home, command=NAME, handed_on=holding)
+    server = own(settings.serving_directory, command=NAME, remedy=SHARE_VERSIONS)
+    home.pass_on()
+    server.pass_on()
     os.execve(sys.executable, command(settings), environment(settings, os.environ))  # noqa: S606 - our own interpreter
 
 
@@ -36,7 +49,7 @@ def command(settings: Settings, *, service: str = SERVICE) -> list[str]:
     """BentoML's server for `service`, a module and its attribute."""
     return [
         sys.executable,
-        *("-m", "bentoml", "serve", service),
+        *("-m", "services.entrypoints.supervisor", "serve", service),
         *("--host", settings.host),
         *("--port", str(settings.port)),
         *("--timeout-graceful-shutdown", str(STOP_SECONDS)),
@@ -48,8 +61,8 @@ def environment(settings: Settings, inherited: Mapping[str, str]) -> dict[str, s
     return {
         **inherited,
         **settings.as_environment(),
-        # A home of one service alone: BentoML empties the directory of shared metrics in it when it starts.
-        "BENTOML_HOME": str(settings.bentoml_home),
+        # Of this service alone: BentoML empties the directory of its workers' metrics in it when it starts.
+        "BENTOML_HOME": str(settings.serving_directory),
         # The word matters: "1" would not stop it.
         "BENTOML_DO_NOT_TRACK": "True",
         # Nobody reads the traces, and every request would pay for them.
@@ -57,12 +70,16 @@ def environment(settings: Settings, inherited: Mapping[str, str]) -> dict[str, s
     }
 
 
-def main() -> int:
+def main(arguments: Sequence[str] = ()) -> int:
     try:
-        run_serving(Settings.from_environment())
+        run_serving(Settings.from_environment(), holding=_holding(arguments))
     except BellwetherError as error:
         sys.stderr.write(f"{error}\n")
         return 1
+
+
+def _holding(arguments: Sequence[str]) -> int | None:
+    return int(arguments[1]) if len(arguments) == 2 and arguments[0] == HOLDING else None
 
 
 def _require_port(host: str, port: int) -> None:
@@ -94,4 +111,4 @@ def _is_free(family: socket.AddressFamily, host: str, port: int) -> bool:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(main(sys.argv[1:]))

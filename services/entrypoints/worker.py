@@ -5,9 +5,12 @@ import gc
 import logging
 import os
 import signal
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
+from os import EX_TEMPFAIL
+from threading import Event, Thread
 from typing import Final
 
 from prometheus_client import CollectorRegistry
@@ -17,6 +20,7 @@ from services.core.clock import Now
 from services.core.errors import UnknownModel
 from services.core.ports import EventLog, Fleet, ModelStore, OnlineFeatures
 from services.core.spec import ModelSpec
+from services.entrypoints.supervisor import supervisor_of_this_worker
 from services.metrics import ServingMetrics
 from services.serving.champion import ChampionWatch
 from services.serving.lookup import FeatureLookup
@@ -29,6 +33,9 @@ logger = logging.getLogger(__name__)
 
 PARENT_SECONDS: Final = 0.5
 """Between two looks at whether the server that started this worker is still there."""
+
+LEAVE_SECONDS: Final = 12.0
+"""What a worker may take to leave by itself: above the ten seconds that requests which are under way get."""
 
 PUBLISH_SECONDS: Final = 0.1
 """Between two moments at which answers are counted: a scrape comes every few seconds, and a batch must be short."""
@@ -71,6 +78,7 @@ class Worker:
     started: bool = field(default=False, init=False)
     """Whether every model has its champion or its reason to have none."""
     _tasks: list[asyncio.Task[None]] = field(default_factory=list, init=False)
+    _closed: Event = field(default_factory=Event, init=False)
 
     async def start(self) -> None:
         """Return when every model has its champion or its reason to have none, and go on following."""
@@ -78,12 +86,14 @@ class Worker:
             await hosted.watch.look()
             self._tasks.append(asyncio.create_task(hosted.watch.follow()))
         self._tasks.append(asyncio.create_task(self._publish_metrics()))
-        self._tasks.append(asyncio.create_task(_leave_with_parent(os.getppid())))
+        watching = (supervisor_of_this_worker(), self._closed)
+        Thread(target=_leave_with, args=watching, name="supervisor", daemon=True).start()
         _calm_collector()
         self.started = True
 
     async def close(self) -> None:
         self.started = False
+        self._closed.set()
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
@@ -138,12 +148,18 @@ def _hosted(spec: ModelSpec, worker: Worker, fleet: Fleet, outbox: Outbox, setti
     return HostedModel(spec=spec, predictor=predictor, outcomes=outcomes, watch=watch)
 
 
-async def _leave_with_parent(parent: int) -> None:
-    """End this worker when its server was killed: nobody would restart it, and it would hold the port."""
-    while os.getppid() == parent:  # noqa: ASYNC110 - the kernel tells a process nothing that an event could wait for
-        await asyncio.sleep(PARENT_SECONDS)
+def _leave_with(supervisor: int, closed: Event) -> None:
+    """End this worker when its server was killed: nobody would restart it, and it would hold the port and the home.
+
+    A thread of its own, which looks whatever the worker is busy with, and has the last word.
+    """
+    while os.getppid() == supervisor:
+        if closed.wait(PARENT_SECONDS):
+            return
     logger.warning("the server that started this worker is gone; ending")
-    signal.raise_signal(signal.SIGTERM)
+    os.kill(os.getpid(), signal.SIGTERM)
+    time.sleep(LEAVE_SECONDS)
+    os._exit(EX_TEMPFAIL)
 
 
 def _calm_collector() -> None:

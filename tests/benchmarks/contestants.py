@@ -15,6 +15,7 @@ from typing import Final
 
 import psutil
 
+from monitoring.entrypoints.up.children import tied
 from services.entrypoints.serve import command, environment
 from services.settings import Settings
 from tests.benchmarks.load import HOST, http_request
@@ -66,7 +67,12 @@ def running(name: str, bench: Workbench, *, workers: int) -> Iterator[Contestant
     argv, variables, requests = _BUILDERS[name](bench, port, workers)
     with (bench.directory / f"{name}-{workers}.log").open("wb") as log:
         process = subprocess.Popen(
-            argv, cwd=ROOT, env=os.environ | variables, stdout=log, stderr=subprocess.STDOUT, start_new_session=True
+            tied(argv),
+            cwd=ROOT,
+            env=os.environ | variables,
+            stdout=log,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
         )
     try:
         contestant = Contestant(name, port, requests, process)
@@ -88,7 +94,7 @@ def _ours(bench: Workbench, port: int, workers: int) -> _Built:
 def _constant(bench: Workbench, port: int, workers: int) -> _Built:
     """In a home of its own: BentoML empties a directory in it when it starts."""
     settings = Settings(home=bench.directory / "constant", port=port, workers=workers)
-    settings.bentoml_home.mkdir(parents=True, exist_ok=True)
+    settings.serving_directory.mkdir(parents=True, exist_ok=True)
     requests = [http_request(f"/v1/models/{MODEL}/predict", body) for body in bench.checked_questions()]
     return command(settings, service="tests.benchmarks.constant_service:service"), environment(settings, {}), requests
 

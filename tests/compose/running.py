@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
+from monitoring.entrypoints.up.children import tied
 from services.settings import variable_of
 from tests.compose.reading import COMPOSE, image_environment, is_ours, services
 from tests.ports import free_port
@@ -142,7 +143,9 @@ def _started(name: str, service: Mapping[str, Any], outside: Outside) -> Started
     command = ["bellwether", *(outside(each) for each in service["command"])]
     environment = outside.environment(service)
     with (outside.directory / f"{name}.log").open("wb") as log:
-        process = subprocess.Popen(command, env=environment, cwd=outside.home, stdout=log, stderr=subprocess.STDOUT)
+        process = subprocess.Popen(
+            tied(command), env=environment, cwd=outside.home, stdout=log, stderr=subprocess.STDOUT
+        )
     return Started(name, service, outside, process)
 
 

@@ -37,6 +37,8 @@ async def test_a_fault_loses_nothing_doubles_nothing_and_fails_nobody(stage: Sta
     assert trial.retried_requests == 0 or fault.noticed
 
 
+# Some start and end a whole stack several times.
+@pytest.mark.timeout(600)
 @pytest.mark.parametrize("scenario", [pytest.param(scenario, id=scenario.name) for scenario in SCENARIOS])
 def test_a_scenario_loses_nothing_doubles_nothing_and_fails_nobody(scenario: Scenario, tmp_path: Path) -> None:
     try:

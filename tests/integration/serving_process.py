@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from monitoring.entrypoints.up.children import tied
 from services import bootstrap
 from services.core.ports import Fleet
 from services.core.records import CHAMPION
@@ -52,28 +53,40 @@ class ServingProcess:
 
 
 @contextmanager
-def toy_serving(home: Path, *, versions: dict[str, int], workers: int = 2, **more: Any) -> Iterator[ServingProcess]:
-    """Serve with `versions` (name → seed) in the store, of which the first is the champion; `more` are settings."""
+def toy_serving(
+    home: Path, *, versions: dict[str, int], workers: int = 2, shared: Path | None = None, **more: Any
+) -> Iterator[ServingProcess]:
+    """Serve with `versions` (name → seed) in the store, of which the first is the champion; `more` are settings.
+
+    `shared` is the directory of versions where others have it too.
+    """
+    more |= {"versions": str(shared)} if shared else {}
     settings = Settings(home=home, port=free_port(), workers=workers, alias_poll_seconds=0.1, **more)
     store = bootstrap.model_store(settings)
-    for version, seed in versions.items():
-        add_toy_version(store, version, seed=seed)
-    log = (home / "serving.log").open("wb")
-    with log:
-        process = subprocess.Popen(
-            command(settings, service="tests.integration.toy_service:service"),
-            cwd=ROOT,
-            env=environment(settings, os.environ),
-            stdout=log,
-            stderr=subprocess.STDOUT,
-        )
-    serving = ServingProcess(settings, process)
-    try:
+    for version in versions.keys() - set(store.versions("toy")):
+        add_toy_version(store, version, seed=versions[version])
+    with toy_process(settings, home / "serving.log") as process:
+        serving = ServingProcess(settings, process)
         serving.promote(next(iter(versions)))
         eventually(
             lambda: _is_ready(serving), what=f"the server is ready, see {home}/serving.log", seconds=START_SECONDS
         )
         yield serving
+
+
+@contextmanager
+def toy_process(settings: Settings, output: Path) -> Iterator[subprocess.Popen[bytes]]:
+    """The server alone, which has not begun to listen yet; it ends with the tests, however those end."""
+    with output.open("wb") as log:
+        process = subprocess.Popen(
+            tied(command(settings, service="tests.integration.toy_service:service")),
+            cwd=ROOT,
+            env=environment(settings, os.environ),
+            stdout=log,
+            stderr=subprocess.STDOUT,
+        )
+    try:
+        yield process
     finally:
         process.send_signal(signal.SIGTERM)
         process.wait(20)

@@ -1,5 +1,11 @@
 """A version is complete or absent, and never changes."""
 
+import os
+import socket
+import subprocess
+import sys
+from collections import UserDict
+from collections.abc import KeysView, Mapping
 from pathlib import Path
 
 import msgspec
@@ -53,6 +59,47 @@ def test_a_version_never_changes(store: BentoModelStore) -> None:
     add_toy_version(store, "v1")
     with pytest.raises(CorruptArtifact, match="exists already"):
         add_toy_version(store, "v1", seed=2)
+
+
+class SlowFiles(UserDict[str, bytes]):
+    """While they are written, after the check of what there is, another process adds the version."""
+
+    def __init__(self, files: Mapping[str, bytes], models: Path) -> None:
+        super().__init__(files)
+        self.models = models
+
+    def keys(self) -> KeysView[str]:
+        (self.models / "toy" / "v1").mkdir(parents=True)
+        (self.models / "toy" / "v1" / "model.onnx").write_text("the other's")
+        return super().keys()
+
+
+def test_of_two_processes_that_add_one_version_the_second_is_refused_and_leaves_nothing(
+    store: BentoModelStore, tmp_path: Path
+) -> None:
+    manifest, files = toy_version("v1")
+    with pytest.raises(CorruptArtifact, match="version v1 of toy exists already"):
+        store.add(manifest, SlowFiles(files, tmp_path / "models"))
+    assert (store.directory("toy", "v1") / "model.onnx").read_text() == "the other's"
+    assert list((tmp_path / "incoming").iterdir()) == []
+
+
+def test_what_a_crash_left_is_removed_and_what_others_are_writing_is_not(
+    store: BentoModelStore, tmp_path: Path
+) -> None:
+    here = socket.gethostname()
+    ended = subprocess.Popen([sys.executable, "-c", ""])
+    ended.wait()
+    names = {"toy-v1", f"toy-v1.{ended.pid}@{here}", f"toy-v1.{os.getppid()}@{here}", "toy-v1.1@elsewhere"}
+    for name in names:
+        (tmp_path / "incoming" / name).mkdir(parents=True)
+
+    add_toy_version(store, "v1")
+
+    assert {entry.name for entry in (tmp_path / "incoming").iterdir()} == {
+        f"toy-v1.{os.getppid()}@{here}",
+        "toy-v1.1@elsewhere",
+    }
 
 
 @pytest.mark.parametrize("version", ["1", "v0", "v01", "../v1", "latest", ""])

@@ -1,14 +1,17 @@
 """What BentoML is really told, and what `serve` refuses."""
 
+import os
 import socket
 from pathlib import Path
 
 import pytest
 
-from services.core.errors import PortTaken, SettingsError
+from services.adapters.home_lock import own
+from services.core.errors import AlreadyRunning, PortTaken, SettingsError
 from services.entrypoints.bento import REQUEST_SECONDS, build_service
 from services.entrypoints.serve import STOP_SECONDS, command, environment, run_serving
 from services.settings import Settings
+from tests.ports import free_port
 from tests.toy import toy_spec
 
 
@@ -48,7 +51,7 @@ def test_the_server_gets_the_settings_and_keeps_to_itself(tmp_path: Path) -> Non
     variables = environment(settings, {"PATH": "/bin"})
     assert Settings.from_environment(variables) == settings
     assert variables["PATH"] == "/bin"
-    assert variables["BENTOML_HOME"] == str(tmp_path / "bentoml")
+    assert variables["BENTOML_HOME"] == str(tmp_path / "serving")
     assert (variables["BENTOML_DO_NOT_TRACK"], variables["OTEL_SDK_DISABLED"]) == ("True", "true")
 
 
@@ -67,6 +70,32 @@ def test_a_taken_port_is_refused_before_anything_starts(tmp_path: Path) -> None:
         with pytest.raises(PortTaken, match=f"127.0.0.1:{port} is taken"):
             run_serving(Settings(home=tmp_path, port=port))
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_home_that_is_served_from_is_refused_and_its_server_is_named(tmp_path: Path) -> None:
+    with (
+        own(tmp_path, command="bellwether serve"),
+        pytest.raises(AlreadyRunning, match=rf"in use by process {os.getpid()} \(bellwether serve\)"),
+    ):
+        run_serving(Settings(home=tmp_path, port=free_port()))
+
+
+def test_services_that_share_more_than_versions_are_refused_with_what_they_may_share(tmp_path: Path) -> None:
+    """Two homes, and one directory mounted into both of them."""
+    for each in ("shared", "home"):
+        (tmp_path / each).mkdir()
+    (tmp_path / "home" / "serving").symlink_to(tmp_path / "shared")
+    with (
+        own(tmp_path / "shared", command="bellwether serve"),
+        pytest.raises(AlreadyRunning, match="share versions alone, with --versions"),
+    ):
+        run_serving(Settings(home=tmp_path / "home", port=free_port()))
+
+
+def test_versions_that_are_shared_are_nobodys_server_directory(tmp_path: Path) -> None:
+    alone, sharing = Settings(home=tmp_path), Settings(home=tmp_path, versions=str(tmp_path / "shared"))
+    assert (alone.versions_directory, sharing.versions_directory) == (tmp_path / "bentoml", tmp_path / "shared")
+    assert alone.serving_directory == sharing.serving_directory == tmp_path / "serving"
 
 
 def test_a_host_is_an_address(tmp_path: Path) -> None:

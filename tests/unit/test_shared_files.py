@@ -70,6 +70,12 @@ def test_workers_that_ended_are_forgotten(fleet: FleetFiles, tmp_path: Path) -> 
     assert list((tmp_path / "workers").iterdir()) == []
 
 
+def test_a_process_that_has_got_the_id_of_an_earlier_worker_is_not_that_worker(fleet: FleetFiles) -> None:
+    with subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE) as later:
+        fleet.report(report(pid=later.pid, at=NOON - timedelta(seconds=20)))
+        assert fleet.workers("toy") == []
+
+
 def test_a_worker_that_was_killed_is_gone_before_its_parent_has_looked(fleet: FleetFiles) -> None:
     killed = subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE)
     fleet.report(report(pid=killed.pid))

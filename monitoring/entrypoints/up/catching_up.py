@@ -1,6 +1,7 @@
 """Waits, for a bounded time, until what was sent has been stored and judged."""
 
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Final
@@ -23,6 +24,8 @@ class CatchingUp:
 
     log: EventLog
     store: RecordStore
+    given_up: Callable[[], bool] = lambda: False
+    """Whether somebody does not want to wait any longer."""
     _stored_up_to: int = field(default=0, init=False)
 
     def wait(self, spec: ModelSpec | None = None, *, day_of: datetime | None = None) -> None:
@@ -31,7 +34,7 @@ class CatchingUp:
         After `PATIENCE_SECONDS` return all the same: a monitor that is down must not stop the world.
         """
         deadline = time.monotonic() + PATIENCE_SECONDS
-        while time.monotonic() < deadline and not self._caught_up(spec, day_of):
+        while time.monotonic() < deadline and not self.given_up() and not self._caught_up(spec, day_of):
             time.sleep(LOOK_SECONDS)
 
     def _caught_up(self, spec: ModelSpec | None, day_of: datetime | None) -> bool:

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import os
 import signal
 import sys
 import time
@@ -17,15 +18,18 @@ from monitoring.entrypoints.up.children import Children, await_answer, module
 from monitoring.entrypoints.up.home import move_earlier_run_aside, only_instance, require_free_ports
 from monitoring.entrypoints.up.narrator import Narrator
 from monitoring.entrypoints.up.servers import OwnServer, with_own_servers
+from monitoring.entrypoints.up.stopping import StopAsked, Stopping
 from monitoring.entrypoints.up.summary import Run, summarise
 from monitoring.entrypoints.up.watchers import Watchers, with_watchers
 from services import bootstrap
+from services.adapters.home_lock import HomeLock, use_alone
 from services.core.errors import EventLogUnavailable, SettingsError, StoreUnavailable
 from services.core.ports import EventLog, RecordStore
 from services.core.records import CHAMPION, AliasChange
 from services.core.spec import ModelSpec
 from services.core.world import World, WorldEvent
 from services.entrypoints.access import access_of, token_to_send
+from services.entrypoints.serve import HOLDING
 from services.ingest.audit import Account, audit
 from services.models.discovery import discover, spec_of, story_of, world_of
 from services.settings import KAFKA, Settings
@@ -39,6 +43,7 @@ HISTORY_ROWS: Final = 4000
 PROOF: Final = timedelta(days=7)
 """A week of judged answers of the new version: enough for an AUC whose interval is a few hundredths wide."""
 
+NAME: Final = "bellwether up"
 LONGEST_STORY_DAYS: Final = 250
 START_SECONDS: Final = 90.0
 SETTLE_SECONDS: Final = 60.0
@@ -60,62 +65,114 @@ class Plan:
 
 
 def run_up(settings: Settings, plan: Plan) -> int:
-    """Run until stopped, or until the plan is fulfilled. Returns the exit code: 1 when the plan was not."""
+    """Run until stopped, or until the plan is fulfilled.
+
+    A first signal, whenever it comes, ends the run in order; a second one ends every process at once. Returns the exit
+    code: 1 when the plan was not fulfilled, or the end was not in order.
+    """
     spec = spec_of(plan.model)
     if plan.summary is not None and not plan.summary.absolute().parent.is_dir():
         raise SettingsError(f"--summary {plan.summary}: its directory does not exist; create it or choose another")
     access_of(settings)
-    with only_instance(settings.home):
+    stopping = Stopping()
+    with (
+        only_instance(settings.home, command=NAME) as lock,
+        use_alone(settings.home, command=NAME) as users,
+        stopping.listening(),
+    ):
         require_free_ports(settings)
         aside = move_earlier_run_aside(settings.home, at=datetime.now(UTC))
+        users.share()
         if aside:
             say(f"The earlier run in {settings.home} is kept in {aside}")
         home = settings.home.absolute()
-        own, servers = with_own_servers(replace(settings, home=home, clock_file=str(home / "clock")))
+        # The versions of a simulated world are its own, wherever the real ones are.
+        own, servers = with_own_servers(replace(settings, home=home, versions="", clock_file=str(home / "clock")))
         speed = plan.days_per_second * timedelta(days=1).total_seconds()
         own, watchers = with_watchers(own, asked_for=plan.watchers, speed=speed)
-        children = Children(own, lambda line: say(f"  !! {line}"))
+        children = Children(own, lambda line: say(f"  !! {line}"), stopping)
         try:
-            _start_servers(children, servers)
-            return Stack(own, plan, spec, children, watchers).run()
+            code = _lived(own, plan, spec, children, servers=servers, watchers=watchers, lock=lock)
         finally:
             children.stop()
             say("Stopped.")
+    return 1 if stopping.hurried else code
+
+
+def _lived(
+    settings: Settings,
+    plan: Plan,
+    spec: ModelSpec,
+    children: Children,
+    *,
+    servers: Sequence[OwnServer],
+    watchers: Watchers,
+    lock: HomeLock,
+) -> int:
+    try:
+        _start_servers(children, servers)
+        return Stack(settings, plan, spec, children, watchers, lock=lock).run()
+    except StopAsked:
+        say(_told_why(settings, hurried=children.stopping.hurried))
+        return 1 if plan.until is not None else 0
+
+
+def _told_why(settings: Settings, *, hurried: bool) -> str:
+    if hurried:
+        account = f"bellwether audit events --home {settings.home}"
+        return f"Told to stop again: everything ends at once; {account} tells what became of the events"
+    return "Told to stop before anybody had asked"
 
 
 def say(line: str) -> None:
-    print(line, flush=True)
+    try:
+        print(line, flush=True)
+    except OSError:
+        # Who read this has gone, as from a terminal that is closed; what follows is for nobody.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        signal.raise_signal(signal.SIGHUP)
 
 
 def _start_servers(children: Children, servers: Sequence[OwnServer]) -> None:
     for server in servers:
         children.start(server.name, server.command)
     for server in servers:
-        server.await_open(children.revive)
+        server.await_open(children.alive)
         say(f"  own {server.name:10s} {server.address}, for this run alone, with its data in {server.directory}")
 
 
 class Stack:
     """One run. Its steps stand in `run`, in their order."""
 
-    def __init__(self, settings: Settings, plan: Plan, spec: ModelSpec, children: Children, watchers: Watchers) -> None:
-        self.settings, self.plan, self.spec, self.watchers = settings, plan, spec, watchers
+    def __init__(
+        self,
+        settings: Settings,
+        plan: Plan,
+        spec: ModelSpec,
+        children: Children,
+        watchers: Watchers,
+        *,
+        lock: HomeLock,
+    ) -> None:
+        self.settings, self.plan, self.spec, self.watchers, self.lock = settings, plan, spec, watchers, lock
         self.began = time.monotonic()
         self.clock = bootstrap.world_clock(settings, start=ORIGIN)
         self.events: tuple[WorldEvent, ...] = story_of(spec.name)
         self.world: World = world_of(spec.name)(seed=plan.seed, origin=ORIGIN, events=self.events)
-        self.children = children
+        self.children, self.stopping = children, children.stopping
         self.log: EventLog = bootstrap.event_log(settings)
         self.store: RecordStore = bootstrap.record_store(settings)
 
     def run(self) -> int:
         try:
             self._announce()
-            self._train_first_version()
+            with self.stopping.within():
+                self._train_first_version()
             self._start()
-            client = asyncio.run(self._play())
-            account = self._settle()
-            return self._conclude(client, account)
+            client = self._played()
+            with self.stopping.within(times=2):
+                account = self._settle()
+                return self._conclude(client, account)
         finally:
             self.log.close()
             self.store.close()
@@ -136,27 +193,44 @@ class Stack:
         say(f"{self._elapsed()}  {trained}. {first['note']}")
 
     def _start(self) -> None:
+        self.stopping.check()
+        # It serves from a home that belongs to this process.
+        serving = [*module("services.entrypoints.serve"), HOLDING, str(self.lock.descriptor)]
+        self.children.start("serving", serving, handed=[self.lock.descriptor])
         for name, entry_point in (
-            ("serving", "services.entrypoints.serve"),
             *([("forwarder", "services.entrypoints.forwarder")] if self.settings.event_log == KAFKA else []),
             ("consumer", "services.entrypoints.consumer"),
             ("evaluator", "monitoring.entrypoints.evaluator"),
             ("lifecycle", "monitoring.entrypoints.lifecycle"),
         ):
             self.children.start(name, module(entry_point))
-        await_answer(f"{self._service}/readyz", seconds=START_SECONDS, alive=self.children.revive)
+        await_answer(f"{self._service}/readyz", seconds=START_SECONDS, alive=self.children.alive)
         monitor = f"http://{self.settings.monitor_host}:{self.settings.monitor_port}/livez"
-        await_answer(monitor, seconds=START_SECONDS, alive=self.children.revive)
+        await_answer(monitor, seconds=START_SECONDS, alive=self.children.alive)
         pids = ", ".join(f"{child.name} {child.pid}" for child in self.children.children)
         say(f"{self._elapsed()}  running: {pids} ({self.settings.workers} serving workers)")
         _start_servers(self.children, self.watchers.servers)
         if self.watchers.missing:
             say(f"  without      {', '.join(self.watchers.missing)}, not on this machine: the monitor alerts by itself")
 
+    def _played(self) -> PredictionClient:
+        """Raises `StopAsked` where somebody does not even wait for the end of the day."""
+        try:
+            return asyncio.run(self._play())
+        except asyncio.CancelledError:
+            raise StopAsked from None
+
     async def _play(self) -> PredictionClient:
-        stop = asyncio.Event()
-        for number in (signal.SIGINT, signal.SIGTERM):
-            asyncio.get_running_loop().add_signal_handler(number, stop.set)
+        stop, loop = asyncio.Event(), asyncio.get_running_loop()
+        playing = loop.create_task(self._callers(stop))
+
+        def told() -> None:
+            loop.call_soon_threadsafe(playing.cancel if self.stopping.hurried else stop.set)
+
+        with self.stopping.calling(told):
+            return await playing
+
+    async def _callers(self, stop: asyncio.Event) -> PredictionClient:
         client = PredictionClient(self._service, model=self.spec.name, token=token_to_send(self.settings))
         days = _Days(self, client, stop)
         async with client:
@@ -175,7 +249,7 @@ class Stack:
 
     def _settle(self) -> Account:
         """Let the consumer finish, then account for every event."""
-        CatchingUp(self.log, self.store).wait()
+        CatchingUp(self.log, self.store, lambda: self.stopping.hurried).wait()
         return audit(self.log, self.store, passed=self._passed())
 
     def _passed(self) -> int:
@@ -244,7 +318,7 @@ class _Days:
 
     def __init__(self, stack: Stack, client: PredictionClient, stop: asyncio.Event) -> None:
         self._stack, self._client, self._stop = stack, client, stop
-        self._catching_up = CatchingUp(stack.log, stack.store)
+        self._catching_up = CatchingUp(stack.log, stack.store, lambda: stack.stopping.asked)
         self._narrator = Narrator(
             spec=stack.spec,
             store=stack.store,

@@ -1,7 +1,5 @@
 """One home, one instance: the lock, the ports, and room for a new run."""
 
-import fcntl
-import os
 import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -9,35 +7,24 @@ from datetime import datetime
 from pathlib import Path
 from typing import Final
 
-from services.core.errors import AlreadyRunning, PortTaken, SettingsError
+from services.adapters.home_lock import LOCKS, HomeLock, own
+from services.core.errors import PortTaken, SettingsError
 from services.settings import KAFKA, Settings, variable_of
 
-LOCK: Final = "lock"
 EARLIER: Final = "earlier"
 
 
 @contextmanager
-def only_instance(home: Path) -> Iterator[None]:
-    """Hold the home for this process.
+def only_instance(home: Path, *, command: str) -> Iterator[HomeLock]:
+    """Hold the home for this process, and for those that get the lock from it.
 
     Raises:
         SettingsError: the home's parent directory does not exist, or something else stands in the home's place.
         AlreadyRunning: another process holds the home; its process id is named.
     """
     _make(home)
-    with (home / LOCK).open("a+") as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            lock.seek(0)
-            holder = lock.read().strip() or "unknown"
-            raise AlreadyRunning(
-                f"{home} is in use by process {holder}; stop it, or choose another home with --home and other ports"
-            ) from error
-        lock.truncate(0)
-        lock.write(str(os.getpid()))
-        lock.flush()
-        yield
+    with own(home, command=command) as lock:
+        yield lock
 
 
 def require_free_ports(settings: Settings) -> None:
@@ -58,8 +45,11 @@ def require_free_ports(settings: Settings) -> None:
 
 
 def move_earlier_run_aside(home: Path, *, at: datetime) -> Path | None:
-    """Make room for a new run. What an earlier run recorded is kept, under `earlier/`; returns where, or None."""
-    recorded = [entry for entry in home.iterdir() if entry.name not in (LOCK, EARLIER)]
+    """Make room for a new run. What an earlier run recorded is kept, under `earlier/`; returns where, or None.
+
+    Nobody else may use the home meanwhile: who has a file open would go on writing into it where it lies then.
+    """
+    recorded = [entry for entry in home.iterdir() if entry.name not in (*LOCKS, EARLIER)]
     if not recorded:
         return None
     aside = home / EARLIER / at.strftime("%Y%m%dT%H%M%S")

@@ -80,10 +80,15 @@ class EvaluationResult(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class JobState(StrEnum):
+    """`AWAITS_APPROVAL`: a version is registered, and a person has to promote it. `OUTCOMES_DOUBTED`: nothing was trained,
+    or nothing of it kept, because what it would have learnt from cannot be true."""
+
     WAITING = "waiting"
     RUNNING = "running"
     PROMOTED = "promoted"
+    AWAITS_APPROVAL = "awaits_approval"
     REFUSED = "refused"
+    OUTCOMES_DOUBTED = "outcomes_doubted"
     FAILED = "failed"
 
     @property

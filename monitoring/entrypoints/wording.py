@@ -26,8 +26,8 @@ def unasked(state: Overview) -> str:
 
 
 def present(state: Overview) -> Statement:
-    """The most important thing first: an outage, outcomes that cannot be true, a version that waits for a person, an open
-    job, drift, what is unknown, or that all is well."""
+    """The most important thing first: an outage, outcomes that cannot be true, a version that waits for a person, an
+    open job, drift, what is unknown, or that all is well."""
     found = [_outage(state.spec, state.one(ResultKind.AVAILABILITY)), _doubted(state), _awaiting(state)]
     first, last = [each for each in found if each is not None], _lifecycle(state)
     return Statement(" ".join([*first, last.text]), "watch") if first else last

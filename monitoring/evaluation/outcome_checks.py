@@ -1,5 +1,5 @@
-"""Can these outcomes be believed? What contradicts the champion and the rule at once is more likely to be wrong than the
-world is to have turned round. Pure.
+"""Can these outcomes be believed? What contradicts champion and rule at once is more likely to be wrong than the world is
+to have turned round. Pure.
 
 Three things are well-defined enough to stop a retraining:
 
@@ -51,15 +51,14 @@ whose AUC is less sure. A feed that sends the other word flips all."""
 
 ABOVE_CHANCE: Final = 0.55
 """A score that ranked no better than this has nothing to contradict outcomes with. Where the rule is such a one, nothing
-is called inverted: scammers who turn round within one category took a champion from 0.80 to 0.15 there, and were real.
-"""
+is called inverted: scammers who turned round within one category took a champion from 0.80 to 0.15, and were real."""
 
 UNTOUCHED: Final = 0.75
-"""What the champion ranks better than chance by, of what it did before: with two hundred answers chance takes a tenth."""
+"""The part of what the champion ranked better than chance by that has to be left: of 200 answers chance takes a tenth."""
 
 KNOWN_TO_RANK: Final = 0.7
-"""The champion's, where nobody recorded what it ranked like and only the answers just before the trouble tell: the world
-may have been changing by then already."""
+"""The champion's, where nobody recorded what it ranked like and only the answers just before the trouble tell: the
+world may have been changing by then already."""
 
 EXPECTED_OF_THE_OTHER: Final = 50.0
 """So many of the class that is absent the champion expected. Were that class ten times rarer than it has ever been, all

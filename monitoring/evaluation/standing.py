@@ -1,4 +1,5 @@
-"""What speaks against a model's outcomes now: by the newest judgement, and by the newest retraining that it stopped. Pure."""
+"""What speaks against a model's outcomes now: by the newest judgement, and by the newest retraining that was stopped.
+Pure."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime

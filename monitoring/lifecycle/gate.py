@@ -14,8 +14,8 @@ from services.core.spec import Decision, Gate
 Scores = NDArray[Any]
 
 OPPOSITE: Final = -0.5
-"""Rank correlation with the champion below which a version says the opposite. Versions trained after the real changes of
-the three reference worlds correlate with their champions at -0.07 to 0.34, those trained on flipped outcomes at -0.9."""
+"""Rank correlation with the champion below which a version says the opposite. Those trained after the real changes of the
+three reference worlds correlate with their champions at -0.07 to 0.34; one that learns flipped outcomes, near -1."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -104,10 +104,8 @@ def _warnings(areas: dict[str, Estimate]) -> tuple[str, ...]:
     rule = areas["rule"]
     if "champion" in areas or rule.high >= 0.5:
         return ()
-    return (
-        f"the rule's AUC is {rule.value:.3f} [{rule.low:.3f}, {rule.high:.3f}], below chance: the rule is the wrong way "
-        "round, or the outcomes are",
-    )
+    area = f"{rule.value:.3f} [{rule.low:.3f}, {rule.high:.3f}]"
+    return (f"the rule's AUC is {area}, below chance: the rule is the wrong way round, or the outcomes are",)
 
 
 def _opposite(areas: dict[str, Estimate], challenger: Scores, champion: Scores) -> str | None:

@@ -1,5 +1,5 @@
-"""May a retraining believe the outcomes that it would learn from? The checks are `evaluation.outcome_checks`; here is what
-they look at."""
+"""May a retraining believe the outcomes that it would learn from? The checks are those of `evaluation.outcome_checks`;
+here is what they look at."""
 
 from collections.abc import Callable
 from datetime import datetime

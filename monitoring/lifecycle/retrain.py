@@ -108,8 +108,8 @@ def _doubted(spec: ModelSpec, workshop: Workshop, since: datetime) -> Retrained 
 
 def _stopped(found: Sequence[Doubt], spec: ModelSpec, evidence: dict[str, Any]) -> Retrained:
     remedy = (
-        "nothing is learnt from them; look at the feed of outcomes and send the right ones again, or, if they are true: "
-        f'bellwether retrain {spec.name} --believe-outcomes "why"'
+        "nothing is learnt from them; look at the feed of outcomes and send the right ones again, or, if they are "
+        f'true: bellwether retrain {spec.name} --believe-outcomes "why"'
     )
     reasons = (*(each.reason for each in found), remedy)
     return Retrained(

@@ -80,8 +80,8 @@ class EvaluationResult(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class JobState(StrEnum):
-    """`AWAITS_APPROVAL`: a version is registered, and a person has to promote it. `OUTCOMES_DOUBTED`: nothing was trained,
-    or nothing of it kept, because what it would have learnt from cannot be true."""
+    """`AWAITS_APPROVAL`: a version is registered, and a person has to promote it. `OUTCOMES_DOUBTED`: no version was
+    made, because what it would have learnt from cannot be true."""
 
     WAITING = "waiting"
     RUNNING = "running"

@@ -5,7 +5,7 @@ from typing import Final
 import msgspec
 
 from services.core.ports import EventLog, Records
-from services.ingest.local import CONSUMER
+from services.ingest.local import partition_of
 
 IDS_AT_ONCE: Final = 10_000
 EXAMPLES: Final = 10
@@ -31,7 +31,7 @@ def audit(log: EventLog, store: Records, *, passed: int | None = None) -> Accoun
             consumer of the local log has. It is known before the look-ups begin, so consumers that work meanwhile can
             only turn "in flight" into "stored".
     """
-    position = store.position(CONSUMER) if passed is None else passed
+    position = store.position(partition_of(log)) if passed is None else passed
     appended = stored = dead = in_flight = 0
     missing: list[str] = []
     unaccounted = after = 0

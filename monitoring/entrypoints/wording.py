@@ -47,19 +47,15 @@ def day(moment: datetime) -> str:
 
 def _doubted(state: Overview) -> str | None:
     """The figures of performance and money rest on these outcomes, so they are not to be read."""
-    told = [_sentence(doubt["reason"]) for doubt in state.doubts]
+    told = " ".join(_sentence(doubt["reason"]) for doubt in state.doubts)
     if not told:
         return None
-    return f"{_capital(' '.join(told))} Performance and money below rest on them; nothing is retrained on them."
+    return f"{told[0].upper()}{told[1:]} Performance and money below rest on them; nothing is retrained on them."
 
 
 def _awaiting(state: Overview) -> str | None:
     job = state.awaiting_approval
-    return None if job is None else _capital(_sentence(job.note))
-
-
-def _capital(text: str) -> str:
-    return text[:1].upper() + text[1:]
+    return None if job is None else _sentence(job.note)
 
 
 def _lifecycle(state: Overview) -> Statement:
@@ -90,11 +86,9 @@ def _drifted(state: Overview, drift: EvaluationResult) -> str:
     since = datetime.fromisoformat(drift.body["since"])
     text = f"Since about {day(since)} the inputs differ from training: {', '.join(drift.body['confirmed_features'])}."
     ended = next(iter(state.jobs), None)
-    return (
-        text
-        if ended is None
-        else f"{text} The last retraining was {ended.state.value.replace('_', ' ')}: {_sentence(ended.note)}"
-    )
+    if ended is None:
+        return text
+    return f"{text} The last retraining was {ended.state.value.replace('_', ' ')}: {_sentence(ended.note)}"
 
 
 def _serving(state: Overview) -> str:

@@ -1,5 +1,5 @@
-"""Can these outcomes be believed? What contradicts champion and rule at once is more likely to be wrong than the world is
-to have turned round. Pure.
+"""Can these outcomes be believed? What contradicts champion and rule at once is more likely to be wrong than the world
+is to have turned round. Pure.
 
 Three things are well-defined enough to stop a retraining:
 
@@ -50,11 +50,11 @@ A share s moves an AUC from a to 1/2 + (a - 1/2)(1 - 2s). Real changes look like
 whose AUC is less sure. A feed that sends the other word flips all."""
 
 ABOVE_CHANCE: Final = 0.55
-"""A score that ranked no better than this has nothing to contradict outcomes with. Where the rule is such a one, nothing
-is called inverted: scammers who turned round within one category took a champion from 0.80 to 0.15, and were real."""
+"""A score that ranked no better than this has nothing to contradict outcomes with. Where the rule is such a one, none
+are called inverted: scammers who turned round within one category took a champion from 0.80 to 0.15, and were real."""
 
 UNTOUCHED: Final = 0.75
-"""The part of what the champion ranked better than chance by that has to be left: of 200 answers chance takes a tenth."""
+"""The part of what the champion ranked better than chance by that has to be left; chance takes a tenth of 200 rows."""
 
 KNOWN_TO_RANK: Final = 0.7
 """The champion's, where nobody recorded what it ranked like and only the answers just before the trouble tell: the
@@ -173,18 +173,16 @@ def doubts(answers: Answers, *, since: datetime, was: Was) -> tuple[Doubt, ...] 
 
 def too_early(rows: Sequence[Judged]) -> Doubt | None:
     """Whether outcomes were observed before the question was asked. `rows` oldest first."""
-    known = [row for row in rows if row.observed_at is not None]
-    early = [
-        row for row in known if row.observed_at is not None and row.prediction.made_at - row.observed_at > TOO_EARLY
-    ]
-    if len(known) < MINIMUM_ROWS or len(early) <= TOO_EARLY_SHARE * len(known):
+    pairs = [(row.prediction.made_at, row.observed_at) for row in rows if row.observed_at is not None]
+    early = [made_at for made_at, observed_at in pairs if made_at - observed_at > TOO_EARLY]
+    if len(pairs) < MINIMUM_ROWS or len(early) <= TOO_EARLY_SHARE * len(pairs):
         return None
-    since = early[0].prediction.made_at
+    since = early[0]
     reason = (
-        f"outcomes were observed before the question since {_moment(since)}: {len(early)} of {len(known)} more than a "
+        f"outcomes were observed before the question since {_moment(since)}: {len(early)} of {len(pairs)} more than a "
         "day before their answer was given, so they are another question's"
     )
-    return Doubt(Kind.TOO_EARLY, since, reason, {"n": len(known), "early": len(early)})
+    return Doubt(Kind.TOO_EARLY, since, reason, {"n": len(pairs), "early": len(early)})
 
 
 def _of_groups(answers: Answers, *, since: datetime) -> Iterator[Doubt]:

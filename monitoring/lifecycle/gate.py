@@ -14,8 +14,8 @@ from services.core.spec import Decision, Gate
 Scores = NDArray[Any]
 
 OPPOSITE: Final = -0.5
-"""Rank correlation with the champion below which a version says the opposite. Those trained after the real changes of the
-three reference worlds correlate with their champions at -0.07 to 0.34; one that learns flipped outcomes, near -1."""
+"""Rank correlation with the champion below which a version says the opposite. Those trained after the real changes of
+the three reference worlds correlate with their champions at -0.07 to 0.34; what learns flipped outcomes, near -1."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

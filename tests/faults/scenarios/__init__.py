@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+from tests.faults.scenarios import outcomes_flipped
 from tests.faults.trial import Trial
 
 
@@ -20,4 +21,4 @@ class Scenario:
     play: Callable[[Path, float], Trial]
 
 
-SCENARIOS: Final[tuple[Scenario, ...]] = ()
+SCENARIOS: Final[tuple[Scenario, ...]] = (Scenario(outcomes_flipped.NAME, outcomes_flipped.play),)

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from tests.faults.scenarios import outcomes_flipped
+from tests.faults.scenarios import log_lost, outcomes_flipped
 from tests.faults.trial import Trial
 
 
@@ -21,4 +21,7 @@ class Scenario:
     play: Callable[[Path, float], Trial]
 
 
-SCENARIOS: Final[tuple[Scenario, ...]] = (Scenario(outcomes_flipped.NAME, outcomes_flipped.play),)
+SCENARIOS: Final = (
+    Scenario("log lost", log_lost.play),
+    Scenario(outcomes_flipped.NAME, outcomes_flipped.play),
+)

@@ -1,8 +1,10 @@
 """Answers of the toy model with a known truth, for tests of what judges them."""
 
+from collections.abc import Iterable
 from datetime import datetime, timedelta
 from typing import Any
 
+import msgspec
 import numpy as np
 import pandas as pd
 
@@ -69,3 +71,21 @@ def toy_rows(
         )
         rows.append(Judged(made, "left" if leaves and not kept else "stayed", made_at + timedelta(days=1)))
     return rows
+
+
+def flipped(row: Judged) -> Judged:
+    """The row with the other word for what happened, as an upstream that has the two mixed up sends it."""
+    other = {"left": "stayed", "stayed": "left"}
+    return msgspec.structs.replace(row, outcome=other[row.outcome or ""])
+
+
+def world_of_moods(rows: Iterable[Judged], *, seed: int) -> list[Judged]:
+    """A world that has changed: it is the mood that makes users leave, no longer how often they come."""
+    random = np.random.default_rng(seed + 2_000_000)
+    return [msgspec.structs.replace(row, outcome=_by_mood(row, random.random())) for row in rows]
+
+
+def _by_mood(row: Judged, throw: float) -> str:
+    values = {name: verdict.value for name, verdict in row.prediction.features.items()}
+    drive = (0.8 if values["plan"] == "monthly" else -0.8) + 1.5 * float(values["mood"] or 0.0)
+    return "left" if throw < 1 / (1 + np.exp(-drive)) else "stayed"

@@ -1,4 +1,5 @@
-"""What the monitor found: changed inputs, a model no better than its rule, outcomes that do not come, money lost."""
+"""What the monitor found: changed inputs, a model no better than its rule, outcomes that do not come or cannot be true,
+money lost."""
 
 from collections.abc import Iterator
 from datetime import timedelta
@@ -12,7 +13,7 @@ from services.metrics.table import MODEL_INFO
 
 
 def judgement_rules(spec: ModelSpec) -> Group:
-    return Group(spec.name, (_drift(spec), _below_rule(spec), _coverage(spec), *_effects(spec)))
+    return Group(spec.name, (_drift(spec), _below_rule(spec), _doubted(spec), _coverage(spec), *_effects(spec)))
 
 
 def _drift(spec: ModelSpec) -> Alert:
@@ -48,6 +49,21 @@ def _below_rule(spec: ModelSpec) -> Alert:
         summary=f"{spec.name} {{{{ $labels.version }}}}: its AUC is at most {{{{ $value | printf `%.3f` }}}}, "
         "below its rule's",
         description="On matured answers the plain rule ranks better than the champion: the model adds nothing.",
+        dashboard=Dashboard.MODEL,
+    )
+
+
+def _doubted(spec: ModelSpec) -> Alert:
+    doubted = f'max by (model, reason) ({table.OUTCOMES_DOUBTED}{{model="{spec.name}"}})'
+    return Alert(
+        name="OutcomesDoubted",
+        expr=f"{doubted} == 1",
+        # One judgement is enough: it takes hundreds of answers, and what stopped a retraining stays.
+        lasts=timedelta(minutes=1),
+        severity=Severity.PAGE,
+        summary=f"{spec.name}: its outcomes cannot be true ({{{{ $labels.reason }}}})",
+        description="Performance, money and the gate rest on them. Nothing is retrained on them; `bellwether status` "
+        "says since when, and why.",
         dashboard=Dashboard.MODEL,
     )
 

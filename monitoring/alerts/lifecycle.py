@@ -37,6 +37,7 @@ def lifecycle_rules(spec: ModelSpec, pace: Pace) -> Group:
             _attending_fails(spec, pace),
             _retraining_failed(spec, pace),
             _retraining_refused(spec, pace),
+            _awaits_approval(spec),
             _rolled_back(spec, pace),
         ),
     )
@@ -140,6 +141,18 @@ def _retraining_refused(spec: ModelSpec, pace: Pace) -> Alert:
         severity=Severity.TICKET,
         summary=f"{spec.name}: {{{{ $value | printf `%.0f` }}}} retraining was refused",
         description="A source was broken, outcomes did not come, or what was trained is no better: a person must look.",
+        dashboard=Dashboard.MODEL,
+    )
+
+
+def _awaits_approval(spec: ModelSpec) -> Alert:
+    return Alert(
+        name="VersionAwaitsApproval",
+        expr=f'max by (model) ({table.AWAITING_APPROVAL}{{model="{spec.name}"}}) > 0',
+        lasts=timedelta(minutes=1),
+        severity=Severity.TICKET,
+        summary=f"{spec.name}: a version waits for a person to promote it",
+        description="It passed the gate, and would tell most callers something else than the champion does.",
         dashboard=Dashboard.MODEL,
     )
 

@@ -6,7 +6,8 @@ from collections.abc import Callable, Sequence
 from typing import Any, Final
 
 from monitoring.entrypoints.lifecycle import Attendance, open_workshop, tenure_of
-from monitoring.lifecycle.promote import await_fleet, promote, rollback
+from monitoring.evaluation.standing import BELIEVED
+from monitoring.lifecycle.promote import await_fleet, promote_by_hand, rollback
 from monitoring.lifecycle.retrain import Retrained, Workshop, first_version
 from monitoring.lifecycle.step import BY_HAND, open_job
 from services.core.errors import BellwetherError
@@ -36,8 +37,10 @@ def first_version_now(settings: Settings, model: str, cases: Sequence[PastCase])
     return _told(made)
 
 
-def retrain_now(settings: Settings, model: str) -> dict[str, Any]:
+def retrain_now(settings: Settings, model: str, *, believe_outcomes: str | None = None) -> dict[str, Any]:
     """Train on the history that the spec allows, whatever the drift; the gate decides as always.
+
+    `believe_outcomes` says why outcomes that look wrong are true, and lets them teach; it is kept with the job.
 
     Where a lifecycle process runs, it does the work, so that nothing else is trained beside it; else this one does.
 
@@ -46,7 +49,7 @@ def retrain_now(settings: Settings, model: str) -> dict[str, Any]:
     """
     spec = spec_of(model)
     with open_workshop(settings, _to_stderr) as workshop, tenure_of(settings, workshop.store, [model]) as tenure:
-        job, attendance = _asked_for(spec, workshop), Attendance(workshop, tenure)
+        job, attendance = _asked_for(spec, workshop, believe_outcomes), Attendance(workshop, tenure)
         if tenure.lease_of(model) is None:
             _to_stderr(f"{model}: the lifecycle process works on job {job.id}")
         while job.state.open:
@@ -57,7 +60,7 @@ def retrain_now(settings: Settings, model: str) -> dict[str, Any]:
 
 def promote_now(settings: Settings, model: str, version: str) -> dict[str, Any]:
     """Make a registered version the champion, and wait for the workers to follow."""
-    return _changed(settings, model, lambda spec, workshop: promote(spec, version, **_hands(workshop)))
+    return _changed(settings, model, lambda spec, workshop: promote_by_hand(spec, version, **_hands(workshop)))
 
 
 def rollback_now(settings: Settings, model: str) -> dict[str, Any]:
@@ -65,7 +68,7 @@ def rollback_now(settings: Settings, model: str) -> dict[str, Any]:
     return _changed(settings, model, lambda spec, workshop: rollback(spec, **_hands(workshop)))
 
 
-def _asked_for(spec: ModelSpec, workshop: Workshop) -> Job:
+def _asked_for(spec: ModelSpec, workshop: Workshop, believe_outcomes: str | None) -> Job:
     now = workshop.now()
     job = workshop.store.open_job(
         model=spec.name,
@@ -74,6 +77,7 @@ def _asked_for(spec: ModelSpec, workshop: Workshop) -> Job:
         since=now - spec.retraining.history - spec.task.outcome_delay,
         opened_at=now,
         note="asked for by hand",
+        evidence={BELIEVED: believe_outcomes} if believe_outcomes else None,
     )
     if job is not None:
         return job
@@ -93,6 +97,7 @@ def _awaited(workshop: Workshop, job: Job) -> Job:
 def _ended(job: Job) -> dict[str, Any]:
     return {
         "promoted": job.state is JobState.PROMOTED,
+        "state": job.state.value,
         "version": job.evidence.get("version", ""),
         "note": job.note,
         "evidence": job.evidence,

@@ -282,14 +282,15 @@ def check(model: str, as_json: bool, csv: Path, mapping: Path | None) -> None:
 @main.command()
 @model_argument
 @settings_flags("home", "versions", "store", "clock_file")
+@flag("--believe-outcomes", metavar="REASON", help="learn from outcomes that look wrong; say why they are true")
 @json_flag
-def retrain(model: str, as_json: bool, **flags: Any) -> None:
+def retrain(model: str, as_json: bool, believe_outcomes: str | None, **flags: Any) -> None:
     """Train on the newest matured outcomes now, and promote if the gate lets it through."""
     from monitoring.entrypoints.by_hand import retrain_now
 
     settings = _settings(flags)
     with _using_home(settings):
-        _print(retrain_now(settings, model), as_json=as_json)
+        _print(retrain_now(settings, model, believe_outcomes=believe_outcomes), as_json=as_json)
 
 
 @main.command()

@@ -22,7 +22,7 @@ from monitoring.entrypoints.totals import Totals
 from monitoring.evaluation.monitor import Monitor
 from monitoring.evaluation.report_files import ReportFiles
 from monitoring.lifecycle.alerts import Receipt, Result, intake
-from monitoring.lifecycle.promote import rollbacks
+from monitoring.lifecycle.promote import awaiting, rollbacks
 from monitoring.metrics import MonitorMetrics, Observed
 from services import bootstrap
 from services.adapters.home_lock import use
@@ -152,13 +152,15 @@ def _leave_it(_payload: Mapping[str, Any], _moment: datetime, _desk: RecordStore
 
 
 def _observed(spec: ModelSpec, store: RecordStore, totals: Totals, results: list[EvaluationResult]) -> Observed:
+    jobs, changes = store.jobs(spec.name, limit=JOBS_COUNTED), store.alias_changes(spec.name)
     return Observed(
         results,
         store.aliases(spec.name),
-        store.jobs(spec.name, limit=JOBS_COUNTED),
+        jobs,
         totals.of(spec.name),
         spec.objectives,
-        rollbacks=rollbacks(store.alias_changes(spec.name)),
+        rollbacks=rollbacks(changes),
+        awaiting_approval=int(awaiting(jobs, changes) is not None),
     )
 
 

@@ -1,12 +1,14 @@
 """The present state of one model, as the overview page draws it and /status tells it."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final
 
 import msgspec
 
+from monitoring.evaluation.standing import standing_doubts
+from monitoring.lifecycle.promote import awaiting
 from services.core.artifacts import WorkerReport
 from services.core.ports import Fleet, RecordCounts, RecordStore
 from services.core.records import (
@@ -62,6 +64,16 @@ class Overview:
     def open_job(self) -> Job | None:
         return next((job for job in self.jobs if job.state.open), None)
 
+    @property
+    def doubts(self) -> list[Mapping[str, Any]]:
+        """Why outcomes cannot be believed, and so what rests on them."""
+        return standing_doubts(self.results, self.jobs) or []
+
+    @property
+    def awaiting_approval(self) -> Job | None:
+        """The job whose version waits for a person."""
+        return awaiting(self.jobs, self.changes)
+
     def of(self, kind: ResultKind) -> list[EvaluationResult]:
         return [result for result in self.results if result.kind is kind]
 
@@ -112,6 +124,8 @@ def as_json(state: Overview) -> dict[str, Any]:
             "drift": _judgement(state, ResultKind.DRIFT),
             "performance": {result.version: _told(result) for result in state.of(ResultKind.PERFORMANCE)},
             "business": _judgement(state, ResultKind.BUSINESS),
+            "doubts": state.doubts,
+            "awaiting_approval": state.awaiting_approval,
             "jobs": list(state.jobs),
             "alias_changes": list(state.changes),
             "records": state.counts,

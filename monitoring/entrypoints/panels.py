@@ -57,9 +57,9 @@ def markers(state: Overview, history: History) -> list[Marker]:
     return [
         *_found(history.drift),
         *(
-            Marker(job.closed_at, f"retraining {job.state.value}", "ended")
+            Marker(job.closed_at, f"retraining {job.state.value.replace('_', ' ')}", "ended")
             for job in state.jobs
-            if job.closed_at is not None and job.state in (JobState.REFUSED, JobState.FAILED)
+            if job.closed_at is not None and job.state is not JobState.PROMOTED
         ),
         *(
             Marker(change.at, f"{change.version} serves", "promoted")

@@ -85,7 +85,7 @@ def _facts(state: Overview) -> Iterator[str]:
         interval = f"{auc['low']:.2f} to {auc['high']:.2f}"
         yield f"AUC of {judged.version} {auc['value']:.2f} ({interval}), rule {rule:.2f}, n {judged.body['n']:,}"
     if state.jobs:
-        yield f"job {state.jobs[0].id} {state.jobs[0].state.value}: {state.jobs[0].note}"
+        yield f"job {state.jobs[0].id} {state.jobs[0].state.value.replace('_', ' ')}: {state.jobs[0].note}"
 
 
 def _troubles(state: Overview) -> Iterator[str]:

@@ -26,12 +26,11 @@ def unasked(state: Overview) -> str:
 
 
 def present(state: Overview) -> Statement:
-    """The most important thing first: an open job, drift, what is unknown, or that all is well."""
-    first = _lifecycle(state)
-    outage = _outage(state.spec, state.one(ResultKind.AVAILABILITY))
-    if outage is None:
-        return first
-    return Statement(f"{outage} {first.text}", "watch")
+    """The most important thing first: an outage, outcomes that cannot be true, a version that waits for a person, an
+    open job, drift, what is unknown, or that all is well."""
+    found = [_outage(state.spec, state.one(ResultKind.AVAILABILITY)), _doubted(state), _awaiting(state)]
+    first, last = [each for each in found if each is not None], _lifecycle(state)
+    return Statement(" ".join([*first, last.text]), "watch") if first else last
 
 
 def served_slowly(state: Overview) -> str:
@@ -44,6 +43,19 @@ def served_slowly(state: Overview) -> str:
 
 def day(moment: datetime) -> str:
     return f"{moment.day} {moment:%B}"
+
+
+def _doubted(state: Overview) -> str | None:
+    """The figures of performance and money rest on these outcomes, so they are not to be read."""
+    told = " ".join(_sentence(doubt["reason"]) for doubt in state.doubts)
+    if not told:
+        return None
+    return f"{told[0].upper()}{told[1:]} Performance and money below rest on them; nothing is retrained on them."
+
+
+def _awaiting(state: Overview) -> str | None:
+    job = state.awaiting_approval
+    return None if job is None else _sentence(job.note)
 
 
 def _lifecycle(state: Overview) -> Statement:
@@ -74,7 +86,9 @@ def _drifted(state: Overview, drift: EvaluationResult) -> str:
     since = datetime.fromisoformat(drift.body["since"])
     text = f"Since about {day(since)} the inputs differ from training: {', '.join(drift.body['confirmed_features'])}."
     ended = next(iter(state.jobs), None)
-    return text if ended is None else f"{text} The last retraining was {ended.state.value}: {_sentence(ended.note)}"
+    if ended is None:
+        return text
+    return f"{text} The last retraining was {ended.state.value.replace('_', ' ')}: {_sentence(ended.note)}"
 
 
 def _serving(state: Overview) -> str:

@@ -18,7 +18,9 @@ from monitoring.evaluation.availability import availability
 from monitoring.evaluation.business import business
 from monitoring.evaluation.confirmation import Confirmation, confirm, newest_confirmation
 from monitoring.evaluation.drift import SCORE, ColumnDrift, FeatureDrift, Reference, drift
+from monitoring.evaluation.outcome_checks import Was, answers_of, doubts, too_early
 from monitoring.evaluation.performance import by_version, coverage, performance
+from monitoring.evaluation.standing import DOUBTS
 from monitoring.evaluation.unknown import Failed, NotEnoughData
 from monitoring.evaluation.windows import SAMPLE_LIMIT, Window, matured_window, newest_window
 from services.core.ports import RecordStore
@@ -152,16 +154,28 @@ def _drift_body(features: dict[str, ColumnDrift], score: ColumnDrift, confirmati
 def _performances(evaluation: Evaluation, window: Window, rows: list[Judged]) -> Iterator[EvaluationResult]:
     """One result per version that answered, the one that answered last at the end; one for "" when none did."""
     for version, answered in (by_version(rows) or {"": []}).items():
-        compute = partial(_performance, evaluation, answered)
+        compute = partial(_performance, evaluation, version, answered)
         yield evaluation.attempt(ResultKind.PERFORMANCE, window, version, len(answered), compute)
 
 
-def _performance(evaluation: Evaluation, answered: list[Judged]) -> Outcome:
-    found = performance(evaluation.spec, answered)
+def _performance(evaluation: Evaluation, version: str, answered: list[Judged]) -> Outcome:
+    found, doubted = performance(evaluation.spec, answered), _doubts(evaluation, version, answered)
     if isinstance(found, NotEnoughData):
         counted = {"n_matured": len(answered), "coverage": coverage(answered)}
-        return ResultStatus.NOT_ENOUGH_DATA, found.as_body() | counted
-    return ResultStatus.OK, found
+        return ResultStatus.NOT_ENOUGH_DATA, found.as_body() | counted | doubted
+    return ResultStatus.OK, found | doubted
+
+
+def _doubts(evaluation: Evaluation, version: str, answered: list[Judged]) -> dict[str, Any]:
+    """What speaks against the outcomes that the figures rest on; no member where that cannot be known."""
+    if early := too_early(answered):
+        return {DOUBTS: [early.as_body()]}
+    answers = answers_of(evaluation.spec, answered)
+    if not len(answers):
+        return {}
+    was = Was.recorded(evaluation.store.versions(evaluation.spec.name), version)
+    found = doubts(answers, since=answers.made_at[0], was=was)
+    return {} if isinstance(found, NotEnoughData) else {DOUBTS: [each.as_body() for each in found]}
 
 
 def _business(evaluation: Evaluation, window: Window, rows: list[Judged]) -> EvaluationResult:

@@ -6,12 +6,16 @@ from datetime import datetime
 from typing import Final
 
 from services.core.errors import BellwetherError, CorruptArtifact, UnknownVersion
-from services.core.ports import Fleet, ModelStore, Versions
-from services.core.records import CHAMPION, AliasChange
+from services.core.ports import Fleet, ModelStore, RecordStore, Versions
+from services.core.records import CHAMPION, AliasChange, Job, JobState
 from services.core.spec import ModelSpec
 
 FOLLOW_SECONDS: Final = 10.0
 """Workers look twice a second and load within one; more means that something is wrong with them."""
+
+
+JOBS_SEEN: Final = 20
+"""Among how many of a model's newest jobs one that waits for a person is looked for: months of them."""
 
 
 class NothingToDo(BellwetherError):
@@ -68,6 +72,30 @@ def rollbacks(changes: Sequence[AliasChange]) -> int:
     """How often a champion of before became the champion again, by whatever command."""
     champions = [change.version for change in changes if change.alias == CHAMPION]
     return sum(version in champions[:place] for place, version in enumerate(champions))
+
+
+def awaiting(jobs: Sequence[Job], changes: Sequence[AliasChange]) -> Job | None:
+    """The newest job whose version waits for a person; None once the champion has changed since, by whatever way.
+
+    `jobs` newest first. A job that ended later takes nothing away from it: its version is still there to be promoted.
+    """
+    job = next((each for each in jobs if each.state is JobState.AWAITS_APPROVAL), None)
+    if job is None or job.closed_at is None:
+        return None
+    settled = any(change.alias == CHAMPION and change.at >= job.closed_at for change in changes)
+    return None if settled else job
+
+
+def promote_by_hand(
+    spec: ModelSpec, version: str, *, store: RecordStore, models: ModelStore, fleet: Fleet, now: datetime, reason: str
+) -> AliasChange:
+    """`promote` by a person. Where a job's version waited for it, the job has ended well, and its alert is answered."""
+    waits = awaiting(store.jobs(spec.name, limit=JOBS_SEEN), store.alias_changes(spec.name))
+    change = promote(spec, version, store=store, models=models, fleet=fleet, now=now, reason=reason)
+    if waits is not None and waits.evidence["version"] == version:
+        note = f"{version} serves, promoted by hand: {'; '.join(waits.evidence.get('reasons', []))}"
+        store.update_job(waits.id, state=JobState.PROMOTED, note=note, closed_at=waits.closed_at)
+    return change
 
 
 def publish(spec: ModelSpec, *, store: Versions, fleet: Fleet) -> bool:

@@ -1,22 +1,28 @@
-"""One retraining: snapshot, train, gate, register, promote. Each step is a call, in this order."""
+"""One retraining: doubt the outcomes, snapshot, train, gate, register, promote. Each step is a call, in this order."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
-from monitoring.lifecycle.gate import Scores, Verdict, judge
+from monitoring.evaluation.baseline import decision_without_model
+from monitoring.evaluation.outcome_checks import Doubt, Kind
+from monitoring.evaluation.performance import MINIMUM_ROWS
+from monitoring.evaluation.standing import DOUBTS
+from monitoring.evaluation.unknown import NotEnoughData
+from monitoring.lifecycle.gate import Changed, Scores, Verdict, changed, judge
+from monitoring.lifecycle.outcomes import doubts_of_outcomes
 from monitoring.lifecycle.packaging import Package, package
 from monitoring.lifecycle.promote import promote
-from monitoring.lifecycle.scoring import Unscorable, scores, scores_of_rule, scores_of_version
-from monitoring.lifecycle.training_set import Snapshot, keep, past_rows, served_rows
+from monitoring.lifecycle.scoring import Unscorable, scores, scores_of_rule, scores_of_version, without_gaps
+from monitoring.lifecycle.training_set import Snapshot, asked_lately, keep, past_rows, served_rows
 from services.core.clock import Now
 from services.core.ports import Fleet, ModelStore, RecordStore
-from services.core.records import CHAMPION, VersionRecord
-from services.core.spec import ModelSpec
+from services.core.records import CHAMPION, JobState, VersionRecord
+from services.core.spec import Decision, ModelSpec
 from services.core.training import TrainingSet
 from services.core.world import PastCase
 
@@ -39,46 +45,149 @@ class Workshop:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Retrained:
-    """How it ended. `version` is the registered version, "" when the gate refused it; `evidence` is JSON-ready."""
+    """How it ended. `version` is the registered version, "" when there is none; `evidence` is JSON-ready."""
 
-    promoted: bool
-    version: str
+    state: JobState
+    version: str = ""
     reasons: tuple[str, ...]
     evidence: dict[str, Any]
+
+    @property
+    def promoted(self) -> bool:
+        return self.state is JobState.PROMOTED
 
     @property
     def note(self) -> str:
         return "; ".join(self.reasons)
 
 
-def retrain(spec: ModelSpec, workshop: Workshop, *, since: datetime, trigger: str) -> Retrained:
+def retrain(spec: ModelSpec, workshop: Workshop, *, since: datetime, trigger: str, believed: bool = False) -> Retrained:
     """Train on the answers made since `since` that have matured, and promote what passes the gate.
+
+    Outcomes that cannot be true teach nothing, and judge nothing, unless a person `believed` them. A version that would
+    tell most callers something else is registered and waits for a person.
 
     Raises:
         TooFewRows: the rows are of one class, or there are none.
         NotServable: the trained estimator has no served form.
     """
+    if not believed and (ended := _doubted(spec, workshop, since)):
+        return ended
     rows = served_rows(spec, workshop.store, made_from=since, now=workshop.now())
-    return _work(spec, workshop, rows, trigger=trigger)
+    candidate, verdict = _made(spec, workshop, rows, trigger=trigger, believed=believed)
+    if verdict.doubted:
+        return _stopped([Doubt(Kind.INVERTED, since, verdict.reasons[0])], spec, verdict.evidence)
+    if not verdict.promoted:
+        return Retrained(state=JobState.REFUSED, reasons=verdict.reasons, evidence=verdict.evidence)
+    return _judged(spec, workshop, candidate, verdict)
 
 
 def first_version(spec: ModelSpec, workshop: Workshop, *, cases: Sequence[PastCase]) -> Retrained:
     """Train on cases from before the service existed. Raises like `retrain`."""
-    return _work(spec, workshop, past_rows(spec, cases), trigger="first version")
+    candidate, verdict = _made(spec, workshop, past_rows(spec, cases), trigger="first version", believed=False)
+    for warning in verdict.evidence.get("warnings", ()):
+        workshop.say(f"{spec.name}: {warning}")
+    if not verdict.promoted:
+        return Retrained(state=JobState.REFUSED, reasons=verdict.reasons, evidence=verdict.evidence)
+    return _promoted(spec, workshop, candidate, verdict)
 
 
-def _work(spec: ModelSpec, workshop: Workshop, rows: pd.DataFrame, *, trigger: str) -> Retrained:
+def _doubted(spec: ModelSpec, workshop: Workshop, since: datetime) -> Retrained | None:
+    found = doubts_of_outcomes(
+        spec,
+        workshop.store,
+        since=since,
+        now=workshop.now(),
+        score_champion=lambda features: _champion_scores(spec, workshop, features),
+    )
+    if isinstance(found, NotEnoughData):
+        reason = f"whether its outcomes can be believed is not known: {found.as_body()['reason']}"
+        return Retrained(state=JobState.REFUSED, reasons=(reason,), evidence={"reasons": [reason]})
+    return _stopped(found, spec, {}) if found else None
+
+
+def _stopped(found: Sequence[Doubt], spec: ModelSpec, evidence: dict[str, Any]) -> Retrained:
+    remedy = (
+        "nothing is learnt from them; look at the feed of outcomes and send the right ones again, or, if they are "
+        f'true: bellwether retrain {spec.name} --believe-outcomes "why"'
+    )
+    reasons = (*(each.reason for each in found), remedy)
+    return Retrained(
+        state=JobState.OUTCOMES_DOUBTED,
+        reasons=reasons,
+        evidence=evidence | {DOUBTS: [each.as_body() for each in found], "reasons": list(reasons)},
+    )
+
+
+def _made(
+    spec: ModelSpec, workshop: Workshop, rows: pd.DataFrame, *, trigger: str, believed: bool
+) -> tuple[Package, Verdict]:
+    """A candidate and what the gate says, with everything in its evidence that is known of the candidate."""
     snapshot = _snapshot(spec, workshop, rows)
     training, held_out = snapshot.split(spec)
     candidate = _train(spec, workshop, snapshot, training)
-    verdict = _gate(spec, workshop, candidate, held_out)
-    evidence = verdict.evidence | {"trigger": trigger, "training_set": snapshot.path.name} | candidate.told
+    verdict = _gate(spec, workshop, candidate, held_out, believed=believed)
     if not verdict.promoted:
         workshop.say(f"{spec.name}: the gate refused it: {'; '.join(verdict.reasons)}")
-        return Retrained(promoted=False, version="", reasons=verdict.reasons, evidence=evidence)
-    _register(spec, workshop, candidate, evidence)
+    told = {"trigger": trigger, "training_set": snapshot.path.name} | candidate.told
+    return candidate, replace(verdict, evidence=verdict.evidence | told)
+
+
+def _judged(spec: ModelSpec, workshop: Workshop, candidate: Package, verdict: Verdict) -> Retrained:
+    """Promoted, or waiting for a person where callers would be told too much that is new."""
+    found = _changed_answers(spec, workshop, candidate)
+    if found is None:
+        return _promoted(spec, workshop, candidate, verdict)
+    verdict = replace(verdict, evidence=verdict.evidence | {"changed_answers": found.as_body()})
+    if not found.waits(spec.gate):
+        return _promoted(spec, workshop, candidate, verdict)
+    return _waiting(spec, workshop, candidate, verdict, found)
+
+
+def _promoted(spec: ModelSpec, workshop: Workshop, candidate: Package, verdict: Verdict) -> Retrained:
+    _register(spec, workshop, candidate, verdict.evidence)
     _swap(spec, workshop, candidate, verdict)
-    return Retrained(promoted=True, version=candidate.manifest.version, reasons=verdict.reasons, evidence=evidence)
+    return Retrained(
+        state=JobState.PROMOTED,
+        version=candidate.manifest.version,
+        reasons=verdict.reasons,
+        evidence=verdict.evidence,
+    )
+
+
+def _waiting(spec: ModelSpec, workshop: Workshop, candidate: Package, verdict: Verdict, found: Changed) -> Retrained:
+    version = candidate.manifest.version
+    _register(spec, workshop, candidate, verdict.evidence)
+    waits = (
+        f"{version} waits for a person: it would tell {found.share:.0%} of the {found.n} who were asked about lately "
+        f"something else, limit {spec.gate.changed_answers_at_most:.0%}; to let it serve: "
+        f"bellwether promote {spec.name} {version}"
+    )
+    return Retrained(
+        state=JobState.AWAITS_APPROVAL,
+        version=version,
+        reasons=(waits, *verdict.reasons),
+        evidence=verdict.evidence,
+    )
+
+
+def _changed_answers(spec: ModelSpec, workshop: Workshop, candidate: Package) -> Changed | None:
+    """What callers are told now against what they would be told; None where too few were asked about lately to say.
+
+    Where no champion can answer, they are told what the rule says.
+    """
+    asked = asked_lately(spec, workshop.store, now=workshop.now())
+    if len(asked) < MINIMUM_ROWS:
+        return None
+    champion = _champion_scores(spec, workshop, asked)
+    after = [spec.decide(float(score)) for score in scores(candidate.form, asked)]
+    return changed(_decisions(spec, asked, champion), after)
+
+
+def _decisions(spec: ModelSpec, asked: pd.DataFrame, champion: Scores | None) -> list[Decision]:
+    if champion is not None:
+        return [spec.decide(float(score)) for score in champion]
+    return [decision_without_model(spec, without_gaps(row)) for row in asked.to_dict("records")]
 
 
 def _snapshot(spec: ModelSpec, workshop: Workshop, rows: pd.DataFrame) -> Snapshot:
@@ -99,24 +208,25 @@ def _train(spec: ModelSpec, workshop: Workshop, snapshot: Snapshot, training: Tr
     return candidate
 
 
-def _gate(spec: ModelSpec, workshop: Workshop, candidate: Package, held_out: TrainingSet) -> Verdict:
+def _gate(spec: ModelSpec, workshop: Workshop, candidate: Package, held_out: TrainingSet, *, believed: bool) -> Verdict:
     return judge(
         spec.gate,
         challenger=scores(candidate.form, held_out.features),
-        champion=_champion_scores(spec, workshop, held_out),
+        champion=_champion_scores(spec, workshop, held_out.features),
         rule=scores_of_rule(spec, held_out.features),
         target=held_out.target,
         weight=held_out.weights,
+        believed=believed,
     )
 
 
-def _champion_scores(spec: ModelSpec, workshop: Workshop, held_out: TrainingSet) -> Scores | None:
+def _champion_scores(spec: ModelSpec, workshop: Workshop, features: pd.DataFrame) -> Scores | None:
     """None without a champion that could serve: then the challenger has to beat what answers in its place, the rule."""
     champion = workshop.store.aliases(spec.name).get(CHAMPION)
     if champion is None:
         return None
     try:
-        found = scores_of_version(spec, workshop.models.directory(spec.name, champion), held_out.features)
+        found = scores_of_version(spec, workshop.models.directory(spec.name, champion), features)
     except Unscorable as error:
         workshop.say(f"{spec.name}: champion {champion} cannot be compared with, the rule answers for it: {error}")
         return None

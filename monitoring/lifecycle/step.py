@@ -4,6 +4,7 @@ import logging
 from datetime import datetime, timedelta
 from typing import Any, Final
 
+from monitoring.evaluation.standing import BELIEVED
 from monitoring.lifecycle.causes import broken_sources
 from monitoring.lifecycle.promote import await_fleet, publish
 from monitoring.lifecycle.retrain import Retrained, Workshop, retrain
@@ -98,7 +99,7 @@ def _run(spec: ModelSpec, workshop: Workshop, job: Job) -> Job:
     job = workshop.store.update_job(job.id, state=JobState.RUNNING, note="trains and is judged")
     try:
         since = _training_start(spec, job, workshop.now())
-        retrained = retrain(spec, workshop, since=since, trigger=job.trigger)
+        retrained = retrain(spec, workshop, since=since, trigger=job.trigger, believed=BELIEVED in job.evidence)
     except Exception as error:
         if isinstance(error, BellwetherError) and error.retriable:
             # The store is away, not the job wrong: it stays running, and the next step starts it again.
@@ -110,11 +111,12 @@ def _run(spec: ModelSpec, workshop: Workshop, job: Job) -> Job:
 
 
 def _finish(spec: ModelSpec, workshop: Workshop, job: Job, retrained: Retrained) -> Job:
+    evidence = retrained.evidence | ({"version": retrained.version} if retrained.version else {})
     if not retrained.promoted:
-        return _close(workshop, job, JobState.REFUSED, retrained.note, retrained.evidence)
+        return _close(workshop, job, retrained.state, retrained.note, evidence)
     behind = await_fleet(workshop.fleet, spec.name, retrained.version)
     note = "; ".join([f"{retrained.version} serves: {retrained.note}", *behind])
-    return _close(workshop, job, JobState.PROMOTED, note, retrained.evidence | {"version": retrained.version})
+    return _close(workshop, job, JobState.PROMOTED, note, evidence)
 
 
 def _close(workshop: Workshop, job: Job, state: JobState, note: str, evidence: dict[str, Any]) -> Job:

@@ -38,6 +38,10 @@ ROWS_AT_MOST: Final = 200_000
 """Rows read for one training set, spread evenly over its time: the cost of a retraining must not grow with history."""
 
 
+ASKED_AT_MOST: Final = 2_000
+"""Answers among which a changed share is looked for: its standard error is one per cent."""
+
+
 class TooFewRows(BellwetherError):
     code = "too_few_rows"
 
@@ -74,7 +78,22 @@ def usable(frame: pd.DataFrame) -> pd.DataFrame:
 def served_rows(spec: ModelSpec, store: Records, *, made_from: datetime, now: datetime) -> pd.DataFrame:
     """The matured answers with an outcome and a complete vector made since `made_from`, as a training frame."""
     judged = store.judged(spec.name, made_from=made_from, made_until=now - spec.task.outcome_delay, limit=ROWS_AT_MOST)
+    return frame_of(spec, judged)
+
+
+def frame_of(spec: ModelSpec, judged: Sequence[Judged]) -> pd.DataFrame:
+    """Those with an outcome and a complete vector, as a training frame."""
     return _frame(spec, [row for each in judged if (row := _served_row(spec, each)) is not None])
+
+
+def asked_lately(spec: ModelSpec, store: Records, *, now: datetime) -> pd.DataFrame:
+    """The complete vectors of the newest drift window, with or without an outcome: one row for each entity, its newest.
+
+    One row each, because a caller that asks about the same entity a thousand times is told one thing.
+    """
+    judged = store.judged(spec.name, made_from=now - spec.drift.window, made_until=now, limit=ASKED_AT_MOST)
+    newest = {each.prediction.entity_id: vector for each in judged if (vector := _vector(spec, each)) is not None}
+    return pd.DataFrame(list(newest.values()), columns=list(spec.feature_names))
 
 
 def past_rows(spec: ModelSpec, cases: Sequence[PastCase]) -> pd.DataFrame:
@@ -112,11 +131,16 @@ def _require_both_classes(spec: ModelSpec, rows: pd.DataFrame, *, part: str) -> 
 
 
 def _served_row(spec: ModelSpec, judged: Judged) -> dict[str, Any] | None:
-    made = judged.prediction
-    values = {each.name: _usable(judged, each) for each in spec.features}
-    if judged.outcome is None or any(value is None for value in values.values()):
+    made, vector = judged.prediction, _vector(spec, judged)
+    if judged.outcome is None or vector is None:
         return None
-    return values | {MADE_AT: made.made_at, TARGET: int(judged.outcome == spec.task.positive), WEIGHT: made.weight}
+    return vector | {MADE_AT: made.made_at, TARGET: int(judged.outcome == spec.task.positive), WEIGHT: made.weight}
+
+
+def _vector(spec: ModelSpec, judged: Judged) -> dict[str, Any] | None:
+    """What the model was given, or would have been; None where it would not have been asked."""
+    values = {each.name: _usable(judged, each) for each in spec.features}
+    return None if any(value is None for value in values.values()) else values
 
 
 def _usable(judged: Judged, feature: Feature) -> Value | None:

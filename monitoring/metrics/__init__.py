@@ -15,6 +15,8 @@ from prometheus_client import CollectorRegistry
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
 from prometheus_client.registry import Collector
 
+from monitoring.evaluation.outcome_checks import Kind as Doubted
+from monitoring.evaluation.standing import standing_doubts
 from monitoring.metrics import table
 from monitoring.metrics.table import LIFECYCLE, MONITOR
 from services.core.ports import RecordCounts
@@ -51,6 +53,7 @@ class Observed:
     counts: RecordCounts
     objectives: Objectives
     rollbacks: int
+    awaiting_approval: int = 0
 
 
 @dataclass(eq=False)
@@ -168,11 +171,20 @@ def _of_model(model: str, observed: Observed) -> Iterator[Sample]:
     yield from _coverage(model, observed.results)
     yield from _jobs(model, observed.jobs)
     yield from _objectives(model, observed.objectives)
+    yield from _doubts(model, observed)
     yield Sample(table.ROLLBACKS, (model,), observed.rollbacks)
+    yield Sample(table.AWAITING_APPROVAL, (model,), observed.awaiting_approval)
     for alias, version in observed.aliases.items():
         yield Sample(MODEL_INFO, (model, version, alias), 1)
     for what in ("predictions", "outcomes", "corrections", "orphan_outcomes"):
         yield Sample(table.RECORDS, (model, what), getattr(observed.counts, what))
+
+
+def _doubts(model: str, observed: Observed) -> Iterator[Sample]:
+    standing = standing_doubts(observed.results, observed.jobs)
+    if standing is not None:
+        found = {doubt["kind"] for doubt in standing}
+        yield from (Sample(table.OUTCOMES_DOUBTED, (model, kind.value), kind in found) for kind in Doubted)
 
 
 def _objectives(model: str, objectives: Objectives) -> Iterator[Sample]:

@@ -24,6 +24,8 @@ WINDOW_ROWS: Final = "bellwether_window_rows"
 EVALUATION_FAILURES: Final = "bellwether_evaluation_failures_total"
 RETRAINING_RUNS: Final = "bellwether_retraining_runs_total"
 RETRAINING_OPEN: Final = "bellwether_retraining_open"
+AWAITING_APPROVAL: Final = "bellwether_versions_awaiting_approval"
+OUTCOMES_DOUBTED: Final = "bellwether_outcomes_doubted"
 RECORDS: Final = "bellwether_records"
 DEAD_LETTERS: Final = "bellwether_dead_letters"
 ALERTS_RECEIVED: Final = "bellwether_alerts_received_total"
@@ -73,6 +75,12 @@ MONITOR: Final[Mapping[str, Described]] = {
     ),
     ROLLBACKS: Described("Times that an earlier champion became the champion again.", ("model",), Kind.COUNTER),
     RETRAINING_OPEN: Described("Retraining jobs that wait or run.", ("model",)),
+    AWAITING_APPROVAL: Described("Versions that passed the gate and wait for a person to promote them.", ("model",)),
+    OUTCOMES_DOUBTED: Described(
+        "1 while outcomes cannot be true for this reason (inverted, one_class, too_early), 0 while they can; "
+        "absent while that is unknown.",
+        ("model", "reason"),
+    ),
     MODEL_INFO: Described("1 for the version that an alias means.", ("model", "version", "alias")),
     RECORDS: Described(
         "Rows of the record store: predictions, outcomes, corrections, orphan outcomes.", ("model", "what")

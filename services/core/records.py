@@ -91,10 +91,15 @@ class EvaluationResult(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class JobState(StrEnum):
+    """`AWAITS_APPROVAL`: a version is registered, and a person has to promote it. `OUTCOMES_DOUBTED`: no version was
+    made, because what it would have learnt from cannot be true."""
+
     WAITING = "waiting"
     RUNNING = "running"
     PROMOTED = "promoted"
+    AWAITS_APPROVAL = "awaits_approval"
     REFUSED = "refused"
+    OUTCOMES_DOUBTED = "outcomes_doubted"
     FAILED = "failed"
 
     @property

@@ -2,14 +2,16 @@
 
 from collections.abc import Iterator
 from dataclasses import replace
-from datetime import timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import msgspec
 import pytest
 
+from monitoring.evaluation.standing import BELIEVED
 from monitoring.lifecycle.alerts import intake
+from monitoring.lifecycle.promote import awaiting, promote_by_hand
 from monitoring.lifecycle.retrain import first_version
 from monitoring.lifecycle.step import BY_HAND, follow, resume, step
 from services.core.errors import LeaseLost
@@ -19,7 +21,7 @@ from services.core.spec import ModelSpec
 from services.core.training import TrainingSet
 from services.serving.runtime import load
 from tests.toy import NOON, toy_spec
-from tests.toy_traffic import toy_rows
+from tests.toy_traffic import flipped, toy_rows, world_of_moods
 from tests.workshop import SPEC, Bench, drift_payload, open_bench, past_cases, record
 
 CHANGED = NOON + timedelta(days=1)
@@ -35,13 +37,22 @@ def bench(tmp_path: Path) -> Iterator[Bench]:
     bench.store.close()
 
 
+def answers_after(n: int, *, first: int = 10_000) -> list[Judged]:
+    """As the world has been."""
+    return toy_rows(n, seed=3, begin=CHANGED, every=timedelta(minutes=2), first=first)
+
+
 def world_after(n: int, *, first: int = 10_000) -> list[Judged]:
-    """The change turns everything round: who used to leave now stays."""
-    other = {"left": "stayed", "stayed": "left"}
-    return [
-        msgspec.structs.replace(row, outcome=other[row.outcome or ""])
-        for row in toy_rows(n, seed=3, begin=CHANGED, every=timedelta(minutes=2), first=first)
-    ]
+    """The same questions in a world that has changed."""
+    return world_of_moods(answers_after(n, first=first), seed=3)
+
+
+def outcomes_again(bench: Bench, rows: list[Judged], *, at: timedelta) -> None:
+    """Their outcomes once more, observed so much later: a correction."""
+    record(
+        bench.store,
+        [msgspec.structs.replace(row, observed_at=row.observed_at and row.observed_at + at) for row in rows],
+    )
 
 
 def alert(bench: Bench, *, spec: ModelSpec = SPEC, features: str = "amount") -> Job:
@@ -88,6 +99,96 @@ def test_a_waiting_job_is_looked_at_again_when_event_time_has_moved(bench: Bench
 
     assert stepped(bench.at(bench.moment[0] + timedelta(minutes=30))) == first
     assert stepped(bench.at(CHANGED + 6 * DAY)).state is JobState.PROMOTED
+
+
+def test_flipped_outcomes_stop_the_job_and_the_champion_goes_on_serving(bench: Bench) -> None:
+    record(bench.store, toy_rows(500, seed=2, every=timedelta(minutes=2)))
+    record(bench.store, [flipped(row) for row in answers_after(1200)])
+    alert(bench)
+
+    stopped = stepped(bench.at(CHANGED + 6 * DAY))
+
+    assert stopped.state is JobState.OUTCOMES_DOUBTED
+    assert stopped.note.startswith("outcomes look inverted since 2026-03-0")
+    assert "bellwether retrain toy --believe-outcomes" in stopped.note
+    (doubt,) = stopped.evidence["doubts"]
+    assert abs(datetime.fromisoformat(doubt["since"]) - CHANGED) < timedelta(hours=12)
+    assert bench.workshop.fleet.published("toy") == {CHAMPION: "v1"}
+    assert [version.version for version in bench.store.versions("toy")] == ["v1"]
+    assert not list(bench.workshop.training_directory.glob(f"*{stopped.closed_at:%Y-%m-%d}*"))
+
+
+def test_the_same_alert_is_tried_again_once_the_right_outcomes_were_sent(bench: Bench) -> None:
+    rows = answers_after(1200)
+    record(bench.store, toy_rows(500, seed=2, every=timedelta(minutes=2)))
+    record(bench.store, [flipped(row) for row in rows])
+    alert(bench)
+    stepped(bench.at(CHANGED + 6 * DAY))
+    outcomes_again(bench, world_of_moods(rows, seed=3), at=timedelta(hours=1))
+
+    bench.at(CHANGED + 8 * DAY)
+    (receipt,) = intake(drift_payload(CHANGED), store=bench.store, specs={"toy": SPEC}, now=bench.moment[0])
+
+    assert receipt.result == "accepted"
+    assert stepped(bench).state is JobState.PROMOTED
+
+
+def test_what_a_person_believes_teaches_and_waits_for_a_person_to_be_promoted(bench: Bench) -> None:
+    record(bench.store, [flipped(row) for row in answers_after(1200)])
+    bench.at(CHANGED + 5 * DAY).store.open_job(
+        model="toy",
+        trigger=BY_HAND,
+        dedupe_key="once",
+        since=CHANGED,
+        opened_at=bench.moment[0],
+        note="asked for by hand",
+        evidence={BELIEVED: "they moved the headquarters"},
+    )
+
+    waits = stepped(bench)
+
+    assert waits.state is JobState.AWAITS_APPROVAL
+    assert waits.note.startswith("v2 waits for a person: it would tell ")
+    assert waits.note.split(";")[1].endswith("bellwether promote toy v2")
+    assert waits.evidence["changed_answers"]["share"] > 0.5
+    assert bench.workshop.models.versions("toy") == ["v1", "v2"]
+    assert bench.workshop.fleet.published("toy") == {CHAMPION: "v1"}
+    assert awaiting(bench.store.jobs("toy", limit=5), bench.store.alias_changes("toy")) == waits
+
+
+def test_a_version_that_waits_is_promoted_by_a_person_and_its_alert_is_answered(bench: Bench) -> None:
+    spec = replace(SPEC, gate=replace(SPEC.gate, changed_answers_at_most=0.0))
+    record(bench.store, world_after(1200))
+    alert(bench)
+    waits = stepped(bench.at(CHANGED + 6 * DAY), spec=spec)
+    assert waits.state is JobState.AWAITS_APPROVAL
+
+    again = bench.restarted()
+    done = promote_by_hand(
+        spec,
+        "v2",
+        store=again.store,
+        models=again.models,
+        fleet=again.fleet,
+        now=again.now() + DAY,
+        reason="they moved the headquarters",
+    )
+    bench.at(CHANGED + 12 * DAY)
+    (receipt,) = intake(drift_payload(CHANGED), store=bench.store, specs={"toy": spec}, now=bench.moment[0])
+
+    assert done.version == "v2"
+    assert bench.workshop.fleet.published("toy") == {CHAMPION: "v2"}
+    assert bench.store.jobs("toy", limit=1)[0].state is JobState.PROMOTED
+    assert awaiting(bench.store.jobs("toy", limit=5), bench.store.alias_changes("toy")) is None
+    assert receipt.code == "answered"
+
+
+def test_a_spec_that_says_so_lets_every_version_serve_that_passes(bench: Bench) -> None:
+    spec = replace(SPEC, gate=replace(SPEC.gate, changed_answers_at_most=1.0))
+    record(bench.store, world_after(1200))
+    alert(bench)
+
+    assert stepped(bench.at(CHANGED + 6 * DAY), spec=spec).state is JobState.PROMOTED
 
 
 def test_a_broken_source_is_no_reason_to_retrain(bench: Bench) -> None:

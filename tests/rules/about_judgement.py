@@ -32,7 +32,22 @@ def effect(measure: str, high: str, *, of: str = "effect") -> dict[str, str]:
     return {f'bellwether_business_{of}{{model="toy",measure="{measure}",bound="high"}}': high}
 
 
+def doubted(inverted: str, *, one_class: str = "0+0x90") -> dict[str, str]:
+    gauge = 'bellwether_outcomes_doubted{model="toy",instance="a",reason="%s"}'
+    return {gauge % "inverted": inverted, gauge % "one_class": one_class}
+
+
 CASES: Final = (
+    Case(
+        alert="OutcomesDoubted",
+        when="they contradict champion and rule at once",
+        series=doubted("0+0x5 1+0x60"),
+        at="10m",
+        fired=(Fired("toy: its outcomes cannot be true (inverted)", {"reason": "inverted"}),),
+    ),
+    Case(alert="OutcomesDoubted", when="they can be believed", series=doubted("0+0x60"), at="10m"),
+    Case(alert="OutcomesDoubted", when="the right ones were sent again", series=doubted("1+0x30 0+0x30"), at="40m"),
+    Case(alert="OutcomesDoubted", when="too few are known to say", series={}, at="10m"),
     Case(
         alert="ModelInputDrift",
         when="drift is confirmed, and says which feature by how much",

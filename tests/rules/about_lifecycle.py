@@ -136,6 +136,26 @@ CASES: Final = (
         at="40m",
     ),
     Case(
+        alert="RetrainingRefused",
+        when="a version waits for a person",
+        series=ended("awaits_approval", "0+0x20 1+0x60"),
+        at="40m",
+    ),
+    Case(
+        alert="VersionAwaitsApproval",
+        when="a version passed the gate and would change most answers",
+        series={'bellwether_versions_awaiting_approval{model="toy"}': "0+0x5 1+0x60"},
+        at="40m",
+        fired=(Fired("toy: a version waits for a person to promote it"),),
+    ),
+    Case(
+        alert="VersionAwaitsApproval",
+        when="a person has promoted it",
+        series={'bellwether_versions_awaiting_approval{model="toy"}': "1+0x20 0+0x60"},
+        at="40m",
+    ),
+    Case(alert="VersionAwaitsApproval", when="no monitor shows the model", series={}, at="40m"),
+    Case(
         alert="RolledBack",
         when="an earlier champion is the champion again",
         series={'bellwether_rollbacks_total{model="toy"}': "1+0x20 2+0x60"},

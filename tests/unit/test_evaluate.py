@@ -13,11 +13,11 @@ from monitoring.evaluation.evaluate import evaluate
 from services.core.errors import UnknownVersion
 from services.core.features import FeatureVerdict, Status
 from services.core.predictions import ServedBy
-from services.core.records import EvaluationResult, Judged, ResultKind, ResultStatus
+from services.core.records import EvaluationResult, Judged, ResultKind, ResultStatus, VersionRecord
 from services.core.spec import DriftPolicy
 from tests.fakes import StoreInMemory
 from tests.toy import NOON, toy_spec
-from tests.toy_traffic import toy_reference, toy_rows
+from tests.toy_traffic import flipped, toy_reference, toy_rows
 
 SPEC = toy_spec()
 WALL = datetime(2030, 1, 1, tzinfo=UTC)
@@ -38,6 +38,36 @@ def test_a_model_in_good_health_gets_one_result_of_each_kind(reference: Referenc
     assert results[ResultKind.DRIFT].window_end == NOON
     assert results[ResultKind.PERFORMANCE].window_end == NOON - 2 * DAY
     assert results[ResultKind.AVAILABILITY].body["served_by"] == {"model": 1.0, "rule": 0.0, "last_resort": 0.0}
+
+
+def test_performance_says_what_speaks_against_its_outcomes(reference: Reference) -> None:
+    rows = toy_rows(2500, begin=NOON - 15 * DAY)
+    version = VersionRecord(
+        model="toy",
+        version="v1",
+        registered_at=NOON - 15 * DAY,
+        training_set="",
+        training_set_sha256="",
+        training_rows=1,
+        evidence={"auc": {"challenger": {"value": 0.78}, "rule": {"value": 0.63}}},
+    )
+
+    def doubts(outcomes: list[Judged]) -> list[str]:
+        store = StoreInMemory(outcomes)
+        store.registered.append(version)
+        body = _by_kind(_evaluate(store, reference))[ResultKind.PERFORMANCE].body
+        json.dumps(body, allow_nan=False)
+        return [doubt["kind"] for doubt in body["doubts"]]
+
+    assert doubts(rows) == []
+    assert doubts([flipped(row) for row in rows]) == ["inverted"]
+    assert doubts([msgspec.structs.replace(row, outcome="stayed") for row in rows]) == ["one_class"]
+
+
+def test_of_too_few_outcomes_nobody_knows_whether_they_can_be_true(reference: Reference) -> None:
+    store = StoreInMemory(toy_rows(120, begin=NOON - 5 * DAY))
+
+    assert "doubts" not in _by_kind(_evaluate(store, reference))[ResultKind.PERFORMANCE].body
 
 
 def test_every_body_is_strict_json(reference: Reference) -> None:

@@ -1,11 +1,13 @@
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from monitoring.lifecycle.gate import Verdict, judge
-from services.core.spec import Gate
+from monitoring.lifecycle.gate import Verdict, changed, judge
+from services.core.errors import SpecError
+from services.core.spec import Decision, Gate
 
 GATE = Gate(minimum_outcomes=200, margin=0.01, confidence=0.9)
 ROWS = 800
@@ -97,3 +99,55 @@ def test_scores_that_are_no_numbers_are_never_promoted() -> None:
 
     assert not verdict.promoted
     assert "no numbers" in verdict.reasons[0]
+
+
+def test_a_version_that_says_the_opposite_by_outcomes_that_contradict_all_is_no_news_but_a_doubt() -> None:
+    target, risk = rows()
+    flipped = 1 - target
+
+    verdict = judged(1 - risk, noisy(risk, 0.2), noisy(risk, 0.6), flipped)
+
+    assert (verdict.promoted, verdict.doubted) == (False, True)
+    assert verdict.reasons[0].startswith("outcomes look inverted: they taught the new version the opposite")
+    assert verdict.evidence["auc"]["champion"]["high"] < 0.5
+
+
+def test_a_person_who_believes_the_outcomes_lets_it_be_judged_like_any_other() -> None:
+    target, risk = rows()
+    scores = {"challenger": 1 - risk, "champion": noisy(risk, 0.2), "rule": noisy(risk, 0.6)}
+
+    assert judge(GATE, **scores, target=1 - target, weight=np.ones(ROWS), believed=True).promoted
+
+
+def test_a_version_that_says_the_opposite_where_the_rule_still_holds_is_no_doubt() -> None:
+    target, risk = rows()
+
+    verdict = judged(risk, 1 - noisy(risk, 0.2), noisy(risk, 0.8), target)
+
+    assert (verdict.promoted, verdict.doubted) == (True, False)
+
+
+def test_a_rule_that_is_worse_than_chance_on_past_cases_is_a_warning_and_no_refusal() -> None:
+    target, risk = rows()
+
+    verdict = judged(risk, None, 1 - noisy(risk, 0.5), target)
+
+    assert verdict.promoted
+    assert "the rule is the wrong way round, or the outcomes are" in verdict.evidence["warnings"][0]
+    assert "warnings" not in judged(risk, None, noisy(risk, 0.5), target).evidence
+
+
+def test_an_answer_is_another_one_when_its_label_or_its_action_is() -> None:
+    stay, call = (Decision(label=label, action=action) for label, action in (("stayer", "none"), ("leaver", "call")))
+    watch = Decision(label="stayer", action="call", score=0.4)
+
+    found = changed([stay, stay, call, stay], [replace(stay, score=0.2), call, call, watch])
+
+    assert (found.share, found.n) == (0.5, 4)
+    assert found.waits(replace(GATE, changed_answers_at_most=0.49))
+    assert not found.waits(replace(GATE, changed_answers_at_most=0.5))
+
+
+def test_a_limit_that_is_no_share_is_refused_at_once() -> None:
+    with pytest.raises(SpecError, match="changed_answers_at_most is 50"):
+        Gate(changed_answers_at_most=50)

@@ -13,7 +13,8 @@ from monitoring.entrypoints.charts import Chart, Marker, Point, Span, marker_str
 from monitoring.entrypoints.overview import Overview, as_json, by_traffic
 from monitoring.entrypoints.page import PAGE_POLICY, page
 from monitoring.entrypoints.wording import present, unasked
-from services.core.records import CHAMPION, ResultKind, ResultStatus, VersionRecord
+from monitoring.evaluation.standing import DOUBTS
+from services.core.records import CHAMPION, JobState, ResultKind, ResultStatus, VersionRecord
 from tests.fake_run import FakeRun, fake_run
 from tests.fakes import StoreInMemory
 from tests.toy import NOON
@@ -57,6 +58,37 @@ def test_an_open_job_and_its_reason_are_told_in_plain_words(waiting: FakeRun) ->
 
 def test_the_page_marks_when_drift_was_found_and_in_what(waiting: FakeRun) -> None:
     assert ">drift found: amount" in waiting.page()
+
+
+def test_outcomes_that_cannot_be_true_are_told_before_anything_that_rests_on_them() -> None:
+    state = fake_run(days=22).state
+    reason = "outcomes look inverted since 2026-03-10 14:00 UTC: champion's AUC 0.163"
+    doubted = [
+        msgspec.structs.replace(
+            result, body=result.body | {DOUBTS: [{"kind": "inverted", "since": NOON.isoformat(), "reason": reason}]}
+        )
+        for result in state.results
+    ]
+
+    told = present(replace(state, results=doubted))
+
+    assert present(state).style == "well"
+    assert told.style == "watch"
+    assert told.text.startswith(f"Outcomes{reason.removeprefix('outcomes')}. Performance and money below rest on them;")
+
+
+def test_a_version_that_waits_for_a_person_is_told_with_the_command(waiting: FakeRun) -> None:
+    job = msgspec.structs.replace(
+        waiting.state.jobs[0],
+        state=JobState.AWAITS_APPROVAL,
+        closed_at=waiting.state.now,
+        note="v2 waits for a person: … to let it serve: bellwether promote toy v2",
+    )
+    state = replace(waiting.state, jobs=[job])
+
+    assert "v2 waits for a person" in present(state).text
+    assert "bellwether promote toy v2" in present(state).text
+    assert as_json(state)["awaiting_approval"]["state"] == "awaits_approval"
 
 
 def test_before_anything_is_known_the_page_says_so(beginning: FakeRun) -> None:

@@ -5,7 +5,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from tests.faults.scenarios import log_lost, many_members, second_signal, shared_versions, two_owners
+from tests.faults.scenarios import (
+    log_lost,
+    many_members,
+    outcomes_flipped,
+    second_signal,
+    shared_versions,
+    two_owners,
+)
 from tests.faults.trial import Trial
 
 
@@ -21,10 +28,7 @@ class Scenario:
     play: Callable[[Path, float], Trial]
 
 
-SCENARIOS: Final[tuple[Scenario, ...]] = (
-    Scenario("log lost", log_lost.play),
-    Scenario(many_members.NAME, many_members.play),
-    Scenario(second_signal.NAME, second_signal.play),
-    Scenario(two_owners.NAME, two_owners.play),
-    Scenario(shared_versions.NAME, shared_versions.play),
+SCENARIOS: Final = tuple(
+    Scenario(module.NAME, module.play)
+    for module in (log_lost, many_members, outcomes_flipped, second_signal, two_owners, shared_versions)
 )

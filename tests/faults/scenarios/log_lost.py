@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Final
 
 from monitoring.entrypoints.reports import event_account
 from services import bootstrap
@@ -19,7 +20,8 @@ from tests.faults.under_load import await_stored, load
 from tests.integration.serving_process import ServingProcess, toy_serving
 from tests.ports import free_port
 
-CONSUMER = "services.entrypoints.consumer"
+NAME: Final = "log lost"
+CONSUMER: Final = "services.entrypoints.consumer"
 PATIENCE_SECONDS = 20.0
 STOP_SECONDS = 30.0
 
@@ -96,7 +98,7 @@ def _trial(play: _Play, settings: Settings, seconds: float) -> Trial:
         stored = store.stored_event_ids(ids)
     said = (play.home / "consumer.log").read_text().count("the event log is not the one that was read before")
     return Trial(
-        fault="log lost",
+        fault=NAME,
         store="SQLite",
         seconds=seconds,
         sent=len(ids),

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from datetime import datetime
 from typing import Final
 from urllib.parse import urlsplit
 
@@ -11,7 +12,7 @@ from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 from redis.exceptions import RedisError
 
-from services.core.clock import from_microseconds, to_microseconds
+from services.core.clock import BEYOND_ANY_TIME, from_microseconds, to_microseconds
 from services.core.errors import FeatureSourceDown, SettingsError
 from services.core.features import Reading
 
@@ -24,10 +25,12 @@ _SEPARATOR: Final = b":"
 
 # One field after the other, all in one step of the server's: the newer observation stays, whoever writes last.
 _KEEP_THE_LATEST: Final = """
-for place = 1, #ARGV, 2 do
+local latest = tonumber(ARGV[1])
+for place = 2, #ARGV, 2 do
     local kept = redis.call('HGET', KEYS[1], ARGV[place])
     local at = tonumber(string.match(ARGV[place + 1], '^(-?%d+):'))
-    if not kept or tonumber(string.match(kept, '^(-?%d+):')) < at then
+    local was_at = kept and tonumber(string.match(kept, '^(-?%d+):'))
+    if not kept or was_at < at or was_at > latest then
         redis.call('HSET', KEYS[1], ARGV[place], ARGV[place + 1])
     end
 end
@@ -69,10 +72,13 @@ class FeaturesRedis:
             found = await self._client.hmget(self._key(model, entity_id), list(names))
             return {name: _reading(kept) for name, kept in zip(names, found, strict=True) if isinstance(kept, bytes)}
 
-    async def write(self, model: str, entity_id: str, readings: Mapping[str, Reading]) -> None:
+    async def write(
+        self, model: str, entity_id: str, readings: Mapping[str, Reading], *, not_after: datetime | None = None
+    ) -> None:
+        latest = BEYOND_ANY_TIME if not_after is None else to_microseconds(not_after)
         fields = [part for name, reading in readings.items() for part in (name, _kept(reading))]
         with self._translated():
-            await self._client.eval(_KEEP_THE_LATEST, 1, self._key(model, entity_id), *fields)
+            await self._client.eval(_KEEP_THE_LATEST, 1, self._key(model, entity_id), latest, *fields)
 
     async def close(self) -> None:
         await self._client.aclose()

@@ -63,9 +63,12 @@ class FleetFiles:
         return sorted(found, key=lambda report: report.pid)
 
     def _is_alive(self, report: WorkerReport, path: Path) -> bool:
-        """A process of another host, or of another container, cannot be looked up here: its report's age has to do."""
+        """A process of another host, or of another container, cannot be looked up here: its report's age has to do.
+
+        One from the future is of a clock that has been set back since; who is alive reports again at once.
+        """
         here = path.stem.endswith(f"@{self._host}")
-        return self._now() - report.at < REPORT_LIFE and (not here or _runs(report.pid))
+        return abs(self._now() - report.at) < REPORT_LIFE and (not here or _runs(report.pid))
 
 
 def _read_report(path: Path) -> WorkerReport | None:

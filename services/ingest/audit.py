@@ -39,20 +39,21 @@ class Account(msgspec.Struct, frozen=True, kw_only=True):
     examples: list[str]
 
 
-def audit(log: EventLog, store: Kept, *, passed: int | None = None) -> Account:
+def audit(log: EventLog, store: Kept, *, passed: int | None = None, at_once: int = IDS_AT_ONCE) -> Account:
     """Look up every event of the log in the store, by id, a portion at a time.
 
     Args:
         passed: the position up to which the consumers have passed every event (see `Passage`); by default what the
             consumer of the local log has. It is known before the look-ups begin, so consumers that work meanwhile can
             only turn "in flight" into "stored".
+        at_once: events of a portion; the work grows with their number, and memory with a portion.
     """
     position = store.position(CONSUMER) if passed is None else passed
     appended = stored = dead = in_flight = pruned = 0
     missing: list[str] = []
     unaccounted = after = 0
-    removals = _Removals(log, store)
-    while portion := log.ids(after=after, limit=IDS_AT_ONCE):
+    removals = _Removals(log, store, at_once)
+    while portion := log.ids(after=after, limit=at_once):
         ids = [event_id for _, event_id in portion]
         in_store, in_dead = store.stored_event_ids(ids), store.dead_event_ids(ids)
         accounted = in_store | in_dead
@@ -88,6 +89,7 @@ class _Removals:
 
     log: EventLog
     store: Kept
+    at_once: int
     _removed: dict[str, Removed] = field(default_factory=dict)
     _explained: dict[tuple[str, _Kind], int] = field(default_factory=dict)
 
@@ -96,7 +98,7 @@ class _Removals:
         if not gone:
             return []
         among = set(gone)
-        logged = [each for each in self.log.read(after=after, limit=IDS_AT_ONCE) if each.event.id in among]
+        logged = [each for each in self.log.read(after=after, limit=self.at_once) if each.event.id in among]
         self._removed.clear()  # Removals go on: what was stored a moment ago may be removed by now.
         return [each.event.id for each in logged if not self._is_explained(each)]
 

@@ -98,7 +98,7 @@ def lines(report: Mapping[str, Any]) -> list[str]:
 
 
 def _report(spec: ModelSpec, store: Records, asked: Asked, limit: int, *, now: datetime) -> dict[str, Any]:
-    newest = store.last_made_at(spec.name, version=asked.version, until=asked.until or now)
+    newest = store.last_made_at(spec.name, version=asked.version, until=None if asked.until else now)
     about = {"model": spec.name, "version": asked.version, "from": None, "until": None}
     if newest is None:
         return _empty(about, f"no predictions of {_subject(about)} are recorded")

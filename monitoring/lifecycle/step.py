@@ -70,9 +70,8 @@ def _attended(spec: ModelSpec, workshop: Workshop, job: Job) -> Job:
     now = workshop.now()
     workshop.looked_at[job.id] = now
     if job.opened_at - now > AHEAD:
-        return _close(
-            workshop, job, JobState.REFUSED, f"opened at {job.opened_at:%Y-%m-%d}, by a clock that was wrong", {}
-        )
+        opened = f"opened at {job.opened_at:%Y-%m-%d}, ahead of now: the clock was wrong; the next alert opens another"
+        return _close(workshop, job, JobState.REFUSED, opened, {})
     if job.trigger == BY_HAND:
         return _run(spec, workshop, job)
     return _attended_for_drift(spec, workshop, job, now)

@@ -51,7 +51,8 @@ class ClockFile:
         moment = require_aware(moment, name="moment")
         # A file that holds no time is mended by this.
         if moment > self.now() or self._is_broken:
-            os.pwrite(self._descriptor, _SECONDS.pack(max(moment, self._last).timestamp()), 0)
+            self._last = max(moment, self._last)
+            os.pwrite(self._descriptor, _SECONDS.pack(self._last.timestamp()), 0)
 
     def close(self) -> None:
         os.close(self._descriptor)

@@ -222,7 +222,7 @@ def test_old_training_sets_go_unless_a_version_was_made_of_them(bench: Bench) ->
 @pytest.mark.parametrize("days", [0.0, -1.0, 0.5, 1e9, float("nan"), float("inf")])
 def test_records_are_kept_for_a_day_at_least_and_for_a_number_of_days(tmp_path: Path, days: float) -> None:
     assert bootstrap.retention(Settings(home=tmp_path, records_keep_days=7)) == timedelta(days=7)
-    with pytest.raises(SettingsError, match="BELLWETHER_RECORDS_KEEP_DAYS is .*; expected 1 to 36,500"):
+    with pytest.raises(SettingsError, match=r"BELLWETHER_RECORDS_KEEP_DAYS is .*; expected 1 to 36,500"):
         bootstrap.retention(Settings(home=tmp_path, records_keep_days=days))
 
 

@@ -19,7 +19,7 @@ def at(number: int) -> datetime:
 
 def test_time_has_come_to_a_day_once_predictions_were_made_on_enough_days_from_it_on() -> None:
     assert observed(days(-3, -2, -1, 0), known=None, now=NOON) == Observed(at(-2))
-    assert SUPPORT == len(days(-2, -1, 0))
+    assert len(days(-2, -1, 0)) == SUPPORT
 
 
 def test_too_few_days_tell_no_time() -> None:

@@ -6,6 +6,8 @@ and the monitor never loads the server.
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import Callable
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
@@ -24,7 +26,7 @@ if TYPE_CHECKING:
     from services.adapters.clock_file import ClockFile
     from services.adapters.event_log_kafka import KafkaCluster
     from services.adapters.event_log_sqlite import EventLogSqlite
-    from services.ingest.local import LocalRetention
+    from services.ingest.log_retention import LogRetention
 
 
 def clock(settings: Settings) -> Now:
@@ -56,7 +58,7 @@ def outbox(settings: Settings) -> Outbox:
     """The local log as the forwarder sees it."""
     from services.adapters.outbox_sqlite import OutboxSqlite
 
-    return OutboxSqlite(settings.event_log_path, _local_log(settings))
+    return OutboxSqlite(_local_log(settings))
 
 
 def event_sink(settings: Settings) -> EventSink:
@@ -69,34 +71,54 @@ def event_sink(settings: Settings) -> EventSink:
 def event_source(settings: Settings, store: RecordStore) -> EventSource:
     """What a consumer reads."""
     if settings.event_log == LOCAL:
+        from services.adapters.last_log_file import LastLogFile
         from services.ingest.local import LocalSource
 
-        return LocalSource(event_log(settings), position=store.position)
+        last_log = LastLogFile(settings.home / "log-read-last")
+        return LocalSource(event_log(settings), committed=store.committed, last_log=last_log)
     from services.adapters.event_log_kafka import KafkaSource
 
     return KafkaSource(_kafka(settings), position=store.position, now=clock(settings))
 
 
-def log_retention(settings: Settings, store: RecordStore) -> LocalRetention | None:
-    """What prunes the local log; None where the forwarder does."""
+def stored_log_retention(settings: Settings, store: RecordStore) -> LogRetention | None:
+    """What the consumer prunes the local log with; None where the forwarder does."""
     if settings.event_log != LOCAL:
         return None
-    from services.ingest.local import LocalRetention
+    from services.adapters.outbox_sqlite import OutboxSqlite
+    from services.ingest.local import partition_of
 
-    return LocalRetention(
-        outbox(settings),
-        position=store.position,
-        keep=timedelta(hours=settings.outbox_keep_hours),
-        limit=settings.consume_batch,
+    log = _local_log(settings)
+    return _log_retention(
+        settings, OutboxSqlite(log), lambda: store.position(partition_of(log)), limit=settings.consume_batch
     )
+
+
+def forwarded_log_retention(settings: Settings) -> LogRetention:
+    """What the forwarder prunes the local log with."""
+    from services.adapters.event_log_kafka import KafkaStored
+
+    forwarded = outbox(settings)
+    stored = KafkaStored(_kafka(settings), forwarded=forwarded.forwarded)
+    return _log_retention(settings, forwarded, stored.position, limit=settings.forward_batch)
+
+
+def _log_retention(settings: Settings, outbox: Outbox, stored: Callable[[], int], *, limit: int) -> LogRetention:
+    from services.ingest.log_retention import LogRetention
+    from services.ingest.steady_clock import SteadyClock
+
+    keep = timedelta(hours=settings.outbox_keep_hours)
+    return LogRetention(outbox, stored=stored, keep=keep, limit=limit, clock=SteadyClock())
 
 
 def passage(settings: Settings, store: RecordStore) -> Passage:
     """How far events have come on the way that these settings choose."""
     if settings.event_log == LOCAL:
-        from services.ingest.local import LocalPassage
+        from services.ingest.local import LocalPassage, partition_of
 
-        return LocalPassage(position=store.position)
+        with contextlib.closing(event_log(settings)) as log:
+            partition = partition_of(log)
+        return LocalPassage(stored=lambda: store.position(partition))
     from services.adapters.event_log_kafka import KafkaPassage
 
     return KafkaPassage(_kafka(settings), outbox=outbox(settings), position=store.position)

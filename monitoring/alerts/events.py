@@ -35,6 +35,8 @@ def event_rules(pace: Pace, *, batch: int) -> Group:
             _nearly_full(),
             _forwarder_down(),
             _dead_letters(pace),
+            _position_reset(pace),
+            _expired(pace),
             _lag(pace, batch),
             _silent(pace),
             _unaccounted(batch),
@@ -93,6 +95,37 @@ def _dead_letters(pace: Pace) -> Alert:
         description="They are kept whole, with the reason, and can be tried again; until then nothing judges them.",
         dashboard=Dashboard.PIPELINE,
     )
+
+
+def _position_reset(pace: Pace) -> Alert:
+    window = pace.window(timedelta(hours=1))
+    return Alert(
+        name="PositionReset",
+        expr=f"sum by (reason) ({_grown(table.POSITION_RESETS, window)})",
+        lasts=timedelta(0),
+        severity=Severity.TICKET,
+        summary="Consumers read again from an earlier position: {{ $labels.reason }}",
+        description="The log or the store is another one, or an earlier copy. What the other one held may be lost.",
+        dashboard=Dashboard.PIPELINE,
+    )
+
+
+def _expired(pace: Pace) -> Alert:
+    return Alert(
+        name="EventsExpired",
+        expr=f"sum({_grown(table.EVENTS_EXPIRED, pace.window(timedelta(hours=1)))})",
+        lasts=timedelta(0),
+        severity=Severity.PAGE,
+        summary="{{ $value | printf `%.0f` }} events were gone from the log before they were stored",
+        description="The log keeps events for less time than consumers were away, or somebody removed some.",
+        dashboard=Dashboard.PIPELINE,
+    )
+
+
+def _grown(counter: str, window: str) -> str:
+    """By how much a counter has grown, for what mostly happens when a process starts: a counter that is first seen with
+    a value has no earlier one that it could have risen from."""
+    return f"increase({counter}[{window}]) > 0\nor ({counter} > 0 unless {counter} offset {window})"
 
 
 def _lag(pace: Pace, batch: int) -> Alert:

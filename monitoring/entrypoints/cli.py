@@ -7,11 +7,13 @@ import json
 import sys
 from collections.abc import Callable
 from dataclasses import fields
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 import click
 
+from services.core.clock import require_aware
 from services.core.errors import BellwetherError, SettingsError
 from services.settings import Settings, variable_of
 
@@ -70,6 +72,18 @@ KAFKA_FLAGS = (
 )
 json_flag = flag("--json", "as_json", is_flag=True, help="print one machine-readable object")
 once_flag = flag("--once", is_flag=True, help="do one round and end")
+
+
+def again_flags(meaning: str) -> Callable[[Command], Command]:
+    """`--again` and the time that it needs."""
+
+    def decorate(command: Command) -> Command:
+        since = flag("--from", "since", help="time with an offset, such as 2026-03-01T08:00Z, by this machine's clock")
+        return flag("--again", is_flag=True, help=meaning)(since(command))
+
+    return decorate
+
+
 model_argument = click.argument("model")
 
 
@@ -115,22 +129,24 @@ def serve(**flags: Any) -> None:
 @settings_flags("home", "store", "clock_file", "metrics_host", "consumer_port", "consume_batch", "poll_seconds")
 @settings_flags("event_log", *KAFKA_FLAGS, "kafka_group", "kafka_session_seconds")
 @once_flag
-def consume(once: bool, **flags: Any) -> None:
+@again_flags("read what the store has lost, as after a restored backup: consumers go back to --from first")
+def consume(once: bool, again: bool, since: str | None, **flags: Any) -> None:
     """Carry events from the log into the record store."""
     from services.entrypoints.consumer import run_consumer
 
-    sys.exit(run_consumer(_settings(flags), once=once))
+    sys.exit(run_consumer(_settings(flags), once=once, again_from=_again_from(again, since)))
 
 
 @main.command()
 @settings_flags("home", "metrics_host", "forwarder_port", "forward_batch", "poll_seconds", "outbox_limit")
 @settings_flags("outbox_full", "event_log", "outbox_keep_hours", *KAFKA_FLAGS)
 @once_flag
-def forward(once: bool, **flags: Any) -> None:
+@again_flags("send what Kafka has lost: the forwarder goes back to --from first")
+def forward(once: bool, again: bool, since: str | None, **flags: Any) -> None:
     """Carry events from the local log to Kafka."""
     from services.entrypoints.forwarder import run_forwarder
 
-    sys.exit(run_forwarder(_settings(flags), once=once))
+    sys.exit(run_forwarder(_settings(flags), once=once, again_from=_again_from(again, since)))
 
 
 @main.command()
@@ -428,6 +444,20 @@ def _settings_of_records(flags: dict[str, Any], *, in_the_log: bool = False) -> 
         f"home {settings.home} does not exist, so nothing runs there; go to where the processes run, "
         "or say which home they have with --home or BELLWETHER_HOME"
     )
+
+
+def _again_from(again: bool, since: str | None) -> datetime | None:
+    """The time to go back to. Raises `click.UsageError`."""
+    if again != (since is not None):
+        raise click.UsageError(
+            "--again and --from go together; expected both, such as --again --from 2026-03-01T08:00Z"
+        )
+    if since is None:
+        return None
+    try:
+        return require_aware(datetime.fromisoformat(since), name="--from")
+    except ValueError as error:
+        raise click.UsageError(f"--from: {error}; expected a time with an offset, such as 2026-03-01T08:00Z") from error
 
 
 def _print(report: dict[str, Any], *, as_json: bool) -> None:

@@ -4,19 +4,18 @@ A writer thread per process takes whatever has queued up, commits it in one tran
 future that waited for it: one sync to disk serves many requests.
 """
 
-import contextlib
 import queue
 import sqlite3
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future
+from datetime import datetime
 from itertools import islice
 from pathlib import Path
 from typing import Final
 
-from services.adapters.sqlite_files import ThreadConnections
-from services.adapters.turns import turn
+from services.adapters.event_log_file import EventLogFile
 from services.core.clock import from_microseconds, to_microseconds
 from services.core.errors import EventLogUnavailable
 from services.core.events import Event, LoggedEvent
@@ -24,29 +23,6 @@ from services.core.ports import Appended, Settled
 
 # 500 events of 2 kB are a megabyte: one sync then costs more than the next group would wait for.
 GROUP: Final = 500
-# A reader's or writer's patience with SQLite's own locks; turns between writers are taken on the lock file.
-BUSY_SECONDS: Final = 10.0
-
-_SCHEMA: Final = """
-CREATE TABLE IF NOT EXISTS events (
-    position INTEGER PRIMARY KEY AUTOINCREMENT,
-    id TEXT NOT NULL UNIQUE,
-    type TEXT NOT NULL,
-    source TEXT NOT NULL,
-    topic TEXT NOT NULL,
-    key TEXT NOT NULL,
-    time INTEGER NOT NULL,
-    data BLOB NOT NULL,
-    appended_at INTEGER NOT NULL DEFAULT 0
-)
-"""
-_FORWARDED_SCHEMA: Final = """
-CREATE TABLE IF NOT EXISTS forwarded (
-    one INTEGER PRIMARY KEY CHECK (one = 1),
-    destination TEXT NOT NULL,
-    position INTEGER NOT NULL
-)
-"""
 _COLUMNS: Final = "id, type, source, topic, key, time, data"
 _ROW: Final = "(?, ?, ?, ?, ?, ?, ?, ?)"
 
@@ -63,18 +39,17 @@ class EventLogSqlite:
     """
 
     def __init__(self, path: Path, *, require_room: RequireRoom | None = None) -> None:
-        self._path = path
+        self.file = EventLogFile(path)
         self._require_room = require_room
-        self._connections = ThreadConnections(path, synchronous="FULL", busy_seconds=BUSY_SECONDS)
         self._queue: queue.SimpleQueue[_Pending | None] = queue.SimpleQueue()
         self._closed = False
         self._closing = threading.Lock()
-        with self._translated():
-            self._turn = path.with_name(path.name + ".turn").open("ab")
-            with turn(self._turn):
-                _create(self._connections.get())
         self._writer = threading.Thread(target=self._write, name="event-log-writer", daemon=True)
         self._writer.start()
+
+    def identity(self) -> str:
+        with self.file.translated():
+            return str(self.file.reader().execute("SELECT id FROM identity").fetchone()[0])
 
     def append(self, *events: Event) -> Future[list[Settled]]:
         future: Future[list[Settled]] = Future()
@@ -82,29 +57,37 @@ class EventLogSqlite:
             if not self._closed:
                 self._queue.put((events, future))
                 return future
-        future.set_result([EventLogUnavailable(f"event log {self._path} is closed") for _ in events])
+        future.set_result([EventLogUnavailable(f"event log {self.file.path} is closed") for _ in events])
         return future
 
     def find(self, event_id: str) -> Event | None:
-        with self._translated():
-            row = self._connections.get().execute(f"SELECT {_COLUMNS} FROM events WHERE id = ?", (event_id,)).fetchone()
+        with self.file.translated():
+            row = self.file.writer().execute(f"SELECT {_COLUMNS} FROM events WHERE id = ?", (event_id,)).fetchone()
         return None if row is None else _event(row)
 
     def read(self, *, after: int, limit: int) -> list[LoggedEvent]:
         query = f"SELECT position, {_COLUMNS} FROM events WHERE position > ? ORDER BY position LIMIT ?"
-        with self._translated():
-            rows = self._connections.get().execute(query, (after, limit)).fetchall()
+        with self.file.translated():
+            rows = self.file.reader().execute(query, (after, limit)).fetchall()
+        if not rows:
+            self.file.drained()
         return [LoggedEvent(row[0], _event(row[1:])) for row in rows]
 
     def ids(self, *, after: int, limit: int) -> list[tuple[int, str]]:
         query = "SELECT position, id FROM events WHERE position > ? ORDER BY position LIMIT ?"
-        with self._translated():
-            return self._connections.get().execute(query, (after, limit)).fetchall()
+        with self.file.translated():
+            return self.file.reader().execute(query, (after, limit)).fetchall()
 
     def end(self) -> int:
-        with self._translated():
-            row = self._connections.get().execute("SELECT max(position) FROM events").fetchone()
+        with self.file.translated():
+            row = self.file.reader().execute("SELECT max(position) FROM events").fetchone()
         return int(row[0] or 0)
+
+    def position_before(self, moment: datetime) -> int:
+        first = "SELECT min(position) FROM events WHERE appended_at >= ?"
+        with self.file.translated():
+            row = self.file.reader().execute(first, (to_microseconds(moment),)).fetchone()
+        return self.end() if row[0] is None else int(row[0]) - 1
 
     def close(self) -> None:
         with self._closing:
@@ -113,14 +96,7 @@ class EventLogSqlite:
             self._closed = True
             self._queue.put(None)
         self._writer.join()
-        self._turn.close()
-
-    @contextlib.contextmanager
-    def _translated(self) -> Iterator[None]:
-        try:
-            yield
-        except (sqlite3.Error, OSError) as error:
-            raise EventLogUnavailable(f"event log {self._path}: {error}; look at the disk and its rights") from error
+        self.file.close()
 
     def _write(self) -> None:
         open_for_more = True
@@ -128,6 +104,7 @@ class EventLogSqlite:
             group, open_for_more = self._next_group()
             if group:
                 self._settle(group)
+        self.file.close()
 
     def _next_group(self) -> tuple[list[_Pending], bool]:
         """What waits, without what its caller has given up; and whether more can come."""
@@ -156,7 +133,7 @@ class EventLogSqlite:
         except Exception as error:  # noqa: BLE001 - the edge of the writer thread: every waiting request gets the reason
             if len(events) > 1 and not isinstance(error, sqlite3.OperationalError | OSError | EventLogUnavailable):
                 return [each for event in events for each in self._settled([event])]
-            why = f"event log {self._path}: {error}; the event was not appended"
+            why = f"event log {self.file.path}: {error}; the event was not appended"
             return [EventLogUnavailable(why) for _ in events]
 
     def _commit(self, events: list[Event]) -> list[Appended]:
@@ -169,23 +146,15 @@ class EventLogSqlite:
         now = time.time_ns() // 1000
         rows = [value for event in events for value in (*_row(event), now)]
         statement = f"INSERT OR IGNORE INTO events ({_COLUMNS}, appended_at) VALUES {', '.join([_ROW] * len(events))}"
-        connection = self._connections.get()
+        connection = self.file.writer()
         if self._require_room is not None:
             self._require_room(connection)
-        with turn(self._turn):
+        with self.file.turn():
             cursor = connection.execute(statement, rows)
             if cursor.rowcount < len(events):
                 return _some_existed(connection, events, inserted=cursor.rowcount)
         last = cursor.lastrowid or 0
         return [Appended(position) for position in range(last - len(events) + 1, last + 1)]
-
-
-def _create(connection: sqlite3.Connection) -> None:
-    """A log of an earlier version does not know when its events were appended."""
-    connection.execute(_SCHEMA)
-    connection.execute(_FORWARDED_SCHEMA)
-    if "appended_at" not in {name for _, name, *_ in connection.execute("PRAGMA table_info(events)")}:
-        connection.execute("ALTER TABLE events ADD COLUMN appended_at INTEGER NOT NULL DEFAULT 0")
 
 
 def _some_existed(connection: sqlite3.Connection, events: list[Event], *, inserted: int) -> list[Appended]:

@@ -1,11 +1,16 @@
 """What the adapters that keep a SQLite file of their own have in common."""
 
 import contextlib
+import os
 import sqlite3
 import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Literal
+from typing import Final, Literal
+
+JOURNALS: Final = ("-wal", "-shm")
+"""What SQLite keeps beside a file in WAL mode, by the end of the name."""
 
 
 class ThreadConnections:
@@ -20,16 +25,24 @@ class ThreadConnections:
         self._synchronous = synchronous
         self._busy_seconds = busy_seconds
         self._local = threading.local()
+        self._generation = 0
 
     def get(self) -> sqlite3.Connection:
         """This thread's connection. Raises `sqlite3.Error`."""
+        if getattr(self._local, "generation", None) != self._generation:
+            self.close()
         connection: sqlite3.Connection | None = getattr(self._local, "connection", None)
         if connection is None:
             connection = sqlite3.connect(self._path, timeout=self._busy_seconds, isolation_level=None)
             connection.execute("PRAGMA journal_mode = WAL")
             connection.execute(f"PRAGMA synchronous = {self._synchronous}")
             self._local.connection = connection
+            self._local.generation = self._generation
         return connection
+
+    def renew(self) -> None:
+        """Let every thread open the file anew the next time that it asks."""
+        self._generation += 1
 
     def close(self) -> None:
         """Close this thread's connection; the next `get` opens another."""
@@ -50,3 +63,49 @@ def transaction(connection: sqlite3.Connection) -> Iterator[None]:
         if connection.in_transaction:  # a full disk has already rolled it back
             connection.execute("ROLLBACK")
         raise
+
+
+class FileWatch:
+    """Notices when a file that is open was removed, moved away, or replaced by another under its name.
+
+    Its open connections would go on with a file that nobody else can find.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._opened = _inode(path)
+        self._journal = _inode(_beside(path, "-wal"))
+
+    def has_changed(self) -> bool:
+        return _inode(self._path) != self._opened
+
+    def require_own_journal(self) -> None:
+        """Raises `OSError` when what took the file's place lies beside the journal of the old one: SQLite would write
+        the journal into it, and damage it."""
+        if self._journal is not None and _inode(_beside(self._path, "-wal")) == self._journal:
+            raise OSError(
+                "another file has taken its place while it was open, beside the journal of the old one; stop the "
+                f"processes that use it, remove {self._path.name}-wal and {self._path.name}-shm, and start them again"
+            )
+
+
+def set_orphaned_journals_aside(path: Path) -> None:
+    """Where a file is gone and its journals are not, SQLite would take them for those of the file that it makes."""
+    if path.exists():
+        return
+    for ending in JOURNALS:
+        with contextlib.suppress(FileNotFoundError):
+            journal = _beside(path, ending)
+            journal.rename(journal.with_name(f"{journal.name}.orphaned-{time.time_ns()}"))
+
+
+def _beside(path: Path, ending: str) -> Path:
+    return path.with_name(path.name + ending)
+
+
+def _inode(path: Path) -> tuple[int, int] | None:
+    try:
+        found = os.stat(path)  # noqa: PTH116 - asked before each commit, and pathlib's takes twice as long
+    except FileNotFoundError:
+        return None
+    return found.st_dev, found.st_ino

@@ -1,5 +1,6 @@
 """One exception tree. Each class carries its machine-readable `code` and whether trying again can help."""
 
+from enum import StrEnum
 from typing import ClassVar
 
 
@@ -77,6 +78,38 @@ class FeatureSourceDown(BellwetherError):
 class StoreUnavailable(BellwetherError):
     code = "store_unavailable"
     retriable = True
+
+
+class LostPosition(StrEnum):
+    """Why a position means nothing any more."""
+
+    STORE_BEHIND = "store_behind"
+    """The store is an earlier copy, another one, or was rewound."""
+    LOG_REPLACED = "log_replaced"
+    """Another local log lies in the home than the one that was read before."""
+    LOG_CUT = "log_cut"
+    """The local log is an earlier copy."""
+    TOPICS_REPLACED = "topics_replaced"
+    """Kafka's topics were made anew."""
+    OFFSET_GONE = "offset_gone"
+    """A partition ends before the position."""
+
+
+class PositionLost(BellwetherError):
+    """What a consumer's position stands for is not there: the log or the store is another, or an earlier copy.
+
+    Nothing was written. Reading begins again at `restart_at`, or where None at what the store has; the store ignores
+    what it has already.
+    """
+
+    code = "position_lost"
+    retriable = True
+
+    def __init__(self, message: str, *, partition: str, reason: LostPosition, restart_at: int | None = None) -> None:
+        super().__init__(message)
+        self.partition = partition
+        self.reason = reason
+        self.restart_at = restart_at
 
 
 class LeaseLost(BellwetherError):

@@ -27,6 +27,7 @@ from services.core.records import (
     JobState,
     Judged,
     Lease,
+    Position,
     ResultKind,
     Stored,
     VersionRecord,
@@ -52,6 +53,10 @@ class EventLog(Protocol):
     Threads: every method may be called from any thread.
     """
 
+    def identity(self) -> str:
+        """A random id that the log got when it was made. Positions in it are positions in no other log."""
+        ...
+
     def append(self, *events: Event) -> Future[list[Settled]]:
         """Add each event unless its id is already there. What became of it stands at its place in the result.
 
@@ -71,6 +76,10 @@ class EventLog(Protocol):
 
     def end(self) -> int:
         """The newest position, 0 for an empty log."""
+        ...
+
+    def position_before(self, moment: datetime) -> int:
+        """The position behind which all lies that was appended at this moment or later, by the machine's clock."""
         ...
 
     def close(self) -> None:
@@ -104,15 +113,34 @@ class OnlineFeatures(Protocol):
 class Records(Protocol):
     """Predictions and outcomes, and how far each consumer has read. All times are aware UTC."""
 
-    def commit(self, batch: Batch, *, consumer: str, position: int) -> Stored:
+    def commit(
+        self, batch: Batch, *, consumer: str, position: int, start: int | None = None, last_event: str = ""
+    ) -> Stored:
         """Add the batch's rows and move the consumer's position, in one transaction. It only moves forwards: a consumer
         whose partition has gone to another may still come with what it had read.
 
         Rows whose event id is already stored are counted as duplicates and left as they are.
+
+        Args:
+            start: where the batch begins in the log. A store whose position lies before it lacks what came between.
+            last_event: the id of the last event before `position`.
+
+        Raises:
+            PositionLost: reason `store_behind`; the position lies before `start`, as after a restored backup.
         """
         ...
 
-    def position(self, consumer: str) -> int: ...
+    def position(self, consumer: str) -> int:
+        """The offset of `committed`."""
+        ...
+
+    def committed(self, consumer: str) -> Position:
+        """How far the consumer has come; the beginning for one that is not known."""
+        ...
+
+    def rewind(self, consumer: str, *, position: int) -> None:
+        """Let the consumer read again from this position, if it stands behind it; consumers that are at work notice."""
+        ...
 
     def judged(
         self,

@@ -31,6 +31,17 @@ class DeadLetter(msgspec.Struct, frozen=True, kw_only=True):
     at: datetime
 
 
+class Position(msgspec.Struct, frozen=True):
+    """How far a consumer has stored a partition: its next read begins at `offset`.
+
+    `last_event` is the id of the event before it, "" where that is not known. A log that has another event there, or
+    none, is not the log that was read.
+    """
+
+    offset: int = 0
+    last_event: str = ""
+
+
 class Batch(msgspec.Struct, frozen=True):
     """What a run of events turns into; each list keeps the order of the log."""
 

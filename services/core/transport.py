@@ -13,15 +13,20 @@ from services.core.records import DeadLetter
 class Portion(msgspec.Struct, frozen=True, kw_only=True):
     """What a consumer got of one partition: events that follow each other.
 
-    `partition` names the partition and is the consumer's name in the store; `position` is where the consumer stands
-    once all of this is stored. `dead_letters` are records that are no event.
+    `partition` names the partition and is the consumer's name in the store. `start` is where the consumer stood before,
+    `position` where it stands once all of this is stored, and `last_event` the id of the event before that ("" where it
+    is none). `dead_letters` are records that are no event. `expired` is how many events the log no longer has between
+    `start` and the first that it does.
     """
 
     partition: str
     origin: str
     events: list[LoggedEvent]
     dead_letters: list[DeadLetter]
+    start: int
     position: int
+    last_event: str = ""
+    expired: int = 0
 
 
 class Lag(msgspec.Struct, frozen=True, kw_only=True):
@@ -48,6 +53,7 @@ class EventSource(Protocol):
         Raises:
             EventLogUnavailable: try again later; nothing is left out.
             StoreUnavailable: the position of a partition could not be looked up.
+            PositionLost: the log is not the one that the position was stored for. It is to be rewound first.
         """
         ...
 
@@ -61,6 +67,13 @@ class EventSource(Protocol):
 
     def kept(self, portion: Portion) -> None:
         """The portion's rows and its position are committed."""
+        ...
+
+    def positions_before(self, moment: datetime) -> dict[str, int]:
+        """Of each partition, by name, the position behind which lies all that the log has taken since this moment.
+
+        Raises `EventLogUnavailable`.
+        """
         ...
 
     def lags(self) -> list[Lag]:
@@ -95,10 +108,12 @@ class Outbox(Protocol):
 
     def unsent(self) -> Unsent: ...
 
-    def prune(self, *, before: datetime, limit: int) -> int:
-        """Remove up to `limit` events that were forwarded, and appended before this moment; returns how many.
+    def prune(self, *, before: datetime, below: int, limit: int) -> int:
+        """Remove up to `limit` events at positions below `below` that were appended before this moment; how many went.
 
-        An id that is removed can be appended again: the store has it, and ignores the second.
+        `below` is a position that consumers have stored; the event there stays, so that a reader can tell whether this
+        is the log that its position was stored for. An id that is removed can be appended again: the store has it, and
+        ignores the second.
         """
         ...
 

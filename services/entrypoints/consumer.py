@@ -3,6 +3,7 @@
 import logging
 import sys
 from contextlib import suppress
+from datetime import datetime
 from typing import Final
 
 from prometheus_client import CollectorRegistry
@@ -10,7 +11,6 @@ from prometheus_client import CollectorRegistry
 from services import bootstrap
 from services.core.clock import wall_clock
 from services.core.errors import EventLogUnavailable, StoreUnavailable
-from services.core.records import Batch, Stored
 from services.entrypoints.processes import (
     end_unless_called_within,
     log_to_stderr,
@@ -18,6 +18,7 @@ from services.entrypoints.processes import (
     serve_metrics,
     stop_on_signals,
 )
+from services.ingest.again import read_again
 from services.ingest.consume import consume, consume_once
 from services.metrics import ConsumerMetrics
 from services.settings import Settings
@@ -28,8 +29,11 @@ LONGEST_ROUND_SECONDS: Final = 180.0
 logger = logging.getLogger("bellwether.consumer")
 
 
-def run_consumer(settings: Settings, *, once: bool = False) -> int:
-    """Carry events over until the process is told to stop; with `once`, until there are no more."""
+def run_consumer(settings: Settings, *, once: bool = False, again_from: datetime | None = None) -> int:
+    """Carry events over until the process is told to stop; with `once`, until there are no more.
+
+    With `again_from`, consumers first go back to what the log has taken since then.
+    """
     log_to_stderr()
     stop = stop_on_signals()
     store = opened(lambda: bootstrap.record_store(settings), stop=stop, patient=not once)
@@ -38,12 +42,7 @@ def run_consumer(settings: Settings, *, once: bool = False) -> int:
     source = bootstrap.event_source(settings, store)
     metrics = ConsumerMetrics(CollectorRegistry())
     now = bootstrap.clock(settings)
-    retention = bootstrap.log_retention(settings, store)
-    counted = {"stored": 0}
-
-    def observe(stored: Stored, batch: Batch) -> None:
-        counted["stored"] += stored.stored
-        metrics.observe_consumed(stored, batch)
+    retention = bootstrap.stored_log_retention(settings, store)
 
     def each_round() -> None:
         end_unless_called_within(LONGEST_ROUND_SECONDS)
@@ -55,9 +54,11 @@ def run_consumer(settings: Settings, *, once: bool = False) -> int:
 
     logger.info("reads %s", settings.event_log)
     try:
+        if again_from is not None:
+            logger.info("reads again: %s", read_again(source, store, since=again_from))
         if once:
             while not stop.is_set() and (
-                consume_once(source, store, limit=settings.consume_batch, now=now, observe=observe)
+                consume_once(source, store, limit=settings.consume_batch, now=now, observer=metrics)
                 or any(lag.events for lag in source.lags())
             ):
                 pass
@@ -70,11 +71,11 @@ def run_consumer(settings: Settings, *, once: bool = False) -> int:
                 now=now,
                 stop=stop,
                 idle_seconds=settings.poll_seconds,
-                observe=observe,
+                observer=metrics,
                 each_round=each_round,
             )
     finally:
-        logger.info("stored %d events", counted["stored"])
+        logger.info("stored %d events", metrics.stored)
         source.close()
         if retention is not None:
             retention.close()

@@ -2,14 +2,17 @@
 
 import logging
 import sys
-from datetime import timedelta
+from contextlib import closing, suppress
+from datetime import datetime
 from typing import Final
 
 from prometheus_client import CollectorRegistry
 
 from services import bootstrap
 from services.core.clock import wall_clock
+from services.core.errors import EventLogUnavailable
 from services.entrypoints.processes import end_unless_called_within, log_to_stderr, serve_metrics, stop_on_signals
+from services.ingest.again import send_again
 from services.ingest.forward import forward, forward_once
 from services.metrics import ForwarderMetrics
 from services.settings import Settings
@@ -20,23 +23,30 @@ LONGEST_ROUND_SECONDS: Final = 180.0
 logger = logging.getLogger("bellwether.forwarder")
 
 
-def run_forwarder(settings: Settings, *, once: bool = False) -> int:
-    """Deliver events until the process is told to stop; with `once`, until there are no more."""
+def run_forwarder(settings: Settings, *, once: bool = False, again_from: datetime | None = None) -> int:
+    """Deliver events until the process is told to stop; with `once`, until there are no more.
+
+    With `again_from`, what was appended since then is delivered again.
+    """
     log_to_stderr()
     stop = stop_on_signals()
     sink = bootstrap.event_sink(settings)
     outbox = bootstrap.outbox(settings)
     metrics = ForwarderMetrics(CollectorRegistry())
-    keep = timedelta(hours=settings.outbox_keep_hours)
+    retention = bootstrap.forwarded_log_retention(settings)
 
     def each_round() -> None:
         end_unless_called_within(LONGEST_ROUND_SECONDS)
-        # As many as a round delivers at most: the log shrinks as fast as it grows, and no append waits long for it.
-        outbox.prune(before=wall_clock() - keep, limit=settings.forward_batch)
         metrics.waiting(outbox.unsent(), limit=settings.outbox_limit, at=wall_clock())
+        # What keeps the log from being pruned keeps the round from delivering, and is told there.
+        with suppress(EventLogUnavailable):
+            retention.prune()
 
     logger.info("carries %s to %s", settings.event_log_path, settings.kafka)
     try:
+        if again_from is not None:
+            with closing(bootstrap.event_log(settings)) as log:
+                logger.info("delivers again from %d", send_again(log, outbox, sink, since=again_from))
         if once:
             while not stop.is_set() and (delivered := forward_once(outbox, sink, limit=settings.forward_batch)):
                 metrics.delivered(delivered)
@@ -53,6 +63,7 @@ def run_forwarder(settings: Settings, *, once: bool = False) -> int:
             )
     finally:
         sink.close()
+        retention.close()
         outbox.close()
     return 0
 

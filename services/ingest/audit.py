@@ -11,7 +11,7 @@ from services.core.events import LoggedEvent
 from services.core.outcomes import OutcomeObserved
 from services.core.ports import ALL_MODELS, EventLog, Records, Removed, Retention
 from services.ingest.apply import apply
-from services.ingest.local import CONSUMER
+from services.ingest.local import partition_of
 
 IDS_AT_ONCE: Final = 10_000
 EXAMPLES: Final = 10
@@ -48,7 +48,7 @@ def audit(log: EventLog, store: Kept, *, passed: int | None = None, at_once: int
             only turn "in flight" into "stored".
         at_once: events of a portion; the work grows with their number, and memory with a portion.
     """
-    position = store.position(CONSUMER) if passed is None else passed
+    position = store.position(partition_of(log)) if passed is None else passed
     appended = stored = dead = in_flight = pruned = 0
     missing: list[str] = []
     unaccounted = after = 0

@@ -1,33 +1,65 @@
 """The local log read by its own machine's consumer: one partition, whose position is the event's."""
 
 from collections.abc import Callable, Sequence
-from datetime import timedelta
-from typing import Final
+from datetime import datetime
+from typing import Final, Protocol
 
-from services.core.clock import EPOCH, Now, wall_clock
+from services.core.errors import LostPosition, PositionLost
 from services.core.ports import EventLog
-from services.core.records import DeadLetter
-from services.core.transport import Lag, Outbox, Portion
+from services.core.records import DeadLetter, Position
+from services.core.transport import Lag, Portion
 
-CONSUMER: Final = "records"
-ORIGIN: Final = "event-log"
-NOTED_EVERY: Final = timedelta(minutes=1)
-"""The consumer's position is written into the log's file so often: it is a synced write, and what goes is days old."""
+TOPIC: Final = "event-log"
+
+
+def partition_of(log: EventLog) -> str:
+    """The name of the log's one partition, under which the store has the consumer's position."""
+    return f"{TOPIC}/{log.identity()}"
+
+
+class LastLog(Protocol):
+    """Which log was read last, whatever process did."""
+
+    def exchange(self, partition: str) -> str:
+        """Remember this one; returns the one before, "" for none. Raises `EventLogUnavailable`."""
+        ...
 
 
 class LocalSource:
-    """See `services.core.transport.EventSource`. `position` looks a partition's name up in the store."""
+    """See `services.core.transport.EventSource`.
 
-    def __init__(self, log: EventLog, *, position: Callable[[str], int]) -> None:
+    Args:
+        committed: looks a partition's position up in the store.
+        last_log: remembers which log was read last, so that another one in its place is noticed.
+    """
+
+    def __init__(self, log: EventLog, *, committed: Callable[[str], Position], last_log: LastLog) -> None:
         self._log = log
-        self._position = position
+        self._committed = committed
+        self._last_log = last_log
+        self._identity = ""
 
     def read(self, *, limit: int) -> list[Portion]:
-        events = self._log.read(after=self._position(CONSUMER), limit=limit)
+        partition = partition_of(self._log)
+        self._note_log(partition)
+        committed = self._committed(partition)
+        self._require_same_log(partition, committed)
+        events = self._log.read(after=committed.offset, limit=limit)
         if not events:
             return []
-        last = events[-1].position
-        return [Portion(partition=CONSUMER, origin=ORIGIN, events=events, dead_letters=[], position=last)]
+        last = events[-1]
+        return [
+            Portion(
+                partition=partition,
+                origin=partition,
+                events=events,
+                dead_letters=[],
+                start=committed.offset,
+                position=last.position,
+                last_event=last.event.id,
+                expired=events[0].position - committed.offset - 1,
+            )
+        ]
 
     def bury(self, portion: Portion, letters: Sequence[DeadLetter]) -> None:
         """The store's table is all there is."""
@@ -35,48 +67,52 @@ class LocalSource:
     def kept(self, portion: Portion) -> None:
         """The next read asks the store."""
 
+    def positions_before(self, moment: datetime) -> dict[str, int]:
+        return {partition_of(self._log): self._log.position_before(moment)}
+
     def lags(self) -> list[Lag]:
-        return [Lag(topic=ORIGIN, partition=0, events=max(0, self._log.end() - self._position(CONSUMER)))]
+        position = self._committed(partition_of(self._log)).offset
+        return [Lag(topic=TOPIC, partition=0, events=max(0, self._log.end() - position))]
 
     def close(self) -> None:
         self._log.close()
 
+    def _note_log(self, partition: str) -> None:
+        """Raises `PositionLost` once for each log that has taken another's place."""
+        if partition == self._identity:
+            return
+        before = self._last_log.exchange(partition)
+        self._identity = partition
+        if before not in ("", partition):
+            raise PositionLost(
+                f"the event log is not the one that was read before ({partition}, was {before}); it is read from its "
+                "start. What the earlier one held and was not stored is lost unless that file is put back",
+                partition=partition,
+                reason=LostPosition.LOG_REPLACED,
+            )
 
-class LocalRetention:
-    """Keeps the log from growing for ever where no forwarder does: what is stored, and old enough, goes.
-
-    Args:
-        keep: how long an event stays, by the machine's clock, so that a repeated request finds its answer.
-        limit: how many go at once at most; as many as a round reads, so that the log shrinks as fast as it grows.
-    """
-
-    def __init__(
-        self, outbox: Outbox, *, position: Callable[[str], int], keep: timedelta, limit: int, now: Now = wall_clock
-    ) -> None:
-        self._outbox = outbox
-        self._position = position
-        self._keep = keep
-        self._limit = limit
-        self._now = now
-        self._noted_at = EPOCH
-
-    def prune(self) -> int:
-        """How many events went. Raises `EventLogUnavailable`, and `StoreUnavailable`."""
-        now = self._now()
-        if now - self._noted_at >= NOTED_EVERY:
-            self._outbox.forward_to(CONSUMER, self._position(CONSUMER))
-            self._noted_at = now
-        return self._outbox.prune(before=now - self._keep, limit=self._limit)
-
-    def close(self) -> None:
-        self._outbox.close()
+    def _require_same_log(self, partition: str, committed: Position) -> None:
+        """Raises `PositionLost` where the log is an earlier copy of the one that was read."""
+        if not committed.offset:
+            return
+        at = self._log.ids(after=committed.offset - 1, limit=1)
+        if at and (at[0][0] > committed.offset or committed.last_event in ("", at[0][1])):
+            return
+        found = f"has another event at {committed.offset}" if at else f"ends at {self._log.end()}"
+        raise PositionLost(
+            f"{partition} was stored up to position {committed.offset}, and the log {found}: it is an earlier copy. It "
+            "is read again from its start; what was appended behind the copy and not stored is lost",
+            partition=partition,
+            reason=LostPosition.LOG_CUT,
+            restart_at=0,
+        )
 
 
 class LocalPassage:
     """See `services.core.transport.Passage`: the consumer of the local log has passed what is behind its position."""
 
-    def __init__(self, *, position: Callable[[str], int]) -> None:
-        self._position = position
+    def __init__(self, *, stored: Callable[[], int]) -> None:
+        self._stored = stored
 
     def passed(self, *, patience: float) -> int:  # noqa: ARG002 - nothing is on a way that could be waited for
-        return self._position(CONSUMER)
+        return self._stored()

@@ -24,6 +24,7 @@ from prometheus_client import (
 )
 from prometheus_client.multiprocess import MultiProcessCollector, mark_process_dead
 
+from services.core.errors import LostPosition
 from services.core.predictions import PredictionMade
 from services.core.records import CHAMPION, Batch, Stored
 from services.core.transport import Lag, Unsent
@@ -128,13 +129,18 @@ def _statuses(made: PredictionMade) -> str:
 
 
 class ConsumerMetrics:
-    """Of the consumer: one process, so its values stay in memory."""
+    """Of the consumer: one process, so its values stay in memory. `stored` is how many events it has stored."""
 
     def __init__(self, registry: CollectorRegistry) -> None:
         self.registry = registry
+        self.stored = 0
         self._stored = _counter(table.EVENTS_STORED, registry)
         self._duplicates = _counter(table.EVENTS_DUPLICATE, registry)
         self._dead = _counter(table.EVENTS_DEAD_LETTERED, registry)
+        self._expired = _counter(table.EVENTS_EXPIRED, registry)
+        self._resets = _counter(table.POSITION_RESETS, registry)
+        for reason in LostPosition:
+            self._resets.labels(reason)
         self._lag = _gauge(table.CONSUMER_LAG, registry)
         self._round = _gauge(table.CONSUMER_LAST_ROUND, registry)
 
@@ -145,12 +151,19 @@ class ConsumerMetrics:
             self._lag.labels(lag.topic, str(lag.partition)).set(lag.events)
         self._round.set(at.timestamp())
 
-    def observe_consumed(self, stored: Stored, batch: Batch) -> None:
+    def consumed(self, stored: Stored, batch: Batch) -> None:
         """Count a committed batch; what a replay had buried before counts as a duplicate, not as a dead letter."""
+        self.stored += stored.stored
         self._stored.inc(stored.stored)
         self._duplicates.inc(stored.duplicates)
         for letter in batch.dead_letters[: stored.dead_lettered]:
             self._dead.labels(letter.reason).inc()
+
+    def expired(self, events: int) -> None:
+        self._expired.inc(events)
+
+    def position_reset(self, reason: LostPosition) -> None:
+        self._resets.labels(reason).inc()
 
 
 class ForwarderMetrics:

@@ -38,6 +38,8 @@ WORKERS_WANTED: Final = "bellwether_workers_wanted"
 EVENTS_STORED: Final = "bellwether_events_stored_total"
 EVENTS_DUPLICATE: Final = "bellwether_events_duplicate_total"
 EVENTS_DEAD_LETTERED: Final = "bellwether_events_dead_lettered_total"
+EVENTS_EXPIRED: Final = "bellwether_events_expired_total"
+POSITION_RESETS: Final = "bellwether_position_resets_total"
 CONSUMER_LAG: Final = "bellwether_consumer_lag"
 CONSUMER_LAST_ROUND: Final = "bellwether_consumer_last_round_timestamp_seconds"
 
@@ -88,6 +90,14 @@ CONSUMER: Final[Mapping[str, Described]] = {
     EVENTS_STORED: Described("Events that became rows of the store.", (), Kind.COUNTER),
     EVENTS_DUPLICATE: Described("Events that were read again and are in the store already.", (), Kind.COUNTER),
     EVENTS_DEAD_LETTERED: Described("Events that could not become rows, by reason.", ("reason",), Kind.COUNTER),
+    EVENTS_EXPIRED: Described(
+        "Events that the log had lost before the consumer came to them, and that it does not have.", (), Kind.COUNTER
+    ),
+    POSITION_RESETS: Described(
+        "Times that reading began again, because the log or the store was another one or an earlier copy, by reason.",
+        ("reason",),
+        Kind.COUNTER,
+    ),
     CONSUMER_LAG: Described("Events of a partition that this consumer has not stored yet.", ("topic", "partition")),
     CONSUMER_LAST_ROUND: Described("When the consumer last looked for events."),
 }

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from concurrent.futures import Future
 from contextlib import closing
 from datetime import UTC, datetime, timedelta
-from typing import Any, Final
+from typing import Final
 
 from services import bootstrap
 from services.core.clock import wall_clock
@@ -19,6 +19,7 @@ from services.core.spec import Categorical, Feature, ModelSpec
 from services.ingest.consume import consume_once
 from services.ingest.forward import forward_once
 from services.settings import Settings
+from tests.consuming import Heard
 
 BEGAN: Final = datetime(2026, 1, 5, tzinfo=UTC)
 EVERY: Final = timedelta(milliseconds=1)
@@ -52,16 +53,11 @@ def forward_all(settings: Settings) -> int:
 
 def consume_all(settings: Settings, events: int) -> int:
     """A consumer's whole work, its start and its joining of the group included."""
-    stored = 0
-
-    def observe(done: Any, _batch: Any) -> None:
-        nonlocal stored
-        stored += done.stored
-
+    heard = Heard()
     with closing(bootstrap.record_store(settings)) as store, closing(bootstrap.event_source(settings, store)) as source:
-        while stored < events:
-            consume_once(source, store, limit=settings.consume_batch, now=wall_clock, observe=observe)
-    return stored
+        while sum(heard.stored) < events:
+            consume_once(source, store, limit=settings.consume_batch, now=wall_clock, observer=heard)
+    return sum(heard.stored)
 
 
 def sample_events(spec: ModelSpec) -> Iterator[Event]:

@@ -10,8 +10,10 @@ from services.adapters.event_log_kafka import KafkaCluster, KafkaSink, KafkaSour
 from services.adapters.event_log_sqlite import EventLogSqlite
 from services.core.events import Event, outcome_event, prediction_event
 from services.core.outcomes import OutcomeObserved
+from services.core.records import Position
 from services.core.transport import EventSource, Portion
 from services.ingest.local import LocalSource
+from tests.consuming import LastLogInMemory
 from tests.toy import NOON, prediction
 
 Positions = dict[str, int]
@@ -55,7 +57,7 @@ def local(directory: Path) -> Way:
 
     def opening(positions: Positions) -> EventSource:
         log = EventLogSqlite(directory / "events.sqlite")
-        return LocalSource(log, position=lambda name: positions.get(name, 0))
+        return LocalSource(log, committed=lambda name: Position(positions.get(name, 0)), last_log=LastLogInMemory())
 
     return Way(put, opening)
 

@@ -13,6 +13,7 @@ from services import bootstrap
 from services.core.clock import wall_clock
 from services.ingest.consume import consume_once
 from services.settings import Settings
+from tests.consuming import Heard
 
 STEPS: Final = ("read", "apply", "bury", "before commit", "commit", "kept", "observe")
 """In the order of a round; each but "before commit" is behind what it names."""
@@ -31,9 +32,10 @@ def main(step: str, times: int) -> None:
     store.commit = dying.behind(  # type: ignore[method-assign]
         "before commit", dying.behind("commit", store.commit), before=True
     )
-    observe = dying.behind("observe", lambda _stored, _batch: None)
+    heard = Heard()
+    heard.consumed = dying.behind("observe", heard.consumed)  # type: ignore[method-assign]
     while True:
-        if not consume_once(source, store, limit=settings.consume_batch, now=wall_clock, observe=observe):
+        if not consume_once(source, store, limit=settings.consume_batch, now=wall_clock, observer=heard):
             time.sleep(settings.poll_seconds)
 
 

@@ -1,6 +1,7 @@
 """The faults. Each hurts the stage when it is entered and heals it when it is left; in between it lasts."""
 
 import os
+import shutil
 import signal
 import sqlite3
 import struct
@@ -152,6 +153,37 @@ def clock_set_back(stage: Stage) -> Iterator[None]:
     yield
 
 
+@contextmanager
+def topics_made_anew(stage: Stage) -> Iterator[None]:
+    """While nobody reads them: what was delivered since is nowhere but in the local log."""
+    stage.end(CONSUMER)
+    yield
+    stage.make_topics_anew()
+    stage.start(CONSUMER)
+
+
+@contextmanager
+def broker_wiped(stage: Stage) -> Iterator[None]:
+    """Its disk is lost, and it comes back empty, as another cluster under the same address."""
+    stage.end(CONSUMER)
+    yield
+    stage.broker.stop(signal.SIGKILL)
+    shutil.rmtree(stage.broker.files.parent)
+    stage.broker.start()
+    stage.start(CONSUMER)
+
+
+@contextmanager
+def store_restored(stage: Stage) -> Iterator[None]:
+    """An earlier copy takes its place under the running consumer."""
+    path = stage.serving.settings.store_url.removeprefix("sqlite:///")
+    with closing(sqlite3.connect(path, check_same_thread=False)) as store:
+        with closing(sqlite3.connect(stage.home / "copy.sqlite", check_same_thread=False)) as copy:
+            store.backup(copy)
+            yield
+            copy.backup(store)
+
+
 FAULTS: Final = (
     Fault("none", nothing),
     Fault("broker killed and started again", broker_killed),
@@ -163,6 +195,9 @@ FAULTS: Final = (
     Fault("consumer killed again and again", consumer_killed_again_and_again),
     Fault("a second consumer comes and is killed", rebalance),
     Fault("store locked", store_locked),
+    Fault("topics made anew", topics_made_anew),
+    Fault("broker wiped", broker_wiped),
+    Fault("store restored", store_restored),
     Fault("serving worker killed", serving_worker_killed, noticed=True),
     Fault("clock set back by a day", clock_set_back),
     Fault("disk full", disk_full, scene=Scene.SMALL_DISK, noticed=True),
@@ -171,6 +206,7 @@ FAULTS: Final = (
     Fault("PostgreSQL locked", lambda stage: stage.postgresql.locked(), Scene.POSTGRESQL),
     Fault("PostgreSQL slow", lambda stage: stage.postgresql.slow(), Scene.POSTGRESQL),
     Fault("PostgreSQL cuts connections", lambda stage: stage.postgresql.cutting_connections(), Scene.POSTGRESQL),
+    Fault("PostgreSQL restored", lambda stage: stage.postgresql.restored(), Scene.POSTGRESQL),
     Fault("PostgreSQL: rebalance in a batch", rebalance_in_a_batch, Scene.POSTGRESQL),
 )
 """Those of a scene stand together, so that it is set up once."""

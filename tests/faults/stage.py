@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Final
 
 import httpx
+from kafka import KafkaAdminClient
 
 from services import bootstrap
 from services.core.ports import RecordStore
@@ -84,6 +85,14 @@ class Stage:
         process = self.processes.pop(name)
         process.send_signal(number)
         process.wait(STOP_SECONDS)
+
+    def make_topics_anew(self) -> None:
+        """Under the same names, by somebody else."""
+        prefix = self.serving.settings.kafka_prefix
+        with contextlib.closing(KafkaAdminClient(bootstrap_servers=self.broker.servers)) as admin:
+            topics = [name for name in admin.list_topics() if name.startswith(prefix)]
+            admin.delete_topics(topics)
+            eventually(lambda: not set(topics) & set(admin.list_topics()), what="the topics are gone")
 
     @contextmanager
     def store(self) -> Iterator[RecordStore]:

@@ -12,7 +12,7 @@ from services.core.events import outcome_event, prediction_event
 from services.core.outcomes import OutcomeObserved
 from services.core.ports import EventLog, RecordStore
 from services.ingest.audit import audit
-from services.ingest.local import CONSUMER
+from services.ingest.local import partition_of
 from services.settings import Settings
 from tests.ports import free_port
 from tests.toy import NOON, prediction
@@ -49,10 +49,10 @@ def test_a_consumer_killed_in_the_middle_loses_nothing_and_stores_nothing_twice(
     appending = threading.Thread(target=append_all, args=(log,))
     appending.start()
     for kill in range(KILLS):
-        kill_once(settings, store, above=kill * 300)
+        kill_once(settings, store, partition_of(log), above=kill * 300)
     appending.join()
     consumer = start(settings)
-    eventually(lambda: store.position(CONSUMER) == log.end() > 0, what="everything is stored", seconds=60)
+    eventually(lambda: store.position(partition_of(log)) == log.end() > 0, what="everything is stored", seconds=60)
     consumer.send_signal(signal.SIGTERM)
 
     assert consumer.wait(30) == 0
@@ -63,8 +63,8 @@ def test_a_consumer_killed_in_the_middle_loses_nothing_and_stores_nothing_twice(
     store.close()
 
 
-def kill_once(settings: Settings, store: RecordStore, *, above: int) -> None:
+def kill_once(settings: Settings, store: RecordStore, partition: str, *, above: int) -> None:
     consumer = start(settings)
-    eventually(lambda: store.position(CONSUMER) > above, what=f"more than {above} are stored", seconds=60)
+    eventually(lambda: store.position(partition) > above, what=f"more than {above} are stored", seconds=60)
     os.kill(consumer.pid, signal.SIGKILL)
     assert consumer.wait(10) == -signal.SIGKILL

@@ -16,7 +16,8 @@ from services.core.outcomes import OutcomeObserved
 from services.core.records import Batch
 from services.ingest.audit import Account, audit
 from services.ingest.consume import consume_once
-from services.ingest.local import CONSUMER, LocalSource
+from services.ingest.local import LocalSource, partition_of
+from tests.consuming import Heard, LastLogInMemory
 from tests.toy import NOON, prediction
 
 HOUR = timedelta(hours=1)
@@ -54,15 +55,15 @@ def append(log: EventLogSqlite, *events: Event) -> None:
 
 
 def consume(log: EventLogSqlite, store: RecordStoreSql) -> None:
-    source = LocalSource(log, position=store.position)
-    while consume_once(source, store, limit=100, now=lambda: NOON, observe=lambda *_: None):
+    source = LocalSource(log, committed=store.committed, last_log=LastLogInMemory())
+    while consume_once(source, store, limit=100, now=lambda: NOON, observer=Heard()):
         pass
 
 
 def lose(log: EventLogSqlite, store: RecordStoreSql, *events: Event) -> None:
     """Pass them without storing them, as a consumer with a defect would."""
     append(log, *events)
-    store.commit(Batch([], [], []), consumer=CONSUMER, position=log.end())
+    store.commit(Batch([], [], []), consumer=partition_of(log), position=log.end())
 
 
 def prune(store: RecordStoreSql, before: datetime) -> None:
@@ -147,8 +148,8 @@ def test_what_is_read_again_after_its_removal_is_stored_until_the_next(
     append(log, asked(0), told(0), asked(9))
     consume(log, store)
     prune(store, NOON + 5 * DAY)
-    again = LocalSource(log, position=lambda _: 0)
-    consume_once(again, store, limit=100, now=lambda: NOON, observe=lambda *_: None)
+    store.rewind(partition_of(log), position=0)
+    consume(log, store)
     assert (audit(log, store).stored, audit(log, store).pruned) == (3, 0)
 
     prune(store, NOON + 5 * DAY)

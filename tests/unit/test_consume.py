@@ -1,6 +1,7 @@
 import threading
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -11,7 +12,8 @@ from services.core.events import prediction_event
 from services.core.records import Batch, Stored
 from services.ingest.audit import audit
 from services.ingest.consume import consume, consume_once
-from services.ingest.local import CONSUMER, LocalSource
+from services.ingest.local import LocalSource, partition_of
+from tests.consuming import Heard, LastLogInMemory
 from tests.toy import NOON, prediction
 
 
@@ -37,11 +39,11 @@ class StoreThatFails(RecordStoreSql):
         super().__init__(url)
         self.failures = failures
 
-    def commit(self, batch: Batch, *, consumer: str, position: int) -> Stored:
+    def commit(self, batch: Batch, **progress: Any) -> Stored:
         if self.failures:
             self.failures -= 1
             raise StoreUnavailable("record store: away")
-        return super().commit(batch, consumer=consumer, position=position)
+        return super().commit(batch, **progress)
 
 
 def append(log: EventLogSqlite, *numbers: int) -> None:
@@ -50,10 +52,12 @@ def append(log: EventLogSqlite, *numbers: int) -> None:
 
 
 def carry(log: EventLogSqlite, store: RecordStoreSql, *, limit: int, seen: list[int]) -> bool:
-    source = LocalSource(log, position=store.position)
-    return consume_once(
-        source, store, limit=limit, now=lambda: NOON, observe=lambda stored, _: seen.append(stored.stored)
-    )
+    heard = Heard(stored=seen)
+    return consume_once(source_of(log, store), store, limit=limit, now=lambda: NOON, observer=heard)
+
+
+def source_of(log: EventLogSqlite, store: RecordStoreSql) -> LocalSource:
+    return LocalSource(log, committed=store.committed, last_log=LastLogInMemory())
 
 
 def test_a_round_carries_at_most_the_limit_and_the_next_one_goes_on(log: EventLogSqlite, store: RecordStoreSql) -> None:
@@ -64,32 +68,31 @@ def test_a_round_carries_at_most_the_limit_and_the_next_one_goes_on(log: EventLo
     carried = [carry(log, store, limit=2, seen=seen) for _ in range(3)]
 
     assert (carried, seen) == ([True, True, False], [2, 1])
-    assert store.position(CONSUMER) == log.end()
+    assert store.position(partition_of(log)) == log.end()
 
 
 def test_an_outage_of_the_store_is_waited_out_and_nothing_is_skipped(log: EventLogSqlite, tmp_path: Path) -> None:
     store = StoreThatFails(f"sqlite:///{tmp_path / 'records.sqlite'}", failures=3)
     store.migrate()
     append(log, 1, 2, 3)
-    stop, seen = threading.Event(), []
+    stop, heard = threading.Event(), Heard()
 
-    def observe(stored: Stored, _: Batch) -> None:
-        seen.append(stored.stored)
-        if sum(seen) == 3:
+    def each_round() -> None:
+        if sum(heard.stored) == 3:
             stop.set()
 
     consume(
-        LocalSource(log, position=store.position),
+        source_of(log, store),
         store,
         limit=2,
         now=lambda: NOON,
         stop=stop,
         idle_seconds=0.001,
-        observe=observe,
-        each_round=lambda: None,
+        observer=heard,
+        each_round=each_round,
     )
 
-    assert seen == [2, 1]
+    assert heard.stored == [2, 1]
     assert audit(log, store).stored == 3
     store.close()
 
@@ -111,7 +114,7 @@ def test_an_event_that_the_consumer_passed_and_nobody_has_is_unaccounted_for_and
     log: EventLogSqlite, store: RecordStoreSql
 ) -> None:
     append(log, 1, 2)
-    store.commit(Batch([prediction(1)], [], []), consumer=CONSUMER, position=log.end())
+    store.commit(Batch([prediction(1)], [], []), consumer=partition_of(log), position=log.end())
 
     account = audit(log, store)
 

@@ -70,7 +70,7 @@ def test_a_committed_batch_is_counted_by_what_became_of_its_events() -> None:
         event_id="e", reason="undecodable", detail="", origin="log:1", type="t", key="k", data=b"", at=NOON
     )
     batch = Batch([prediction()], [], [letter])
-    ConsumerMetrics(registry).observe_consumed(Stored(stored=1, duplicates=2, dead_lettered=1), batch)
+    ConsumerMetrics(registry).consumed(Stored(stored=1, duplicates=2, dead_lettered=1), batch)
     assert registry.get_sample_value("bellwether_events_stored_total") == 1
     assert registry.get_sample_value("bellwether_events_duplicate_total") == 2
     assert registry.get_sample_value("bellwether_events_dead_lettered_total", {"reason": "undecodable"}) == 1

@@ -14,7 +14,6 @@ from services.adapters.outbox_sqlite import OutboxSqlite, refuse_beyond
 from services.core.errors import EventLogUnavailable
 from services.core.events import prediction_event
 from services.core.ports import Appended, Settled
-from services.ingest.local import LocalRetention
 from services.settings import Settings
 from tests.toy import prediction
 
@@ -34,8 +33,8 @@ def log(path: Path) -> Iterator[EventLogSqlite]:
 
 
 @pytest.fixture
-def outbox(path: Path, log: EventLogSqlite) -> OutboxSqlite:
-    return OutboxSqlite(path, log)
+def outbox(log: EventLogSqlite) -> OutboxSqlite:
+    return OutboxSqlite(log)
 
 
 def append(log: EventLogSqlite, *numbers: int) -> list[Settled]:
@@ -44,9 +43,9 @@ def append(log: EventLogSqlite, *numbers: int) -> list[Settled]:
 
 def test_the_position_survives_and_belongs_to_one_destination(path: Path, log: EventLogSqlite) -> None:
     append(log, 1, 2)
-    OutboxSqlite(path, log).forward_to("there", 2)
+    OutboxSqlite(log).forward_to("there", 2)
 
-    again = OutboxSqlite(path, log)
+    again = OutboxSqlite(log)
 
     assert again.forwarded("there") == 2
     assert again.forwarded("elsewhere") == 0
@@ -78,26 +77,28 @@ def test_the_age_is_that_of_the_oldest_event_that_waits_by_the_machines_clock(
     assert between <= oldest <= datetime.now(UTC)
 
 
-def test_only_what_was_forwarded_and_is_old_enough_is_pruned_and_positions_go_on_rising(
+def test_only_what_lies_below_the_stored_position_and_is_old_enough_is_pruned(
     log: EventLogSqlite, outbox: OutboxSqlite
 ) -> None:
     append(log, 1, 2)
     between = datetime.now(UTC)
-    append(log, 3, 4)
-    outbox.forward_to("there", 3)
+    append(log, 3, 4, 5)
 
-    assert outbox.prune(before=between, limit=1) == 1
-    assert outbox.prune(before=between, limit=10) == 1
-    assert outbox.prune(before=datetime.now(UTC), limit=10) == 1
-    assert outbox.prune(before=datetime.now(UTC), limit=10) == 0
-    assert [each.position for each in log.read(after=0, limit=10)] == [4]
-    outbox.forward_to("there", 4)
-    outbox.prune(before=datetime.now(UTC), limit=10)
+    assert outbox.prune(before=between, below=4, limit=1) == 1
+    assert outbox.prune(before=between, below=4, limit=10) == 1
+    assert outbox.prune(before=datetime.now(UTC), below=4, limit=10) == 1
+    assert outbox.prune(before=datetime.now(UTC), below=4, limit=10) == 0
+    assert [each.position for each in log.read(after=0, limit=10)] == [4, 5]
 
-    assert outbox.unsent().events == 0
-    (again,) = append(log, 5)
+
+def test_positions_go_on_rising_after_everything_else_was_pruned(log: EventLogSqlite, outbox: OutboxSqlite) -> None:
+    append(log, 1, 2, 3)
+    outbox.prune(before=datetime.now(UTC), below=3, limit=10)
+
+    (again,) = append(log, 4)
+
     assert isinstance(again, Appended)
-    assert again.position > 4
+    assert again.position == 4
 
 
 def test_a_log_of_an_earlier_version_is_taken_up_and_does_not_know_how_old_its_events_are(path: Path) -> None:
@@ -109,7 +110,7 @@ def test_a_log_of_an_earlier_version_is_taken_up_and_does_not_know_how_old_its_e
     connection.close()
 
     log = EventLogSqlite(path)
-    unsent = OutboxSqlite(path, log).unsent()
+    unsent = OutboxSqlite(log).unsent()
 
     assert (unsent.events, unsent.oldest_at) == (1, None)
     assert isinstance(append(log, 1)[0], Appended)
@@ -180,17 +181,3 @@ def test_the_metrics_show_depth_limit_and_age(log: EventLogSqlite, outbox: Outbo
     assert value("outbox_limit") == 10
     assert value("outbox_oldest_seconds") == 5
     assert value("events_delivered_total") == 3
-
-
-def test_where_nobody_forwards_what_is_stored_and_old_enough_goes(log: EventLogSqlite, outbox: OutboxSqlite) -> None:
-    append(log, 1, 2, 3)
-    stored, moment = {"records": 2}, [datetime.now(UTC)]
-    retention = LocalRetention(outbox, position=stored.__getitem__, keep=HOUR, limit=1, now=lambda: moment[0])
-
-    assert retention.prune() == 0
-    moment[0] += 2 * HOUR
-    assert [retention.prune() for _ in range(3)] == [1, 1, 0]
-    assert [each.position for each in log.read(after=0, limit=10)] == [3]
-    stored["records"] = 3
-    moment[0] += HOUR
-    assert retention.prune() == 1

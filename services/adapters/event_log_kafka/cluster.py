@@ -91,18 +91,30 @@ class KafkaCluster:
         except (KafkaError, OSError) as error:
             raise EventLogUnavailable(f"Kafka at {self.servers}: {type(error).__name__}: {error}") from error
 
+    @contextlib.contextmanager
+    def admin(self) -> Iterator[KafkaAdminClient]:
+        """Raises `EventLogUnavailable`."""
+        with self.translated(), contextlib.closing(KafkaAdminClient(**self.connection())) as admin:
+            yield admin
+
     def topics(self) -> dict[str, Topic]:
         """Each of `TOPICS`; those that are missing are created. Raises `EventLogUnavailable`."""
-        with self.translated(), contextlib.closing(KafkaAdminClient(**self.connection())) as admin:
-            names = {topic: self.topic_name(topic) for topic in TOPICS}
+        with self.admin() as admin:
+            return self.topics_by(admin)
+
+    def topics_by(self, admin: KafkaAdminClient) -> dict[str, Topic]:
+        """The same, asked for over this client's connection. Raises `KafkaError` and `EventLogUnavailable`."""
+        names = {topic: self.topic_name(topic) for topic in TOPICS}
+        found = _described(admin, names.values())
+        missing = [topic for topic, name in names.items() if name not in found]
+        if missing:
+            # Another process may create them at the same moment, so what counts is what is there afterwards.
+            wanted = {names[topic]: self._wanted(topic) for topic in missing}
+            admin.create_topics(wanted, raise_errors=False)
+            admin.wait_for_topics(list(wanted), timeout_ms=self.patience_ms)
             found = _described(admin, names.values())
-            missing = [topic for topic, name in names.items() if name not in found]
-            if missing:
-                # Another process may create them at the same moment, so what counts is what is there afterwards.
-                wanted = {names[topic]: self._wanted(topic) for topic in missing}
-                admin.create_topics(wanted, raise_errors=False)
-                admin.wait_for_topics(list(wanted), timeout_ms=self.patience_ms)
-                found = _described(admin, names.values())
+        if gone := [name for name in names.values() if name not in found]:
+            raise EventLogUnavailable(f"Kafka at {self.servers} has no topic {', '.join(gone)}, or not any more")
         return {topic: found[name] for topic, name in names.items()}
 
     def _wanted(self, topic: str) -> dict[str, Any]:

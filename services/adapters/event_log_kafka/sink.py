@@ -15,6 +15,7 @@ from kafka.errors import KafkaError, MessageSizeTooLargeError, RecordListTooLarg
 
 from services.adapters.event_log_kafka.cloud_events import Headers, headers_of, headers_of_letter
 from services.adapters.event_log_kafka.cluster import KafkaCluster, Topic, destination_of
+from services.adapters.event_log_kafka.topic_watch import TopicWatch
 from services.core.clock import Now
 from services.core.errors import EventLogUnavailable
 from services.core.events import DEAD_LETTERS_TOPIC, Event
@@ -45,12 +46,20 @@ class KafkaSink:
     def __init__(self, cluster: KafkaCluster, *, now: Now) -> None:
         self._cluster = cluster
         self._now = now
+        self._watch = TopicWatch(cluster)
         self._producer: KafkaProducer | None = None
         self._topics: dict[str, Topic] = {}
 
     def destination(self) -> str:
-        self._connected()
-        return destination_of(self._topics)
+        topics = self._watch.topics()
+        if self._topics and destination_of(topics) != destination_of(self._topics):
+            logger.warning(
+                "the topics of %s are not those that were there before: they get the whole local log again",
+                self._cluster.servers,
+            )
+            self._drop_producer()
+        self._topics = topics
+        return destination_of(topics)
 
     def deliver(self, events: Sequence[Event]) -> None:
         refused = self._sent(
@@ -65,6 +74,10 @@ class KafkaSink:
             logger.error("no topic takes the dead letter of event %s", letters[refused[place]].event_id)
 
     def close(self) -> None:
+        self._drop_producer()
+        self._watch.close()
+
+    def _drop_producer(self) -> None:
         producer, self._producer = self._producer, None
         if producer is not None:
             try:
@@ -74,7 +87,7 @@ class KafkaSink:
 
     def _connected(self) -> KafkaProducer:
         if self._producer is None:
-            self._topics = self._cluster.topics()
+            self._topics = self._watch.topics()
             with self._cluster.translated():
                 self._producer = produced(self._cluster)
         return self._producer
@@ -92,11 +105,11 @@ class KafkaSink:
                 if future is None or not _arrived(future, deadline):
                     refused.append(place)
         except (KafkaError, OSError) as error:
-            self.close()
+            self.close()  # the topics too are looked for again
             raise EventLogUnavailable(f"Kafka at {self._cluster.servers}: {type(error).__name__}: {error}") from error
         if refused:
             # A batch that the broker refused leaves a gap in the producer's numbering of its batches.
-            self.close()
+            self._drop_producer()
         return refused
 
     def _oversized(self, event: Event) -> DeadLetter:

@@ -8,6 +8,7 @@ import contextlib
 import logging
 import time
 from collections.abc import Callable, Sequence
+from datetime import datetime
 from typing import Any, Final
 
 from kafka import KafkaConsumer, OffsetAndMetadata, TopicPartition
@@ -17,9 +18,10 @@ from services.adapters.event_log_kafka.cloud_events import event_of, letter_of, 
 from services.adapters.event_log_kafka.cluster import KafkaCluster, Topic
 from services.adapters.event_log_kafka.group import Rebalances, close, joined, keep_joining
 from services.adapters.event_log_kafka.sink import KafkaSink
-from services.adapters.event_log_kafka.unreadable import end_of_unreadable
+from services.adapters.event_log_kafka.topic_watch import TopicWatch
+from services.adapters.event_log_kafka.unreadable import alone, end_of_unreadable
 from services.core.clock import Now
-from services.core.errors import EventLogUnavailable, MalformedEvent
+from services.core.errors import EventLogUnavailable, LostPosition, MalformedEvent, PositionLost
 from services.core.events import DEAD_LETTERS_TOPIC, LoggedEvent
 from services.core.records import DeadLetter
 from services.core.transport import Lag, Portion
@@ -73,6 +75,7 @@ class KafkaSource:
         self._position = position
         self._now = now
         self._letters = KafkaSink(cluster, now=now)
+        self._watch = TopicWatch(cluster)
         self._consumer: KafkaConsumer | None = None
         self._topics: dict[str, tuple[str, Topic]] = {}
         """By the cluster's name of the topic: our name of it, and what it is."""
@@ -86,6 +89,7 @@ class KafkaSource:
 
     def read(self, *, limit: int) -> list[Portion]:
         consumer = self._connected()
+        self._require_same_topics()
         try:
             polled = self._polled(consumer, limit)
         except Unreadable as found:
@@ -106,6 +110,15 @@ class KafkaSource:
         if self._consumer is not None and time.monotonic() >= self._tell_at:
             self._tell(self._consumer)
 
+    def positions_before(self, moment: datetime) -> dict[str, int]:
+        topics = self._cluster.topics().values()
+        names = {part: topic.part_name(part.partition) for topic in topics for part in topic.parts}
+        milliseconds = int(moment.timestamp() * 1000)
+        with self._cluster.translated(), contextlib.closing(alone(self._cluster)) as consumer:
+            found = consumer.offsets_for_times(dict.fromkeys(names, milliseconds), timeout_ms=self._cluster.patience_ms)
+            ends = consumer.end_offsets(list(names), timeout_ms=self._cluster.patience_ms)
+        return {name: ends[part] if found[part] is None else found[part].offset for part, name in names.items()}
+
     def lags(self) -> list[Lag]:
         lags = []
         for part, offset in self._next.items():
@@ -119,16 +132,29 @@ class KafkaSource:
         if self._consumer is not None:
             self._tell(self._consumer)
         self._drop()
+        self._watch.close()
         self._letters.close()
 
     def _connected(self) -> KafkaConsumer:
         if self._consumer is None:
-            topics = self._cluster.topics()
+            topics = self._watch.topics()
             self._topics = {topic.name: (ours, topic) for ours, topic in topics.items()}
             with self._cluster.translated():
                 self._consumer = joined(self._cluster, list(self._topics), self._rebalances)
             self._progress_at = self._settled_at = time.monotonic()
         return self._consumer
+
+    def _require_same_topics(self) -> None:
+        """Raises `PositionLost` where the topics were made anew: positions in the old ones mean nothing in them."""
+        now = {topic.name: topic for topic in self._watch.topics().values()}
+        if gone := [topic for name, (_, topic) in self._topics.items() if now[name].id != topic.id]:
+            self._drop()
+            raise PositionLost(
+                f"Kafka at {self._cluster.servers}: topic {gone[0].name} is not the one that was read before; it is "
+                "read from its start",
+                partition=gone[0].name,
+                reason=LostPosition.TOPICS_REPLACED,
+            )
 
     def _polled(self, consumer: KafkaConsumer, limit: int) -> dict[TopicPartition, list[Any]]:
         """What one poll brings; while the group is being formed, polls follow each other without a pause.
@@ -180,12 +206,18 @@ class KafkaSource:
         letters: list[DeadLetter] = []
         for record in records:
             self._sort(record, events, letters, origin=f"{name}@{record.offset}")
-        missing = records[0].offset - self._next[part]
-        if missing > 0:
-            logger.warning("%s: the broker no longer has %d records before offset %d", name, missing, records[0].offset)
+        start = self._next[part]
         self._next[part] = records[-1].offset + 1
         self._handed_out[name] = part
-        return Portion(partition=name, origin=name, events=events, dead_letters=letters, position=self._next[part])
+        return Portion(
+            partition=name,
+            origin=name,
+            events=events,
+            dead_letters=letters,
+            start=start,
+            position=self._next[part],
+            expired=max(0, records[0].offset - start),
+        )
 
     def _sort(self, record: Any, events: list[LoggedEvent], letters: list[DeadLetter], *, origin: str) -> None:
         ours, _ = self._topics[record.topic]
@@ -225,7 +257,7 @@ class KafkaSource:
             )
             for offset in range(start, end)
         ]
-        return Portion(partition=name, origin=name, events=[], dead_letters=letters, position=end)
+        return Portion(partition=name, origin=name, events=[], dead_letters=letters, start=start, position=end)
 
     def _watch_forming(self) -> None:
         """A consumer that its group gives nothing, not even the word that there is nothing, is replaced."""
@@ -259,7 +291,11 @@ class KafkaSource:
     def _tell(self, consumer: KafkaConsumer) -> None:
         """Without a limit of time the client tries for ever; a broker that does not listen is no reason to wait."""
         self._tell_at = time.monotonic() + TELL_SECONDS
-        told = {part: OffsetAndMetadata(offset, "", -1) for part, offset in self._told.items() if part in self._next}
+        told = {
+            part: OffsetAndMetadata(offset, str(self._topics[part.topic][1].id), -1)
+            for part, offset in self._told.items()
+            if part in self._next
+        }
         self._told = {}
         if told:
             try:

@@ -17,10 +17,11 @@ from services.adapters.record_store.schema import (
     predictions,
     removals,
 )
+from services.core.errors import LostPosition, PositionLost
 from services.core.outcomes import OutcomeObserved
 from services.core.ports import RecordCounts
 from services.core.predictions import PredictionMade
-from services.core.records import Batch, DeadLetter, Judged, Stored
+from services.core.records import Batch, DeadLetter, Judged, Position, Stored
 
 # SQLite takes 32,766 parameters in a statement, PostgreSQL 65,535; ids are asked for in portions below either.
 IDS_AT_ONCE: Final = 10_000
@@ -37,9 +38,11 @@ class SqlRecords:
 
     _database: Database
 
-    def commit(self, batch: Batch, *, consumer: str, position: int) -> Stored:
+    def commit(
+        self, batch: Batch, *, consumer: str, position: int, start: int | None = None, last_event: str = ""
+    ) -> Stored:
         with self._database.writing() as connection:
-            self._move(connection, consumer, position)
+            self._move(connection, consumer, start, Position(position, last_event))
             return self._add_batch(connection, batch)
 
     def _add_batch(self, connection: Connection, batch: Batch) -> Stored:
@@ -51,9 +54,16 @@ class SqlRecords:
         return Stored(stored=made + seen, duplicates=events - made - seen, dead_lettered=dead)
 
     def position(self, consumer: str) -> int:
+        return self.committed(consumer).offset
+
+    def committed(self, consumer: str) -> Position:
         with self._database.transaction() as connection:
-            found = connection.scalar(select(positions.c.position).where(positions.c.consumer == consumer))
-        return int(found or 0)
+            return _committed(connection, consumer)
+
+    def rewind(self, consumer: str, *, position: int) -> None:
+        behind = positions.update().where(positions.c.consumer == consumer, positions.c.position > position)
+        with self._database.writing() as connection:
+            connection.execute(behind.values(position=position, last_event=""))
 
     def judged(
         self,
@@ -176,14 +186,28 @@ class SqlRecords:
         counted = _from_arrays(insert, table, rows).execution_options(preserve_rowcount=True)
         return connection.execute(counted).rowcount
 
-    def _move(self, connection: Connection, consumer: str, position: int) -> None:
-        insert = self._database.insert(positions)
-        moved = insert.on_conflict_do_update(
+    def _move(self, connection: Connection, consumer: str, start: int | None, to: Position) -> None:
+        """Forwards alone. Raises `PositionLost` when the position lies before `start`."""
+        moved = self._first_move(consumer, to) if not start else _later_move(consumer, start, to)
+        if connection.execute(moved).rowcount or not start:
+            return
+        if (stored := _committed(connection, consumer).offset) < start:
+            raise PositionLost(
+                f"record store {self._database.name} has {consumer} up to position {stored}, and what was read begins "
+                f"at {start}: it is an earlier copy, another one, or was rewound; reading goes on from what it has",
+                partition=consumer,
+                reason=LostPosition.STORE_BEHIND,
+            )
+
+    def _first_move(self, consumer: str, to: Position) -> Any:
+        insert = self._database.insert(positions).values(
+            consumer=consumer, position=to.offset, last_event=to.last_event
+        )
+        return insert.on_conflict_do_update(
             index_elements=[positions.c.consumer],
-            set_={"position": insert.excluded.position},
+            set_={"position": insert.excluded.position, "last_event": insert.excluded.last_event},
             where=insert.excluded.position > positions.c.position,
         )
-        connection.execute(moved, {"consumer": consumer, "position": position})
 
     def _among(self, column: Any, ids: Sequence[str]) -> set[str]:
         found: set[str] = set()
@@ -192,6 +216,19 @@ class SqlRecords:
                 portion = ids[start : start + IDS_AT_ONCE]
                 found.update(connection.scalars(select(column).where(column.in_(portion))))
         return found
+
+
+def _later_move(consumer: str, start: int, to: Position) -> Any:
+    """Changes nothing where the position is missing or before `start`, or as far as `to` already."""
+    between = positions.c.position >= start, positions.c.position < to.offset
+    move = positions.update().where(positions.c.consumer == consumer, *between)
+    return move.values(position=to.offset, last_event=to.last_event)
+
+
+def _committed(connection: Connection, consumer: str) -> Position:
+    stored = select(positions.c.position, positions.c.last_event).where(positions.c.consumer == consumer)
+    found = connection.execute(stored).one_or_none()
+    return Position() if found is None else Position(found.position, found.last_event)
 
 
 def _from_arrays(insert: Any, table: Any, rows: list[dict[str, Any]]) -> Any:

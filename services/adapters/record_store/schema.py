@@ -116,6 +116,7 @@ positions = Table(
     metadata,
     Column("consumer", String, primary_key=True),
     Column("position", BigInteger, nullable=False),
+    Column("last_event", String, nullable=False, server_default=""),
 )
 
 results = Table(

@@ -14,6 +14,7 @@ from services.core.records import Batch
 from services.core.transport import Portion
 from services.ingest.apply import apply
 from services.ingest.consume import consume_once
+from tests.consuming import Heard
 from tests.toy import NOON, prediction
 
 
@@ -32,7 +33,7 @@ def ids(*numbers: int) -> set[str]:
 
 
 def carry(source: KafkaSource, store: RecordStoreSql) -> None:
-    consume_once(source, store, limit=100, now=lambda: NOON, observe=lambda *_: None)
+    consume_once(source, store, limit=100, now=lambda: NOON, observer=Heard())
 
 
 def carry_until(

@@ -13,8 +13,7 @@ from tests.toy import NOON
 
 
 def open_outbox(directory: Path) -> OutboxSqlite:
-    path = directory / "events.sqlite"
-    return OutboxSqlite(path, EventLogSqlite(path))
+    return OutboxSqlite(EventLogSqlite(directory / "events.sqlite"))
 
 
 @pytest.fixture

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 from services.adapters.event_log_kafka import KafkaSink, KafkaSource
 from services.adapters.record_store import RecordStoreSql
 from services.ingest.consume import consume
+from tests.consuming import Heard
 from tests.integration.kafka.carrying import await_portions, carry_until, event, ids, keep_rows
 from tests.toy import NOON
 
@@ -60,7 +61,7 @@ def consuming(open_source: Callable[[], KafkaSource], store: RecordStoreSql) -> 
             now=lambda: NOON,
             stop=leaving,
             idle_seconds=0.02,
-            observe=lambda *_: None,
+            observer=Heard(),
             each_round=lambda: None,
         )
         source.close()

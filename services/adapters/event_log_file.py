@@ -1,0 +1,124 @@
+"""The file of the local log: opened by every process that uses it, and opened anew when it was removed meanwhile."""
+
+import contextlib
+import logging
+import sqlite3
+import threading
+import time
+import uuid
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Final
+
+from services.adapters.sqlite_files import FileWatch, ThreadConnections, set_orphaned_journals_aside
+from services.adapters.turns import turn
+from services.core.errors import EventLogUnavailable
+
+# A reader's or writer's patience with SQLite's own locks; turns between writers are taken on the lock file.
+BUSY_SECONDS: Final = 10.0
+
+DRAIN_SECONDS: Final = 2.0
+"""How long a reader stays with a file that was removed: writers notice at their next event, readers read to its end."""
+
+_SCHEMA: Final = """
+CREATE TABLE IF NOT EXISTS events (
+    position INTEGER PRIMARY KEY AUTOINCREMENT,
+    id TEXT NOT NULL UNIQUE,
+    type TEXT NOT NULL,
+    source TEXT NOT NULL,
+    topic TEXT NOT NULL,
+    key TEXT NOT NULL,
+    time INTEGER NOT NULL,
+    data BLOB NOT NULL,
+    appended_at INTEGER NOT NULL DEFAULT 0
+)
+"""
+_FORWARDED_SCHEMA: Final = """
+CREATE TABLE IF NOT EXISTS forwarded (
+    one INTEGER PRIMARY KEY CHECK (one = 1),
+    destination TEXT NOT NULL,
+    position INTEGER NOT NULL
+)
+"""
+_IDENTITY_SCHEMA: Final = """
+CREATE TABLE IF NOT EXISTS identity (
+    one INTEGER PRIMARY KEY CHECK (one = 1),
+    id TEXT NOT NULL
+)
+"""
+
+logger = logging.getLogger(__name__)
+
+
+class EventLogFile:
+    """Connections of one process to the log's file. Threads: every method may be called from any thread."""
+
+    def __init__(self, path: Path, *, monotonic: Callable[[], float] = time.monotonic) -> None:
+        self.path = path
+        self._monotonic = monotonic
+        self._connections = ThreadConnections(path, synchronous="FULL", busy_seconds=BUSY_SECONDS)
+        self._opening = threading.Lock()
+        self._gone_at: float | None = None
+        self._drained = False
+        with self.translated():
+            self._open()
+
+    def writer(self) -> sqlite3.Connection:
+        """Of the file that has the name now."""
+        if self._watch.has_changed():
+            self._open_again()
+        return self._connections.get()
+
+    def reader(self) -> sqlite3.Connection:
+        """Of the file that was opened, until what is left in it has been read."""
+        if self._gone_at is None and self._watch.has_changed():
+            self._gone_at, self._drained = self._monotonic(), False
+        if self._gone_at is not None and self._drained and self._monotonic() - self._gone_at >= DRAIN_SECONDS:
+            self._open_again()
+        return self._connections.get()
+
+    def drained(self) -> None:
+        """A reader found nothing more."""
+        self._drained = True
+
+    def turn(self) -> contextlib.AbstractContextManager[None]:
+        """This process's turn to write."""
+        return turn(self._lock)
+
+    @contextlib.contextmanager
+    def translated(self) -> Iterator[None]:
+        """The driver's errors in our words."""
+        try:
+            yield
+        except (sqlite3.Error, OSError) as error:
+            raise EventLogUnavailable(f"event log {self.path}: {error}; look at the disk and its rights") from error
+
+    def close(self) -> None:
+        self._connections.close()
+
+    def _open(self) -> None:
+        self._lock = self.path.with_name(self.path.name + ".turn").open("ab")
+        with self.turn():
+            set_orphaned_journals_aside(self.path)
+            _create(self._connections.get())
+            self._watch = FileWatch(self.path)
+
+    def _open_again(self) -> None:
+        with self._opening:
+            if not self._watch.has_changed():
+                return
+            self._watch.require_own_journal()
+            logger.error("event log %s was removed or replaced while it was open; going on with a new one", self.path)
+            self._connections.renew()
+            self._gone_at = None
+            self._open()
+
+
+def _create(connection: sqlite3.Connection) -> None:
+    """A log of an earlier version does not know when its events were appended, and has no id yet."""
+    connection.execute(_SCHEMA)
+    connection.execute(_FORWARDED_SCHEMA)
+    connection.execute(_IDENTITY_SCHEMA)
+    connection.execute("INSERT OR IGNORE INTO identity VALUES (1, ?)", (str(uuid.uuid4()),))
+    if "appended_at" not in {name for _, name, *_ in connection.execute("PRAGMA table_info(events)")}:
+        connection.execute("ALTER TABLE events ADD COLUMN appended_at INTEGER NOT NULL DEFAULT 0")

@@ -70,8 +70,7 @@ def removal(spec: ModelSpec, store: RecordStore, *, keep: timedelta, as_of: date
 def _allowed(spec: ModelSpec, store: RecordStore, *, as_of: datetime) -> int:
     """How many predictions may still go as of this day. A portion may in any case: a share of few rows is none."""
     gone = store.removed(spec.name, as_of=as_of).predictions
-    kept = store.count_made(spec.name, made_from=EPOCH, made_until=as_of)
-    return max(PORTION, int(SHARE_A_DAY * (kept + gone))) - gone
+    return max(PORTION, int(SHARE_A_DAY * (store.predictions_kept(spec.name) + gone))) - gone
 
 
 def prune_letters(store: RecordStore, *, keep: timedelta, as_of: datetime) -> int:

@@ -344,6 +344,13 @@ class Retention(Protocol):
         """The latest day as of which a removal was made of any model, none after `until`."""
         ...
 
+    def predictions_kept(self, model: str) -> int:
+        """How many predictions of a model there are: exactly up to a million, about so many above.
+
+        Its cost does not grow with them.
+        """
+        ...
+
     def days_made(self, model: str, *, since: datetime, until: datetime) -> list[datetime]:
         """The beginnings of the days (UTC) on which predictions were made from `since` to `until`, oldest first.
 

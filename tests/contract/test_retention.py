@@ -176,6 +176,14 @@ def test_the_day_of_a_removal_is_known_whether_or_not_anything_went(store: Recor
     assert store.removed_as_of(until=NOON + 600 * DAY) == NOON + 500 * DAY
 
 
+def test_predictions_are_counted_of_one_model(store: RecordStore) -> None:
+    recorded(store, [0, 1, 2])
+    recorded(store, [0], model="other")
+
+    assert store.predictions_kept("toy") == 3
+    assert store.predictions_kept("nobody") == 0
+
+
 def test_days_on_which_a_model_was_asked_are_told_once_each_and_oldest_first(store: RecordStore) -> None:
     recorded(store, [5, 0, 2, 700])
     again = msgspec.structs.replace(prediction(1), prediction_id="again", made_at=NOON + 2 * DAY + DAY / 4)

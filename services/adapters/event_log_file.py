@@ -107,8 +107,12 @@ class EventLogFile:
         with self._opening:
             if not self._watch.has_changed():
                 return
+            self._watch.await_rest()
             self._watch.require_own_journal()
-            logger.error("event log %s was removed or replaced while it was open; going on with a new one", self.path)
+            logger.error("event log %s was removed or replaced while it was open; opening it again", self.path)
+            if self._watch.lost_its_journal_alone():
+                # What was committed into the journal goes into the file, before another journal takes its name.
+                self._connections.get().execute("PRAGMA wal_checkpoint(TRUNCATE)")
             self._connections.renew()
             self._gone_at = None
             self._open()

@@ -11,6 +11,8 @@ from typing import Final, Literal
 
 JOURNALS: Final = ("-wal", "-shm")
 """What SQLite keeps beside a file in WAL mode, by the end of the name."""
+REST_SECONDS: Final = 0.25
+"""A command that removes a file and its journals takes milliseconds, also on a busy machine."""
 
 
 class ThreadConnections:
@@ -77,16 +79,32 @@ class FileWatch:
         self._journal = _inode(_beside(path, "-wal"))
 
     def has_changed(self) -> bool:
-        return _inode(self._path) != self._opened
+        """Also when the journal alone is gone: what is committed into it is seen by nobody else."""
+        return _inode(self._path) != self._opened or _inode(_beside(self._path, "-wal")) != self._journal
+
+    def await_rest(self) -> None:
+        """Return when nobody has removed or made any of the files for a moment: they are removed one by one."""
+        seen, since = self._files(), time.monotonic()
+        while time.monotonic() - since < REST_SECONDS:
+            time.sleep(REST_SECONDS / 10)
+            if (now := self._files()) != seen:
+                seen, since = now, time.monotonic()
+
+    def lost_its_journal_alone(self) -> bool:
+        return _inode(self._path) == self._opened and _inode(_beside(self._path, "-wal")) is None
 
     def require_own_journal(self) -> None:
         """Raises `OSError` when what took the file's place lies beside the journal of the old one: SQLite would write
         the journal into it, and damage it."""
-        if self._journal is not None and _inode(_beside(self._path, "-wal")) == self._journal:
+        replaced = _inode(self._path) not in (None, self._opened)
+        if replaced and self._journal is not None and _inode(_beside(self._path, "-wal")) == self._journal:
             raise OSError(
                 "another file has taken its place while it was open, beside the journal of the old one; stop the "
                 f"processes that use it, remove {self._path.name}-wal and {self._path.name}-shm, and start them again"
             )
+
+    def _files(self) -> list[tuple[int, int] | None]:
+        return [_inode(_beside(self._path, ending)) for ending in ("", *JOURNALS)]
 
 
 def set_orphaned_journals_aside(path: Path) -> None:

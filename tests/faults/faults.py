@@ -177,11 +177,13 @@ def broker_wiped(stage: Stage) -> Iterator[None]:
 def store_restored(stage: Stage) -> Iterator[None]:
     """An earlier copy takes its place under the running consumer."""
     path = stage.serving.settings.store_url.removeprefix("sqlite:///")
-    with closing(sqlite3.connect(path, check_same_thread=False)) as store:
-        with closing(sqlite3.connect(stage.home / "copy.sqlite", check_same_thread=False)) as copy:
-            store.backup(copy)
-            yield
-            copy.backup(store)
+    with (
+        closing(sqlite3.connect(path, check_same_thread=False)) as store,
+        closing(sqlite3.connect(stage.home / "copy.sqlite", check_same_thread=False)) as copy,
+    ):
+        store.backup(copy)
+        yield
+        copy.backup(store)
 
 
 FAULTS: Final = (

@@ -33,7 +33,7 @@ async def try_fault(fault: Fault, stage: Stage, *, seconds: float) -> Trial:
         stage.serving.url, model="toy", concurrency=CALLERS, patience_seconds=seconds + PATIENCE_SECONDS
     )
     async with client, AsyncExitStack() as looking:
-        async with _load(client, answered):
+        async with load(client, answered):
             await asyncio.sleep(BEFORE_SECONDS)
             footprint = await looking.enter_async_context(watched(stage))
             async with _done_to(stage, fault):
@@ -41,7 +41,7 @@ async def try_fault(fault: Fault, stage: Stage, *, seconds: float) -> Trial:
             healed = time.monotonic()
             await asyncio.sleep(BEFORE_SECONDS)
         with stage.store() as store:
-            await _await_stored(store, answered)
+            await await_stored(store, answered)
             caught_up = time.monotonic() - healed
             return Trial(
                 fault=fault.name,
@@ -69,7 +69,8 @@ async def _done_to(stage: Stage, fault: Fault) -> AsyncIterator[None]:
 
 
 @asynccontextmanager
-async def _load(client: PredictionClient, answered: set[str]) -> AsyncIterator[None]:
+async def load(client: PredictionClient, answered: set[str]) -> AsyncIterator[None]:
+    """Ask all the time while it is entered; `answered` gets the ids of the answers."""
     stop = asyncio.Event()
     async with asyncio.TaskGroup() as callers:
         for number in range(CALLERS):
@@ -92,7 +93,7 @@ async def _ask(client: PredictionClient, caller: str, answered: set[str], stop: 
         await asyncio.sleep(PAUSE_SECONDS)
 
 
-async def _await_stored(store: RecordStore, answered: set[str]) -> None:
+async def await_stored(store: RecordStore, answered: set[str]) -> None:
     """Nobody helps; after a bounded time what is missing counts as lost."""
     deadline = time.monotonic() + CATCH_UP_SECONDS
     missing = set(answered)

@@ -20,6 +20,9 @@ from tests.artifacts import add_toy_version
 from tests.ports import free_port
 from tests.waiting import eventually
 
+START_SECONDS = 90.0
+"""Above what two workers take that import everything on a machine that is busy with something else."""
+
 ROOT = Path(__file__).parents[2]
 
 
@@ -67,7 +70,9 @@ def toy_serving(home: Path, *, versions: dict[str, int], workers: int = 2, **mor
     serving = ServingProcess(settings, process)
     try:
         serving.promote(next(iter(versions)))
-        eventually(lambda: _is_ready(serving), what=f"the server is ready, see {home}/serving.log")
+        eventually(
+            lambda: _is_ready(serving), what=f"the server is ready, see {home}/serving.log", seconds=START_SECONDS
+        )
         yield serving
     finally:
         process.send_signal(signal.SIGTERM)

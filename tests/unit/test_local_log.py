@@ -207,6 +207,20 @@ def test_a_file_that_took_the_logs_place_beside_its_journal_is_refused(home: Hom
     log.close()
 
 
+def test_what_was_committed_is_there_for_everybody_after_the_journal_alone_was_removed(home: Home) -> None:
+    log = EventLogSqlite(home.path)
+    log.append(prediction_event(prediction(1))).result(10)
+    for ending in ("-wal", "-shm"):
+        (home.directory / f"events.sqlite{ending}").unlink()
+
+    log.append(prediction_event(prediction(2))).result(10)
+
+    other = EventLogSqlite(home.path)
+    assert len(other.read(after=0, limit=5)) == 2
+    log.close()
+    other.close()
+
+
 def test_journals_without_their_file_are_set_aside(home: Home) -> None:
     (home.directory / "events.sqlite-wal").write_bytes(b"left behind")
 

@@ -112,7 +112,7 @@ class Upkeep:
     def attend(self, spec: ModelSpec, workshop: Workshop) -> Jump | None:
         """The jump of time for which nothing is removed, None while there is none."""
         today = workshop.now().date()
-        if self._done_on.get(spec.name) == today:
+        if self._done_on.get(spec.name) == today and not self._was_confirmed(spec, workshop):
             return self._jumps.get(spec.name)
         seen = day_of(workshop.store, self.models, now=workshop.now())
         self._tell(spec, seen.jump)
@@ -122,6 +122,14 @@ class Upkeep:
             self._finish(spec, workshop, seen.day)
         self._done_on[spec.name] = today
         return seen.jump
+
+    def _was_confirmed(self, spec: ModelSpec, workshop: Workshop) -> bool:
+        """Whether somebody has let time go on since it stands still here: that needs not wait for tomorrow."""
+        jump = self._jumps.get(spec.name)
+        if jump is None:
+            return False
+        known = workshop.store.removed_as_of(until=workshop.now())
+        return known is not None and known > jump.after
 
     def _tell(self, spec: ModelSpec, jump: Jump | None) -> None:
         if jump is None:

@@ -269,11 +269,12 @@ def test_a_person_is_asked_to_confirm_a_jump_before_anything_goes(settings: Sett
 
 def test_a_confirmed_jump_is_the_lifecycles_too(bench: Bench) -> None:
     ask(bench.store, *daily(-503, -100))
-    assert upkeep().attend(SPEC, bench.workshop) is not None
+    attending = upkeep()
+    assert attending.attend(SPEC, bench.workshop) is not None
 
     bench.store.prune_dead_letters(before=NOON - KEEP, as_of=TODAY, limit=1)
 
-    assert upkeep().attend(SPEC, bench.workshop) is None
+    assert attending.attend(SPEC, bench.workshop) is None
     assert bench.store.removed("toy").predictions == 103
 
 

@@ -70,10 +70,8 @@ def run_up(settings: Settings, plan: Plan) -> int:
         aside = move_earlier_run_aside(settings.home, at=datetime.now(UTC))
         if aside:
             say(f"The earlier run in {settings.home} is kept in {aside}")
-        home = settings.home.absolute()
-        own, servers = with_own_servers(
-            replace(settings, home=home, clock_file=str(replace(settings, home=home).world_clock_path))
-        )
+        settings = replace(settings, home=settings.home.absolute())
+        own, servers = with_own_servers(replace(settings, clock_file=str(settings.world_clock_path)))
         speed = plan.days_per_second * timedelta(days=1).total_seconds()
         own, watchers = with_watchers(own, asked_for=plan.watchers, speed=speed)
         children = Children(own, lambda line: say(f"  !! {line}"))

@@ -13,6 +13,7 @@ import msgspec
 
 from services.core.clock import DAY, require_aware
 from services.core.errors import BellwetherError
+from services.core.limits import ID_LENGTH, harmless, time_problem
 from services.core.ports import Jobs, Results
 from services.core.records import Job, JobState, ResultKind, ResultStatus
 from services.core.spec import ModelSpec
@@ -20,7 +21,8 @@ from services.core.spec import ModelSpec
 RETRAINING_ALERTS: Final = frozenset({"ModelInputDrift"})
 JOBS_REMEMBERED: Final = 200
 """How many of a model's newest jobs a repeated alert is recognised by: months of them at one a day."""
-
+NOTE_LENGTH: Final = 1000
+"""Characters of a summary that a job keeps, and with it each page that shows the job."""
 
 RESULTS_REMEMBERED: Final = 5
 """Drift results among which the newest confirmation is looked for: a failed evaluation or two do not hide it."""
@@ -83,7 +85,7 @@ class Receipt(msgspec.Struct, frozen=True):
 
 @dataclass(frozen=True, slots=True)
 class Onset:
-    """What drifted, and when it began, in event time."""
+    """What drifted, of the model's features, and when it began, in event time."""
 
     since: datetime
     features: list[str]
@@ -98,6 +100,9 @@ def intake(
 ) -> list[Receipt]:
     """One receipt per alert of the payload, in its order. `now` is event time.
 
+    Texts that the store refuses are made harmless, and nothing is refused for them: Alertmanager does not ask its rule
+    for another summary, it drops the alert or sends the same one for ever.
+
     Raises:
         MalformedAlert: the payload is not Alertmanager's; nothing of it was taken.
     """
@@ -111,7 +116,7 @@ def _decoded(payload: bytes | Mapping[str, Any]) -> Payload:
         else:
             found = msgspec.convert(payload, type=Payload)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-        raise MalformedAlert(f"the body is no Alertmanager webhook payload: {error}") from error
+        raise MalformedAlert(f"the body is no Alertmanager webhook payload: {str(error)[:200]}") from error
     if found.version != "4":
         raise MalformedAlert(f"found webhook version {found.version[:16]!r}, expected '4'")
     return found
@@ -126,21 +131,24 @@ def _receipt(alert: Alert, *, store: Desk, specs: Mapping[str, ModelSpec], now: 
     spec = specs.get(alert.labels.get("model", ""))
     if spec is None:
         found = alert.labels.get("model", "")[:64]
-        return _refused(Code.UNKNOWN_MODEL, f"no model {found!r}; there are {', '.join(specs)}")
+        return _refused(Code.UNKNOWN_MODEL, f"no model {found!r}; GET /status has those that there are")
     if refusal := _too_soon(spec, alert, store.jobs(spec.name, limit=JOBS_REMEMBERED), now):
         return refusal
-    onset = _told(alert) if "since" in alert.annotations else _on_record(spec, store, now)
+    onset = _told(spec, alert) if "since" in alert.annotations else _on_record(spec, store, now)
     return onset if isinstance(onset, Receipt) else _opened(spec, alert, onset, store=store, now=now)
 
 
-def _told(alert: Alert) -> Onset | Receipt:
+def _told(spec: ModelSpec, alert: Alert) -> Onset | Receipt:
     """As the alert's annotations say."""
     try:
         since = require_aware(datetime.fromisoformat(alert.annotations["since"]), name="annotation 'since'")
     except (ValueError, OverflowError) as error:
         # The last one: an offset that carries the first or the last day out of the calendar.
-        return _refused(Code.NO_TIME, f"annotation 'since' is no time with an offset: {error}")
-    return Onset(since, [name for each in alert.annotations.get("features", "").split(",") if (name := each.strip())])
+        return _refused(Code.NO_TIME, f"annotation 'since' is no time with an offset: {str(error)[:200]}")
+    if problem := time_problem(since):
+        return _refused(Code.NO_TIME, f"annotation 'since': {problem}")
+    named = {each.strip() for each in alert.annotations.get("features", "").split(",")}
+    return Onset(since, [name for name in spec.feature_names if name in named])
 
 
 def _on_record(spec: ModelSpec, store: Desk, now: datetime) -> Onset | Receipt:
@@ -181,7 +189,7 @@ def _opened(spec: ModelSpec, alert: Alert, onset: Onset, *, store: Desk, now: da
         # Nothing can have changed later than now, and a job that waits for outcomes of the future blocks its model.
         since=min(onset.since, now),
         opened_at=now,
-        note=alert.annotations.get("summary", "inputs drifted"),
+        note=harmless(alert.annotations.get("summary", "inputs drifted")[:NOTE_LENGTH]),
         evidence={"features": onset.features},
     )
     if job is None:
@@ -198,4 +206,4 @@ def _refused(code: Code, reason: str) -> Receipt:
 
 
 def _key(alert: Alert) -> str:
-    return f"{alert.fingerprint}@{alert.starts_at.isoformat()}"
+    return f"{harmless(alert.fingerprint[:ID_LENGTH])}@{alert.starts_at.isoformat()}"

@@ -32,24 +32,36 @@ class UnknownVersion(BellwetherError):
 
 
 class Fault(BellwetherError):
-    """One bad field of a request."""
+    """One bad field of a request. `expected` are the names that could have been there, where these are many."""
 
     code = "invalid_field"
 
-    def __init__(self, field: str, problem: str) -> None:
-        super().__init__(f"{field}: {problem}")
+    def __init__(self, field: str, problem: str, *, expected: str = "") -> None:
         self.field = field
-        self.problem = problem
+        self.problem = f"{problem}; expected {expected}" if expected else problem
+        self.expected = expected
+        self._found = problem
+        super().__init__(f"{field}: {self.problem}")
+
+    def without_expected(self) -> "Fault":
+        """For an answer that has said the names already."""
+        return Fault(self.field, self._found)
 
 
 class InvalidRequest(BellwetherError):
-    """A request refused for every fault it has, all named at once."""
+    """A request refused for every fault it has, all named at once; `beyond` counts those that are not listed."""
 
     code = "invalid_request"
 
-    def __init__(self, faults: tuple[Fault, ...]) -> None:
-        super().__init__("; ".join(str(fault) for fault in faults))
+    def __init__(self, faults: tuple[Fault, ...], *, beyond: int = 0) -> None:
         self.faults = faults
+        self.beyond = beyond
+        super().__init__("; ".join(str(fault) for fault in self.listed))
+
+    @property
+    def listed(self) -> tuple[Fault, ...]:
+        """The faults, and behind them how many there are beyond."""
+        return (*self.faults, Fault("body", f"and {self.beyond} more faults")) if self.beyond else self.faults
 
 
 class MalformedEvent(BellwetherError):

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from services.core.errors import SpecError
 from services.core.features import Value
+from services.core.limits import text_problem
 
 if TYPE_CHECKING:
     from services.core.records import Judged
@@ -69,6 +70,10 @@ class Categorical:
 
     categories: tuple[str, ...]
 
+    def __post_init__(self) -> None:
+        for category in self.categories:
+            _require_sayable("category", category)
+
     def problem(self, value: object) -> str | None:
         """Say why `value` is not one of this kind, or None when it is."""
         if not isinstance(value, str):
@@ -120,6 +125,10 @@ class BinaryClassification:
     positive: str
     negative: str
     outcome_delay: timedelta
+
+    def __post_init__(self) -> None:
+        for name in self.classes:
+            _require_sayable("class", name)
 
     @property
     def classes(self) -> tuple[str, str]:
@@ -304,3 +313,9 @@ class ModelSpec:
             if feature.name == name:
                 return feature
         raise SpecError(f"model {self.name!r} has no feature {name!r}; it has {', '.join(self.feature_names)}")
+
+
+def _require_sayable(what: str, text: str) -> None:
+    """What is declared, callers have to be able to send."""
+    if problem := text_problem(text):
+        raise SpecError(f"{what} {text[:64]!r} can come in no request: {problem}; declare another text")

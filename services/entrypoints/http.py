@@ -33,7 +33,7 @@ from services.entrypoints.openapi import document
 from services.entrypoints.worker import HostedModel, Worker
 from services.metrics import CONTENT_TYPE, exposition
 from services.serving.availability import CLOCK_SKEW, blocking
-from services.serving.requests import entity_id, feature_readings, prediction_request
+from services.serving.requests import Listing, entity_id, feature_readings, prediction_request
 
 MODELS: Final = "/v1/models/"
 PREDICT: Final = "/predict"
@@ -190,9 +190,10 @@ class Routes:
         hosted = self._hosted(request)
         rows = _rows(await self._body(request))
         results: list[dict[str, Any]] = []
+        listing = Listing()
         for start in range(0, len(rows), ROWS_AT_ONCE):
             some = rows[start : start + ROWS_AT_ONCE]
-            results += await asyncio.gather(*(self._row(hosted, row) for row in some))
+            results += await asyncio.gather(*(self._row(hosted, row, listing) for row in some))
         return answer(results)
 
     async def outcomes(self, request: Request) -> Response:
@@ -266,12 +267,12 @@ class Routes:
     async def _body(self, request: Request) -> Any:
         return await body_of(request, limit=self._limit)
 
-    async def _row(self, hosted: HostedModel, row: object) -> dict[str, Any]:
+    async def _row(self, hosted: HostedModel, row: object, listing: Listing) -> dict[str, Any]:
         try:
             return {"answer": await predicted(hosted, row)}
         except BellwetherError as error:
             self.count_refused(error.code)
-            return {"problem": problem_of(error)}
+            return {"problem": problem_of(listing.shortened(error) if isinstance(error, InvalidRequest) else error)}
 
 
 async def predicted(hosted: HostedModel, body: object) -> Answer:

@@ -18,6 +18,18 @@ ROWS_AT_MOST: Final = 1000
 ROWS_AT_ONCE: Final = 32
 """Rows of one call that are worked on together: enough to share the log's commits, few enough to let others in."""
 
+MEMBERS_AT_MOST: Final = 50_000
+"""Members of all objects of a body. A megabyte of rows has fewer, since a name and its value take some twenty bytes;
+a body that has more consists of next to nothing else, and each of them costs time."""
+CONTAINERS_AT_MOST: Final = 150_000
+"""Arrays and objects of a body: each costs a third of what a member does."""
+FEW_BYTES: Final = MEMBERS_AT_MOST * len('"":0,')
+"""A body of no more can have neither so many members nor, inside of `DEPTH_AT_MOST`, many more containers."""
+
+DEPTH_AT_MOST: Final = 32
+"""Arrays and objects inside one another. No route reads more than five; parameters of inference may have some."""
+TOO_DEEP: Final = f"the body has more than {DEPTH_AT_MOST} arrays and objects inside one another; send it flatter"
+
 SECURITY_HEADERS: Final = {
     "Cache-Control": "no-store",
     "Content-Security-Policy": "default-src 'none'; frame-ancestors 'none'; base-uri 'none'; form-action 'none'",
@@ -30,6 +42,9 @@ SECURITY_HEADERS: Final = {
 _SECURITY_HEADERS: Final = tuple((name.lower().encode(), value.encode()) for name, value in SECURITY_HEADERS.items())
 
 _encode = msgspec.json.Encoder().encode
+_decode = msgspec.json.Decoder().decode
+
+_CONTAINERS: Final = (dict, list)
 
 
 class MalformedJson(BellwetherError):
@@ -87,14 +102,24 @@ def media_type_of(request: Request) -> str:
 
 
 def decoded(body: bytes) -> Any:
-    """Decode JSON as RFC 8259 has it: UTF-8, finite numbers, and no member twice. Raises `MalformedJson`."""
+    """Decode JSON as RFC 8259 has it: UTF-8, finite numbers, and no member twice, in time linear in its length.
+
+    Raises:
+        MalformedJson: also where it is deeper than `DEPTH_AT_MOST`.
+        BodyTooLarge: it has more than `MEMBERS_AT_MOST` or `CONTAINERS_AT_MOST`.
+    """
+    if len(body) > FEW_BYTES:
+        _refuse_many_parts(body)
     try:
-        content = msgspec.json.decode(body)
+        content = _decode(body)
+        members = _members(content)
         # Of a member that stands twice, parsers keep the first or the last; whoever checked it may have seen the other.
         # With no colon beyond one per member there is none, and the second look is spared.
-        if body.count(b":") != _members(content):
+        if body.count(b":") != members:
             _duplicates.decode(body.decode())
-    except (msgspec.DecodeError, ValueError, RecursionError) as error:
+    except RecursionError:
+        raise MalformedJson(TOO_DEEP) from None
+    except (msgspec.DecodeError, ValueError) as error:
         raise MalformedJson(f"the body is no JSON: {error}") from error
     return content
 
@@ -102,7 +127,7 @@ def decoded(body: bytes) -> Any:
 async def bounded(request: Request, limit: int) -> bytes:
     """The body as it came. Raises `BodyTooLarge`."""
     declared = request.headers.get("content-length", "0")
-    if declared.isdigit() and int(declared) > limit:
+    if declared.isdecimal() and int(declared) > limit:
         raise BodyTooLarge(f"the body has {int(declared)} bytes, expected at most {limit}; send less at once")
     body = bytearray()
     async for chunk in request.stream():
@@ -112,18 +137,49 @@ async def bounded(request: Request, limit: int) -> bytes:
     return bytes(body)
 
 
+def _refuse_many_parts(body: bytes) -> None:
+    """Before they become objects, of which each takes many times the memory of its text. Raises `BodyTooLarge`."""
+    if not _too_many(body):
+        return
+    # Colons and brackets inside of texts are none; hardly a body has so many that they have to be told apart.
+    outside = body.replace(b"\\\\", b"").replace(b'\\"', b"").split(b'"')[::2]
+    if problem := _too_many(b"".join(outside)):
+        raise BodyTooLarge(f"{problem}; send less at once")
+
+
+def _too_many(document: bytes) -> str:
+    """What a document without texts has too many of, in words; "" for nothing."""
+    members, containers = document.count(b":"), document.count(b"[") + document.count(b"{")
+    if members > MEMBERS_AT_MOST:
+        return f"found {members} members, expected at most {MEMBERS_AT_MOST}"
+    if containers > CONTAINERS_AT_MOST:
+        return f"found {containers} arrays and objects, expected at most {CONTAINERS_AT_MOST}"
+    return ""
+
+
 def _members(content: Any) -> int:
-    """Members of all objects in it."""
-    if isinstance(content, dict):
-        return len(content) + sum(_members(each) for each in content.values() if isinstance(each, dict | list))
-    return sum(map(_members, content)) if isinstance(content, list) else 0
+    """Members of all objects in it, counted level by level. Raises `MalformedJson`."""
+    members = 0
+    level: list[Any] = [content] if isinstance(content, _CONTAINERS) else []
+    for _ in range(DEPTH_AT_MOST):
+        for place, each in enumerate(level):
+            if isinstance(each, dict):
+                members += len(each)
+                level[place] = each.values()
+        level = [value for values in level for value in values if isinstance(value, _CONTAINERS)]
+        if not level:
+            return members
+    raise MalformedJson(TOO_DEEP)
 
 
 def _refuse_twice(members: list[tuple[str, Any]]) -> None:
-    names = [name for name, _ in members]
-    if len(set(names)) != len(names):
-        twice = next(name for name in names if names.count(name) > 1)
-        raise ValueError(f"member {twice[:64]!r} stands twice in one object")
+    seen = {name for name, _ in members}
+    if len(seen) == len(members):
+        return
+    for name, _ in members:
+        if name not in seen:
+            raise ValueError(f"member {name[:64]!r} stands twice in one object")
+        seen.remove(name)
 
 
 _duplicates: Final = json.JSONDecoder(object_pairs_hook=_refuse_twice)

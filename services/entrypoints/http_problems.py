@@ -61,10 +61,10 @@ def status_of(error: BellwetherError) -> HTTPStatus:
 
 
 def problem_of(error: BellwetherError) -> dict[str, Any]:
-    """The members of the problem; `faults` names every bad field of a request."""
+    """The members of the problem; `faults` names every bad field of a request, or the first and how many there are."""
     members = _problem(status_of(error), error.code, str(error))
     if isinstance(error, InvalidRequest):
-        members["faults"] = [{"field": fault.field, "problem": fault.problem} for fault in error.faults]
+        members["faults"] = [{"field": fault.field, "problem": fault.problem} for fault in error.listed]
     return members
 
 

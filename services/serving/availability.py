@@ -7,6 +7,7 @@ from typing import Final, cast
 
 from services.core.errors import FeatureSourceDown
 from services.core.features import FeatureVerdict, Reading, Readings, Status, Value
+from services.core.limits import harmless
 from services.core.spec import Feature, Impute, ModelSpec, Source, Unavailable
 
 CLOCK_SKEW: Final = timedelta(seconds=5)
@@ -73,7 +74,7 @@ def _found(
         value = given.get(feature.name)
         return _unavailable(feature, Status.MISSING) if value is None else _judged(feature, value, None)
     if isinstance(readings, FeatureSourceDown):
-        return _unavailable(feature, Status.SOURCE_DOWN, problem=str(readings)[:PROBLEM_LENGTH])
+        return _unavailable(feature, Status.SOURCE_DOWN, problem=harmless(str(readings)[:PROBLEM_LENGTH]))
     reading = readings.get(feature.name)
     if reading is None or reading.value is None:
         return _unavailable(feature, Status.MISSING)
@@ -138,7 +139,8 @@ def _unavailable(
 def _recordable(value: Value | bool | None) -> Value | None:
     """What an event can carry: JSON has no NaN, and a bool is no value of any feature."""
     if isinstance(value, str):
-        return value[:PROBLEM_LENGTH]
+        # What a feed wrote past the door must not keep the whole prediction out of the record store.
+        return harmless(value[:PROBLEM_LENGTH])
     if value is None or isinstance(value, bool) or not math.isfinite(value):
         return None
     return float(value)

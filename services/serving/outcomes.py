@@ -8,12 +8,13 @@ from typing import Literal
 import msgspec
 
 from services.core.clock import Now
-from services.core.errors import BellwetherError, EventLogUnavailable, InvalidRequest
+from services.core.errors import EventLogUnavailable, InvalidRequest
 from services.core.events import outcome_event
+from services.core.limits import ID_LENGTH, harmless
 from services.core.spec import ModelSpec
 from services.metrics import ServingMetrics
 from services.serving.outbox import Outbox
-from services.serving.requests import outcome
+from services.serving.requests import Listing, outcome
 
 
 class Receipt(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -53,21 +54,20 @@ class OutcomeRecorder:
 
     async def observe_many(self, rows: Sequence[object]) -> list[Receipt]:
         """One receipt per row, in order. Rows of one call share the log's commits."""
-        return list(await asyncio.gather(*(self._receipt(row) for row in rows)))
+        listing = Listing()
+        return list(await asyncio.gather(*(self._receipt(row, listing) for row in rows)))
 
-    async def _receipt(self, row: object) -> Receipt:
+    async def _receipt(self, row: object, listing: Listing) -> Receipt:
         try:
             return await self.observe(row)
-        except (InvalidRequest, EventLogUnavailable) as error:
-            return Receipt(
-                result="refused", prediction_id=_id_of(row), faults=_problems(error), retriable=error.retriable
-            )
-
-
-def _problems(error: BellwetherError) -> list[str]:
-    return [str(fault) for fault in error.faults] if isinstance(error, InvalidRequest) else [str(error)]
+        except InvalidRequest as error:
+            faults = [str(fault) for fault in listing.shortened(error).listed]
+            return Receipt(result="refused", prediction_id=_id_of(row), faults=faults)
+        except EventLogUnavailable as error:
+            return Receipt(result="refused", prediction_id=_id_of(row), faults=[str(error)], retriable=error.retriable)
 
 
 def _id_of(row: object) -> str:
+    """As far as it can be repeated, so that the caller knows the row by it."""
     found = row.get("prediction_id") if isinstance(row, dict) else None
-    return found[:200] if isinstance(found, str) else ""
+    return harmless(found[:ID_LENGTH]) if isinstance(found, str) else ""

@@ -5,7 +5,7 @@ of range or an unseen category does not: that is the world's doing, and the avai
 """
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final
@@ -13,15 +13,16 @@ from typing import Any, Final
 from services.core.clock import require_aware
 from services.core.errors import Fault, InvalidRequest
 from services.core.features import Reading, Value
+from services.core.limits import harmless, id_problem, text_problem, time_problem
 from services.core.outcomes import OutcomeObserved
 from services.core.predictions import PredictionRequest
 from services.core.spec import Feature, ModelSpec, Numeric, Source
 from services.serving.availability import CLOCK_SKEW, in_words
 
-ID_LENGTH: Final = 200
-"""Longest id, in characters. Room for two UUIDs and a prefix; ids are keys of indexes and stand in every event."""
-CATEGORY_LENGTH: Final = 200
-"""Longest category, in characters: unseen ones are recorded, and a record is no place for documents."""
+FAULTS_AT_MOST: Final = 100
+"""Faults that one answer lists, whatever the request: an answer must not be many times as long as what it answers."""
+NAME_LENGTH: Final = 64
+"""Characters of a caller's name that a fault repeats; the names of features have no more."""
 
 _NO_TIME: Final = datetime.max.replace(tzinfo=UTC)
 """Stands in for a time that was refused."""
@@ -88,18 +89,75 @@ def entity_id(value: object) -> str:
 
 
 @dataclass
+class Listing:
+    """What the answer to one call lists, with the names that it has said already.
+
+    The rows of a call share it: together they list as many faults as one request may, and each of them at least one.
+    """
+
+    left: int = FAULTS_AT_MOST
+    said: set[str] = field(default_factory=set)
+
+    def shortened(self, error: InvalidRequest) -> InvalidRequest:
+        faults = error.faults[: max(self.left, 1)]
+        self.left -= len(faults)
+        beyond = error.beyond + len(error.faults) - len(faults)
+        return InvalidRequest(tuple(map(self.said_once, faults)), beyond=beyond)
+
+    def said_once(self, fault: Fault) -> Fault:
+        if fault.expected in self.said:
+            return fault.without_expected()
+        if fault.expected:
+            self.said.add(fault.expected)
+        return fault
+
+
+@dataclass(slots=True)
 class Faults:
-    """Collects what is wrong with one request. After a fault the returned value stands in until `refuse` raises."""
+    """Collects what is wrong with one request. After a fault the returned value stands in until `refuse` raises.
+
+    `beyond` counts the faults behind the first `FAULTS_AT_MOST`.
+    """
 
     found: list[Fault] = field(default_factory=list)
+    beyond: int = 0
+    _missing: set[str] = field(default_factory=set)
 
     def add(self, where: str, problem: str) -> None:
-        self.found.append(Fault(where, problem))
+        if len(self.found) < FAULTS_AT_MOST:
+            self.found.append(Fault(where, problem))
+        else:
+            self.beyond += 1
+
+    def missing(self, where: str) -> None:
+        """The null that is found there afterwards is no second fault."""
+        self._missing.add(where)
+        self.add(where, "is missing")
+
+    def unknown(self, names: Sequence[str], expected: Sequence[str], *, prefix: str = "") -> None:
+        """Members that nobody knows. Which are expected is said once."""
+        listed = names[: FAULTS_AT_MOST - len(self.found)]
+        self.beyond += len(names) - len(listed)
+        others = ", ".join(expected)
+        if any(fault.expected == others for fault in self.found):
+            others = ""
+        for name in listed:
+            self.found.append(Fault(f"{prefix}{shown(name)}", "is unknown", expected=others))
+            others = ""
+
+    def include(self, faults: Sequence[Fault], *, beyond: int) -> None:
+        """Those of a part of the request, of which `beyond` were not listed there."""
+        room = FAULTS_AT_MOST - len(self.found)
+        self.found += faults[:room]
+        self.beyond += beyond + max(len(faults) - room, 0)
 
     def refuse(self) -> None:
         """Raise `InvalidRequest` when anything was wrong."""
         if self.found:
-            raise InvalidRequest(tuple(self.found))
+            raise self.refusal()
+
+    def refusal(self) -> InvalidRequest:
+        return InvalidRequest(tuple(self.found), beyond=self.beyond)
 
     def members(
         self, body: object, *, required: tuple[str, ...], optional: tuple[str, ...] = (), where: str = ""
@@ -108,23 +166,23 @@ class Faults:
         if not isinstance(body, dict):
             self.add(where or "body", f"found {json_type(body)}, expected an object")
             # The caller's further look-ups find nothing; one fault for the whole says enough.
-            raise InvalidRequest(tuple(self.found))
+            raise self.refusal()
         prefix = f"{where}." if where else ""
         for name in required:
             if name not in body:
-                self.add(f"{prefix}{name}", "is missing")
-        for name in body:
-            if name not in required and name not in optional:
-                self.add(f"{prefix}{name[:64]}", f"is unknown; expected {', '.join((*required, *optional))}")
+                self.missing(f"{prefix}{name}")
+        known = (*required, *optional)
+        if not all(map(known.__contains__, body)):
+            self.unknown([name for name in body if name not in known], known, prefix=prefix)
         return body
 
     def identifier(self, where: str, value: object) -> str:
-        if isinstance(value, str) and 0 < len(value) <= ID_LENGTH:
-            return value
-        if isinstance(value, str):
-            self.add(where, f"found {len(value)} characters, expected 1 to {ID_LENGTH}")
-        else:
+        if not isinstance(value, str):
             self.wrong_type(where, value, "a string")
+        elif problem := id_problem(value):
+            self.add(where, problem)
+        else:
+            return value
         return ""
 
     def one_of(self, where: str, value: object, choices: tuple[str, ...]) -> str:
@@ -141,10 +199,14 @@ class Faults:
             self.wrong_type(where, value, "a time such as 2026-03-01T12:00:00Z")
             return _NO_TIME
         try:
-            return require_aware(datetime.fromisoformat(value), name="the time")
+            moment = require_aware(datetime.fromisoformat(value), name="the time")
         except (ValueError, OverflowError):
             self.add(where, f"found {value[:64]!r}, expected a time with its offset, such as 2026-03-01T12:00:00Z")
             return _NO_TIME
+        if problem := time_problem(moment):
+            self.add(where, problem)
+            return _NO_TIME
+        return moment
 
     def past(self, where: str, value: object, *, now: datetime) -> datetime:
         """A moment that is not in the future.
@@ -157,9 +219,13 @@ class Faults:
         return moment
 
     def wrong_type(self, where: str, value: object, expected: str) -> None:
-        # An absent member has its own fault already.
-        if value is not None or not any(fault.field == where for fault in self.found):
+        if value is not None or where not in self._missing:
             self.add(where, f"found {json_type(value)}, expected {expected}")
+
+
+def shown(name: str) -> str:
+    """A caller's name as a fault repeats it."""
+    return harmless(name[:NAME_LENGTH])
 
 
 def json_type(value: object) -> str:
@@ -181,16 +247,17 @@ def _features(spec: ModelSpec, body: object, source: Source, faults: Faults) -> 
         faults.wrong_type("features", body, "an object")
         return []
     known = {feature.name: feature for feature in spec.features}
-    expected = [feature.name for feature in spec.features if feature.source is source]
-    accepted = []
+    accepted, unknown = [], []
     for name, value in body.items():
         feature = known.get(name)
         if feature is None:
-            faults.add(f"features.{name[:64]}", f"is unknown; expected {', '.join(expected)}")
+            unknown.append(name)
         elif feature.source is not source:
             faults.add(f"features.{name}", _elsewhere(feature))
         else:
             accepted.append((feature, value))
+    if unknown:
+        faults.unknown(unknown, [each.name for each in spec.features if each.source is source], prefix="features.")
     return accepted
 
 
@@ -234,11 +301,11 @@ def _number(value: object, where: str, faults: Faults) -> float | None:
 def _category(value: object, where: str, faults: Faults) -> str | None:
     if not isinstance(value, str):
         faults.wrong_type(where, value, "a string")
-        return None
-    if len(value) > CATEGORY_LENGTH:
-        faults.add(where, f"found {len(value)} characters, expected at most {CATEGORY_LENGTH}")
-        return None
-    return value
+    elif problem := text_problem(value):
+        faults.add(where, problem)
+    else:
+        return value
+    return None
 
 
 def _ahead(distance: timedelta) -> str:

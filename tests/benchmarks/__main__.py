@@ -1,4 +1,4 @@
-"""`make bench ARGS="serving --json F"`, `pipeline`, `scale`: measures, prints a table, and writes a page's figures."""
+"""`make bench ARGS="serving --json F"`, or `pipeline`, `scale`, `against`: prints a table, and writes the page."""
 
 import argparse
 import json
@@ -6,7 +6,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from tests.benchmarks import pipeline, scale, serving
+from tests.benchmarks import against, pipeline, scale, serving
 from tests.benchmarks.page import pipeline_figures, scale_figures, serving_figures, write_page
 
 
@@ -38,6 +38,17 @@ def _scale(arguments: argparse.Namespace) -> tuple[dict[str, Any], str, str]:
     return result, scale.table(result), scale_figures(result)
 
 
+def _against(arguments: argparse.Namespace) -> tuple[dict[str, Any], str, str]:
+    result = against.run(
+        other=arguments.checkout,
+        seconds=arguments.seconds,
+        rounds=arguments.rounds,
+        events=arguments.events,
+        say=_say,
+    )
+    return result, against.table(result), against.table(result)
+
+
 def _say(line: str) -> None:
     print(line, file=sys.stderr, flush=True)
 
@@ -60,6 +71,13 @@ def _parser() -> argparse.ArgumentParser:
     command.add_argument("--events", type=int, default=300_000, help="that consumers share, even [default: 300000]")
     command.add_argument("--rows", type=int, default=1_000_000, help="of the largest window [default: 1000000]")
     command.set_defaults(measure=_scale)
+    command = commands.add_parser("against", help="this checkout beside another one, serving and pipeline in turns")
+    command.add_argument("checkout", type=Path, help="directory of the other one, set up with `make .venv/ready`")
+    _add_outputs(command)
+    command.add_argument("--seconds", type=float, default=4.0, help="length of one load [default: 4]")
+    command.add_argument("--rounds", type=int, default=6, help="turns of each [default: 6]")
+    command.add_argument("--events", type=int, default=40_000, help="events of each stage, even [default: 40000]")
+    command.set_defaults(measure=_against)
     return parser
 
 

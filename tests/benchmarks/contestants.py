@@ -70,10 +70,10 @@ def running(name: str, bench: Workbench, *, workers: int) -> Iterator[Contestant
         )
     try:
         contestant = Contestant(name, port, requests, process)
-        eventually(lambda: _answers(contestant), what=f"{name} answers, see {log.name}", seconds=START_SECONDS)
+        eventually(lambda: answers(contestant), what=f"{name} answers, see {log.name}", seconds=START_SECONDS)
         yield contestant
     finally:
-        _stop(process)
+        stop(process)
 
 
 _Built = tuple[list[str], dict[str, str], list[bytes]]
@@ -179,7 +179,7 @@ def _peers_python() -> str:
     return str(Path(sys.executable).parents[2] / ".venv-peers" / "bin" / "python")
 
 
-def _answers(contestant: Contestant) -> bool:
+def answers(contestant: Contestant) -> bool:
     assert contestant.process.poll() is None, f"{contestant.name} ended"
     head, _, body = contestant.requests[0].partition(b"\r\n\r\n")
     path = head.split(b" ")[1].decode()
@@ -193,7 +193,7 @@ def _answers(contestant: Contestant) -> bool:
         return False
 
 
-def _stop(process: subprocess.Popen[bytes]) -> None:
+def stop(process: subprocess.Popen[bytes]) -> None:
     """Ask its process group to end, and make it when it does not."""
     for number in (signal.SIGTERM, signal.SIGKILL):
         try:

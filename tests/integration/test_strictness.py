@@ -28,6 +28,7 @@ NO_STRICT_JSON = {
     "a feature twice": b'{"entity_id":"u","features":{"amount":1,"amount":2}}',
     "deep nesting": b"[" * 100_000,
     "deep nesting of objects": b'{"a":' * 50_000,
+    "a document deeper than any route reads": b'{"entity_id":"u","features":' + b"[" * 5_000 + b"]" * 5_000 + b"}",
     "two documents": SOUND * 2,
     "no document": b"",
     "no UTF-8": b'{"entity_id":"\xff","features":{}}',
@@ -166,8 +167,46 @@ async def test_nothing_that_was_refused_is_recorded(http: aiohttp.ClientSession,
     log.close()
 
 
-@pytest.mark.parametrize("entity", ["a/b", "a\nb", "a\n", "/a/features"])
-async def test_an_entity_may_have_any_id(http: aiohttp.ClientSession, entity: str) -> None:
+CONTROLS = ["x\x00y", "a\nb", "a\n", "\x1b[31m", "\x7f", "\x9b"]
+
+
+@pytest.mark.parametrize("text", CONTROLS)
+async def test_control_characters_are_refused_wherever_callers_choose_a_text(
+    http: aiohttp.ClientSession, text: str
+) -> None:
+    entity = f"{TOY}/entities/{quote(text, safe='')}"
+    reading = {"value": 1, "observed_at": "2026-01-05T08:00:00Z"}
+    told = {"prediction_id": text, "value": "left", "observed_at": "2026-01-05T08:00:00Z"}
+    tensor = {"name": "entity_id", "shape": [1], "datatype": "BYTES", "data": [text]}
+    for method, url, body in (
+        ("POST", f"{TOY}/predict", {"entity_id": text, "features": {}}),
+        ("POST", f"{TOY}/predict", {"entity_id": "u", "features": {}, "request_id": text}),
+        ("POST", f"{TOY}/predict", {"entity_id": "u", "features": {"plan": text}}),
+        ("POST", f"{TOY}/outcomes", told),
+        ("PUT", f"{entity}/features", {"features": {"mood": reading}}),
+        ("GET", f"{entity}/availability", None),
+        ("POST", "/v2/models/toy/infer", {"inputs": [tensor]}),
+    ):
+        async with http.request(method, URL(url, encoded=True), json=body) as response:
+            members = await response.json(content_type=PROBLEM_JSON)
+        assert members["status"] == 422, url
+        assert "control character U+" in members["faults"][0]["problem"]
+
+
+async def test_a_body_of_many_members_is_refused_at_once_on_every_path(http: aiohttp.ClientSession) -> None:
+    many = b"{%s}" % b",".join(b'"%05d":1' % number for number in range(90_000))
+    assert [await posted(http, path, many) for path in READ] == [refusal(BodyTooLarge)] * len(READ)
+
+
+async def test_the_api_of_bentomls_clients_lists_a_bounded_number_of_faults(http: aiohttp.ClientSession) -> None:
+    features = {f"x{number}": 1 for number in range(20_000)}
+    async with http.post("/predict", json={"entity_id": "u", "features": features}) as response:
+        text = await response.text()
+    assert (response.status, "and 19900 more faults" in text, len(text) < 10_000) == (400, True, True)
+
+
+@pytest.mark.parametrize("entity", ["a/b", "a b", "Müller", "/a/features"])
+async def test_an_entity_may_have_any_printable_id(http: aiohttp.ClientSession, entity: str) -> None:
     written = {"features": {"mood": {"value": 1, "observed_at": "2026-01-05T08:00:00Z"}}}
     path = f"{TOY}/entities/{quote(entity, safe='')}"
     async with http.put(URL(f"{path}/features", encoded=True), json=written) as response:

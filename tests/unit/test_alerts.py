@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from monitoring.lifecycle.alerts import Code, MalformedAlert, Receipt, Result, intake
+from monitoring.lifecycle.alerts import NOTE_LENGTH, Code, MalformedAlert, Receipt, Result, intake
 from services.core.records import JobState
 from tests.toy import NOON, confirmed_drift, toy_spec
 from tests.workshop import SPEC, Bench, drift_payload, open_bench
@@ -218,3 +218,32 @@ def delivered(bench: Bench, body: bytes) -> list[Receipt]:
         return intake(body, store=bench.store, specs={"toy": SPEC}, now=NOON)
     except MalformedAlert:
         return []
+
+
+@pytest.mark.parametrize("control", ["\x00", "\x1b", "\x7f"])
+def test_an_alert_with_control_characters_still_opens_its_job_and_the_job_has_none(bench: Bench, control: str) -> None:
+    dirty = f"x{control}y"
+    payload = altered(
+        fingerprint=dirty,
+        annotations={"since": NOON.isoformat(), "summary": f"two\nlines {dirty}", "features": f"amount,{dirty}"},
+    )
+    assert take(bench, payload).result == "accepted"
+    (job,) = bench.store.jobs("toy", limit=5)
+    assert (job.note, job.evidence) == ("two lines x\ufffdy", {"features": ["amount"]})
+    assert job.dedupe_key.startswith("x\ufffdy@")
+
+
+def test_a_job_keeps_a_bounded_part_of_what_an_alert_says(bench: Bench) -> None:
+    endless = "x" * 100_000
+    annotations = {"since": NOON.isoformat(), "summary": endless, "features": endless}
+    take(bench, altered(annotations=annotations, fingerprint=endless))
+    (job,) = bench.store.jobs("toy", limit=5)
+    assert (len(job.note), len(job.dedupe_key) < 300, job.evidence) == (NOTE_LENGTH, True, {"features": []})
+
+
+@pytest.mark.parametrize(
+    "since", ["0001-01-01T00:00:00Z", "1677-12-31T00:00:00Z", "9999-12-31T23:59:59Z", "x" * 10_000]
+)
+def test_a_time_of_no_use_is_refused_in_few_words(bench: Bench, since: str) -> None:
+    receipt = take(bench, altered(annotations={"since": since}))
+    assert (receipt.code, len(receipt.reason) < 300) == ("no_time", True)

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from services.core.errors import FeatureSourceDown
 from services.core.features import FeatureVerdict, Reading, Status
+from services.core.limits import text_problem
 from services.core.spec import Feature, ModelSpec, Numeric, Source, Unavailable
 from services.serving.availability import availability, blocking, in_words, usable
 from tests.toy import NOON, toy_spec
@@ -153,3 +154,15 @@ def early(**more: Any) -> Feature:
         known_after=timedelta(hours=3),
         **more,
     )
+
+
+def test_a_stored_text_that_no_record_store_takes_is_recorded_without_its_control_characters() -> None:
+    (verdict,) = availability(
+        toy_spec(features=toy_spec().online_features[:1], slices=()),
+        given={},
+        readings={"visits": Reading("a\x00b\nc", NOON)},
+        now=NOON,
+        started_at=None,
+    ).values()
+    assert (verdict.status, verdict.value) == (Status.INVALID, "a\ufffdb c")
+    assert text_problem(verdict.problem or "") is None

@@ -17,6 +17,7 @@ from services.core.records import CHAMPION
 from services.entrypoints.http import build_app
 from services.entrypoints.http_json import ROWS_AT_MOST
 from services.entrypoints.worker import Worker, build_worker
+from services.serving.requests import FAULTS_AT_MOST
 from services.settings import Settings
 from tests.artifacts import add_toy_version
 from tests.toy import NOON, toy_spec
@@ -267,3 +268,76 @@ async def test_what_nobody_expected_is_500_and_tells_no_secrets(http: httpx.Asyn
     response = await http.get(TOY)
     assert (response.status_code, response.json()["error"]) == (500, "internal")
     assert "secret" not in response.text
+
+
+CONTROLS = {"a NUL": "%00", "a line break": "%0A", "an escape": "%1B", "a DEL": "%7F", "a CSI": "%C2%9B"}
+
+
+@pytest.mark.parametrize("written", CONTROLS.values(), ids=CONTROLS)
+@pytest.mark.parametrize(("method", "route"), [("PUT", "features"), ("GET", "availability")])
+async def test_an_entity_in_a_path_has_no_control_characters(
+    http: httpx.AsyncClient, method: str, route: str, written: str
+) -> None:
+    url = f"{TOY}/entities/a{written}b/{route}"
+    response = await http.request(method, url, json={"features": {}} if method == "PUT" else None)
+    assert (response.status_code, response.json()["faults"][0]["field"]) == (422, "entity_id")
+
+
+@pytest.mark.parametrize("row", [told(prediction_id="x\x00y"), told(prediction_id="x" * 201)])
+async def test_an_outcome_whose_id_no_store_takes_is_refused_and_not_recorded(
+    http: httpx.AsyncClient, worker: Worker, row: dict[str, Any]
+) -> None:
+    alone = await http.post(f"{TOY}/outcomes", json=row)
+    assert (alone.status_code, alone.json()["faults"][0]["field"]) == (422, "prediction_id")
+    beside = (await http.post(f"{TOY}/outcomes", json=[row, told()])).json()
+    assert [each["result"] for each in beside["rows"]] == ["refused", "accepted"]
+    assert recorded(worker) == 1
+
+
+@pytest.mark.parametrize("query", [{"started_at": "0001-01-01T00:00:00Z"}, {"features": '{"plan": "a\\u0000"}'}])
+async def test_a_query_is_read_as_strictly_as_a_body(http: httpx.AsyncClient, query: dict[str, str]) -> None:
+    assert (await http.get(f"{TOY}/entities/u/availability", params=query)).status_code == 422
+
+
+@pytest.mark.parametrize("levels", [100, 1_000, 30_000])
+async def test_no_depth_of_a_body_or_a_query_is_more_than_a_problem(http: httpx.AsyncClient, levels: int) -> None:
+    deep = "[" * levels + "]" * levels
+    headers = {"content-type": "application/json"}
+    for method, path in (
+        ("POST", f"{TOY}/predict"),
+        ("POST", f"{TOY}/predict:batch"),
+        ("POST", f"{TOY}/outcomes"),
+        ("PUT", f"{TOY}/entities/u/features"),
+        ("POST", "/v2/models/toy/infer"),
+    ):
+        response = await http.request(method, path, content=deep, headers=headers)
+        assert (response.status_code, response.json()["error"].partition(":")[0]) == (400, "malformed_json")
+    asked = await http.get(f"{TOY}/entities/u/availability", params={"features": deep[:10_000]})
+    assert asked.status_code == 400
+
+
+def unknown(count: int) -> dict[str, int]:
+    return {f"x{number:04d}": 1 for number in range(count)}
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "body"),
+    [
+        ("POST", f"{TOY}/predict", {"entity_id": "u", "features": unknown(8_000)}),
+        ("POST", f"{TOY}/predict", unknown(8_000)),
+        ("POST", f"{TOY}/predict:batch", [unknown(80) for _ in range(100)]),
+        ("POST", f"{TOY}/predict:batch", [unknown(8)] * 900),
+        ("POST", f"{TOY}/outcomes", [unknown(8)] * 900),
+        ("POST", f"{TOY}/outcomes", unknown(8_000)),
+        ("PUT", f"{TOY}/entities/u/features", {"features": unknown(8_000)}),
+        ("POST", "/v2/models/toy/infer", {"inputs": [], "outputs": [{"name": "score", "parameters": unknown(8_000)}]}),
+    ],
+)
+async def test_an_answer_is_not_many_times_as_long_as_what_it_refuses(
+    http: httpx.AsyncClient, method: str, path: str, body: Any
+) -> None:
+    response = await http.request(method, path, json=body)
+    assert "more faults" in response.text
+    assert len(response.content) < 5 * len(response.request.content)
+    if isinstance(body, dict):
+        assert len(response.json()["faults"]) == FAULTS_AT_MOST + 1

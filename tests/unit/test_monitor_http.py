@@ -139,8 +139,9 @@ async def test_without_a_configured_token_the_door_is_closed_even_to_an_empty_on
         (b'{"version": "4"}', 400),
         (b'{"version": "4", "alerts": [{"status": 1}]}', 400),
         (b" " * 20_000, 413),
+        (b'{"version": "4", "alerts": [{"labels":' + b"[" * 2000 + b"]" * 2000 + b"}]}", 400),
     ],
-    ids=["no json", "a list", "another version", "no alerts", "a wrong type", "too large"],
+    ids=["no json", "a list", "another version", "no alerts", "a wrong type", "too large", "too deep"],
 )
 async def test_a_malformed_alert_is_refused_whole(
     toy: ToyMonitor, http: httpx.AsyncClient, content: bytes, status: int

@@ -18,8 +18,8 @@ from services.core.records import CHAMPION
 from services.entrypoints.access import OPEN, Access
 from services.entrypoints.http import build_app
 from services.entrypoints.http_json import ROWS_AT_MOST
-from services.entrypoints.oip.inference import FAULTS_AT_MOST
 from services.entrypoints.worker import Worker, build_worker
+from services.serving.requests import FAULTS_AT_MOST
 from services.settings import Settings
 from tests.artifacts import add_toy_version
 from tests.toy import NOON, toy_spec
@@ -364,3 +364,24 @@ async def test_refusals_under_the_protocol_are_counted_by_their_code(http: httpx
     text = (await http.get("/metrics")).text
     for code in ("invalid_request", "unknown_path"):
         assert f'bellwether_requests_refused_total{{code="{code}"}} 1.0' in text
+
+
+@pytest.mark.parametrize("control", ["\x00", "\n", "\x7f"])
+async def test_control_characters_are_refused_in_json_and_in_bytes(http: httpx.AsyncClient, control: str) -> None:
+    text = f"x{control}y"
+    body = asked(tensor("entity_id", text), tensor("request_id", text), tensor("plan", text), id=text)
+    assert set(faults(await http.post(INFER, json=body))) == {
+        "id",
+        "inputs.entity_id[0]",
+        "inputs.request_id[0]",
+        "inputs.plan[0]",
+    }
+    packed = struct.pack("<I", len(text)) + text.encode()
+    head = {"name": "entity_id", "shape": [1], "datatype": "BYTES", "parameters": {"binary_data_size": len(packed)}}
+    content, headers = raw(asked(head), packed)
+    assert list(faults(await http.post(INFER, content=content, headers=headers))) == ["inputs.entity_id[0]"]
+
+
+async def test_the_inputs_that_were_expected_are_said_once(http: httpx.AsyncClient) -> None:
+    found = faults(await http.post(INFER, json=asked(ENTITY, numbers("a", 1), numbers("b", 1))))
+    assert ["expected" in problem for problem in found.values()] == [True, False]

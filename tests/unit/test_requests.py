@@ -7,7 +7,14 @@ import pytest
 
 from services.core.errors import InvalidRequest
 from services.core.features import Reading
-from services.serving.requests import feature_readings, outcome, prediction_request
+from services.serving.requests import (
+    FAULTS_AT_MOST,
+    Listing,
+    entity_id,
+    feature_readings,
+    outcome,
+    prediction_request,
+)
 from tests.toy import NOON, toy_spec
 
 SPEC = toy_spec()
@@ -107,3 +114,80 @@ def test_an_outcome_is_one_of_the_two_classes_at_a_known_time() -> None:
     wrong = body | {"value": "gone", "observed_at": "2026-03-02T12:00:00Z"}
     assert list(faults_of(outcome, SPEC, wrong, now=NOON)) == ["value", "observed_at"]
     assert list(faults_of(outcome, SPEC, {"value": True}, now=NOON)) == ["prediction_id", "observed_at", "value"]
+
+
+CONTROLS = ["\x00", "\n", "\x1b", "\x7f", "\x9b", "\ud800"]
+
+
+@pytest.mark.parametrize("control", CONTROLS)
+def test_a_control_character_is_refused_wherever_a_caller_chooses_a_text(control: str) -> None:
+    text = f"x{control}y"
+    problem = f"found the control character U+{ord(control):04X} at place 1, expected none"
+    body = asked(entity_id=text, request_id=text, features={"plan": text})
+    assert faults_of(prediction_request, SPEC, body) == dict.fromkeys(
+        ("entity_id", "features.plan", "request_id"), problem
+    )
+    wrong = {"prediction_id": text, "value": text, "observed_at": text}
+    assert list(faults_of(outcome, SPEC, wrong, now=NOON)) == ["prediction_id", "value", "observed_at"]
+    assert faults_of(entity_id, text) == {"entity_id": problem}
+
+
+def test_a_name_is_repeated_without_its_control_characters_and_never_whole() -> None:
+    faults = faults_of(prediction_request, SPEC, asked(features={"a\x1b[31m" + "b" * 1000: 1}, **{"x\x00": 1}))
+    assert list(faults) == ["x\ufffd", "features.a\ufffd[31m" + "b" * 58]
+
+
+def test_the_id_of_a_prediction_has_the_limit_of_all_ids() -> None:
+    body = {"prediction_id": "p" * 201, "value": "left", "observed_at": "2026-03-01T12:00:00Z"}
+    assert faults_of(outcome, SPEC, body, now=NOON) == {"prediction_id": "found 201 characters, expected 1 to 200"}
+
+
+@pytest.mark.parametrize(
+    "moment",
+    [
+        "0001-01-01T00:00:00+00:00",
+        "0001-01-01T00:00:00+14:00",
+        "1677-12-31T23:59:59.999999Z",
+        "2262-01-01T00:00:00Z",
+        "9999-12-31T23:59:59.999999Z",
+        "9999-12-31T23:59:59-14:00",
+    ],
+)
+def test_a_time_that_no_store_takes_is_refused(moment: str) -> None:
+    assert list(faults_of(prediction_request, SPEC, asked(started_at=moment))) == ["started_at"]
+    told = {"prediction_id": "p", "value": "left", "observed_at": moment}
+    assert list(faults_of(outcome, SPEC, told, now=NOON)) == ["observed_at"]
+    read = {"features": {"visits": {"value": 1, "observed_at": moment}}}
+    assert list(faults_of(feature_readings, SPEC, read, now=NOON)) == ["features.visits.observed_at"]
+
+
+def refusal(call: Any, *args: Any, **kwargs: Any) -> InvalidRequest:
+    with pytest.raises(InvalidRequest) as refused:
+        call(*args, **kwargs)
+    return refused.value
+
+
+def test_faults_without_end_are_counted_and_the_first_of_them_listed() -> None:
+    error = refusal(prediction_request, SPEC, asked(features={f"x{number}": 1 for number in range(10_000)}))
+    assert (len(error.faults), error.beyond) == (FAULTS_AT_MOST, 9_900)
+    assert str(error.listed[-1]) == "body: and 9900 more faults"
+    assert str(error).endswith("features.x99: is unknown; body: and 9900 more faults")
+
+
+def test_the_names_that_were_expected_are_said_once() -> None:
+    faults = faults_of(prediction_request, SPEC, asked(features={"a": 1, "b": 2}))
+    assert faults == {"features.a": "is unknown; expected amount, plan", "features.b": "is unknown"}
+
+
+def test_an_absent_member_is_one_fault_behind_many_others_too() -> None:
+    readings: dict[str, Any] = {f"x{number}": 1 for number in range(1000)} | {"visits": {}}
+    error = refusal(feature_readings, SPEC, {"features": readings}, now=NOON)
+    assert len(error.faults) + error.beyond == 1000 + 2
+
+
+def test_the_rows_of_a_call_share_what_is_listed_and_each_says_one_fault_at_least() -> None:
+    listing = Listing()
+    errors = [refusal(prediction_request, SPEC, asked(features={f"x{n}": 1 for n in range(60)})) for _ in range(4)]
+    shortened = [listing.shortened(error) for error in errors]
+    assert [(len(each.faults), each.beyond) for each in shortened] == [(60, 0), (40, 20), (1, 59), (1, 59)]
+    assert ["expected" in str(each) for each in shortened] == [True, False, False, False]

@@ -2,17 +2,15 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any
 
 from services.core.errors import Fault, InvalidRequest
+from services.core.limits import text_problem
 from services.core.predictions import PredictionRequest
-from services.core.spec import ModelSpec, Source
+from services.core.spec import ModelSpec
 from services.entrypoints.http_json import ROWS_AT_MOST, decoded
 from services.entrypoints.oip.tensors import BYTES, ENTITY, FIELDS, OUTPUTS, Elements, from_bytes, from_json, inputs_of
-from services.serving.requests import Faults, json_type, prediction_request
-
-FAULTS_AT_MOST: Final = 100
-"""Faults of one answer: a column that is wrong throughout would be as many as it has rows."""
+from services.serving.requests import Faults, json_type, prediction_request, shown
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,7 +27,7 @@ def inference(spec: ModelSpec, body: bytes, *, header: int | None) -> Inference:
 
     Raises:
         MalformedJson
-        InvalidRequest: with every fault of the tensors, up to `FAULTS_AT_MOST`.
+        InvalidRequest: with every fault of the tensors, or the first of them and how many there are.
     """
     faults = Faults()
     tail = _Tail(body[len(body) if header is None else header :])
@@ -37,24 +35,26 @@ def inference(spec: ModelSpec, body: bytes, *, header: int | None) -> Inference:
     identity = asked.get("id")
     if "id" in asked and not isinstance(identity, str):
         faults.add("id", f"found {json_type(identity)}, expected a string")
+    elif identity is not None and (problem := text_problem(identity)):
+        faults.add("id", problem)
     parameters = _parameters(asked, "", faults)
     outputs = _outputs(asked.get("outputs", []), _flag(parameters, "binary_data_output", False, "", faults), faults)
     rows = _rows(spec, _columns(spec, asked.get("inputs"), tail, faults), faults)
-    refuse(faults)
-    return Inference(identity, rows, outputs)
-
-
-def refuse(faults: Faults) -> None:
-    """Raise `InvalidRequest` when anything was wrong."""
-    beyond = len(faults.found) - FAULTS_AT_MOST
-    if beyond > 0:
-        faults.found[FAULTS_AT_MOST:] = [Fault("inputs", f"and {beyond} more faults")]
     faults.refuse()
+    return Inference(identity, rows, outputs)
 
 
 def of_row(error: InvalidRequest, row: int) -> list[Fault]:
     """What was wrong with one row, named by tensor: `features.amount` becomes `inputs.amount[3]`."""
     return [Fault(f"inputs.{each.field.removeprefix('features.')}[{row}]", each.problem) for each in error.faults]
+
+
+@dataclass(frozen=True, slots=True)
+class _Known:
+    """Names of tensors: inputs with their data types, and those that no request brings."""
+
+    inputs: Mapping[str, tuple[str, ...]]
+    stored: frozenset[str]
 
 
 class _Tail:
@@ -78,14 +78,17 @@ def _columns(spec: ModelSpec, inputs: object, tail: _Tail, faults: Faults) -> di
     if not isinstance(inputs, list):
         faults.wrong_type("inputs", inputs, "an array")
         return {}
-    _refuse_many("inputs", inputs, len(inputs_of(spec)))
+    known = _Known(inputs_of(spec), frozenset(feature.name for feature in spec.online_features))
+    _refuse_many("inputs", inputs, len(known.inputs))
     columns: dict[str, Elements] = {}
-    names = [_name(tensor) for tensor in inputs]
-    for place, (name, tensor) in enumerate(zip(names, inputs, strict=True)):
-        where = f"inputs.{name[:64]}" if name else f"inputs[{place}]"
-        if name and name in names[:place]:
+    names: set[str] = set()
+    for place, tensor in enumerate(inputs):
+        name = _name(tensor)
+        where = f"inputs.{shown(name)}" if name else f"inputs[{place}]"
+        if name and name in names:
             faults.add(where, "stands twice")
-        elements = _elements(spec, tensor, where, tail, faults)
+        names.add(name)
+        elements = _elements(known, tensor, where, tail, faults)
         if elements is not None:
             columns[name] = elements
     if tail.left:
@@ -101,14 +104,14 @@ def _refuse_many(where: str, tensors: list[object], there_are: int) -> None:
         raise InvalidRequest((Fault(where, f"found {len(tensors)} tensors, expected at most {there_are}"),))
 
 
-def _elements(spec: ModelSpec, tensor: object, where: str, tail: _Tail, faults: Faults) -> Elements | None:
+def _elements(known: _Known, tensor: object, where: str, tail: _Tail, faults: Faults) -> Elements | None:
     if not isinstance(tensor, dict):
         faults.add(where, f"found {json_type(tensor)}, expected an object")
         return None
     faults.members(tensor, required=("name", "shape", "datatype"), optional=("parameters", "data"), where=where)
     # Taken even of a tensor that is not known, since what is behind it belongs to the next.
     raw = _raw(tensor, where, tail, faults)
-    shape, datatype = _shape(tensor, where, faults), _datatype(spec, tensor, where, faults)
+    shape, datatype = _shape(tensor, where, faults), _datatype(known, tensor, where, faults)
     if shape is None or datatype is None:
         return None
     if "data" in tensor:
@@ -155,15 +158,17 @@ def _shape(tensor: Mapping[str, Any], where: str, faults: Faults) -> list[int] |
     return None
 
 
-def _datatype(spec: ModelSpec, tensor: Mapping[str, Any], where: str, faults: Faults) -> str | None:
+def _datatype(known: _Known, tensor: Mapping[str, Any], where: str, faults: Faults) -> str | None:
     """The data type, when it is one that the named input may have."""
-    expected, name = inputs_of(spec), tensor.get("name")
+    expected, name = known.inputs, tensor.get("name")
     if not isinstance(name, str):
         faults.wrong_type(f"{where}.name", name, "a string")
         return None
     if name not in expected:
-        stored = any(each.name == name and each.source is Source.ONLINE for each in spec.features)
-        faults.add(where, "comes from the online store" if stored else f"is unknown; expected {', '.join(expected)}")
+        if name in known.stored:
+            faults.add(where, "comes from the online store")
+        else:
+            faults.unknown([name], tuple(expected), prefix="inputs.")
         return None
     datatype = tensor.get("datatype")
     if isinstance(datatype, str) and datatype in expected[name]:
@@ -195,7 +200,7 @@ def _rows(spec: ModelSpec, columns: Mapping[str, Elements], faults: Faults) -> l
         try:
             requests.append(prediction_request(spec, body))
         except InvalidRequest as error:
-            faults.found += of_row(error, row)
+            faults.include(of_row(error, row), beyond=error.beyond)
     return requests
 
 
@@ -225,8 +230,8 @@ def _outputs(wanted: object, binary: bool, faults: Faults) -> dict[str, bool]:
 def _sent_as_bytes(output: Mapping[str, Any], where: str, binary: bool, faults: Faults) -> bool:
     parameters = _parameters(output, where, faults)
     # Others, such as `classification`, ask for another answer than the one that would be given.
-    for name in parameters.keys() - {"binary_data"}:
-        faults.add(f"{where}parameters.{name[:64]}", "is unknown; expected binary_data")
+    if unknown := [name for name in parameters if name != "binary_data"]:
+        faults.unknown(unknown, ("binary_data",), prefix=f"{where}parameters.")
     return _flag(parameters, "binary_data", binary, where, faults)
 
 

@@ -121,7 +121,7 @@ async def _made(hosted: HostedModel, rows: list[PredictionRequest]) -> list[Pred
 
 def _answered(result: PredictionMade | BaseException, row: int) -> PredictionMade:
     if isinstance(result, InvalidRequest):
-        raise InvalidRequest(tuple(of_row(result, row))) from result
+        raise InvalidRequest(tuple(of_row(result, row)), beyond=result.beyond) from result
     if isinstance(result, BaseException):
         raise result
     return result

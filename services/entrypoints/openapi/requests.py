@@ -7,14 +7,17 @@ reader (or a generator of forms) still finds the range.
 
 from typing import Any, Final
 
+from services.core.limits import ID_LENGTH, TEXT_LENGTH
 from services.core.spec import Categorical, Feature, ModelSpec, Numeric, Source
-from services.serving.requests import CATEGORY_LENGTH, ID_LENGTH
 
 Schema = dict[str, Any]
 
 EXAMPLE_TIME: Final = "2026-01-05T08:00:00Z"
 
-IDENTIFIER: Final[Schema] = {"type": "string", "minLength": 1, "maxLength": ID_LENGTH}
+NO_CONTROLS: Final = r"^[^\x00-\x1f\x7f-\x9f]*$"
+"""Lone surrogates are refused too, but no JSON has them."""
+
+IDENTIFIER: Final[Schema] = {"type": "string", "minLength": 1, "maxLength": ID_LENGTH, "pattern": NO_CONTROLS}
 MOMENT: Final[Schema] = {
     "type": "string",
     "format": "date-time",
@@ -139,7 +142,8 @@ def _numbers(kind: Numeric) -> list[Schema]:
 def _categories(kind: Categorical) -> list[Schema]:
     beyond = {
         "type": "string",
-        "maxLength": CATEGORY_LENGTH,
+        "maxLength": TEXT_LENGTH,
+        "pattern": NO_CONTROLS,
         "description": "An unseen category: accepted, and the feature is `invalid`.",
     }
     return [{"enum": list(kind.categories), "description": "Usable."}, beyond]

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from tests.faults.scenarios import clock_jumps_ahead, days_400, log_lost
+from tests.faults.scenarios import clock_jumps_ahead, days_400, log_lost, many_members
 from tests.faults.trial import Trial
 
 
@@ -23,6 +23,7 @@ class Scenario:
 
 SCENARIOS: Final = (
     Scenario("log lost", log_lost.play),
+    Scenario(many_members.NAME, many_members.play),
     Scenario(clock_jumps_ahead.NAME, clock_jumps_ahead.play),
     Scenario(days_400.NAME, days_400.play),
 )

@@ -10,13 +10,17 @@ import contextlib
 from collections.abc import Callable
 from datetime import datetime, timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from services.core.clock import Now, wall_clock
 from services.core.errors import SettingsError, StoreUnavailable
 from services.core.ports import EventLog, Fleet, ModelStore, OnlineFeatures, RecordStore
 from services.core.transport import EventSink, EventSource, Outbox, Passage
 from services.settings import GROW, KAFKA, LOCAL, Settings
+
+SHORTEST_KEEP_DAYS: Final = 1.0
+LONGEST_KEEP_DAYS: Final = 36_500.0
+"""A century: who wants to keep for ever says so much, and every time that is computed with it exists."""
 
 if TYPE_CHECKING:
     from services.adapters.clock_file import ClockFile
@@ -28,6 +32,14 @@ if TYPE_CHECKING:
 def clock(settings: Settings) -> Now:
     """The machine's clock, or the simulated one that a traffic driver advances."""
     return world_clock(settings).now if settings.clock_file else wall_clock
+
+
+def clock_of_records(settings: Settings) -> Now:
+    """The clock by which the home's records were made, for a command that reads them: that of a world that played
+    there, also where nobody names its file."""
+    if not settings.clock_file and settings.world_clock_path.is_file():
+        return clock(settings.with_flags(clock_file=str(settings.world_clock_path)))
+    return clock(settings)
 
 
 def world_clock(settings: Settings, *, start: datetime | None = None) -> ClockFile:
@@ -174,20 +186,20 @@ def record_store(settings: Settings) -> RecordStore:
 
 
 def retention(settings: Settings) -> timedelta:
-    """How long the record store keeps what is no longer needed.
+    """How long the record store keeps what is no longer needed, in event time.
+
+    It is not held against how long the logs keep events, which is in the machine's time: an event that is read again
+    after its row was removed becomes a row until the next removal, and the account knows it as removed.
 
     Raises:
-        SettingsError: the log or Kafka keeps events for longer. One that is read again would come back as a new one.
+        SettingsError: it is no number of days.
     """
-    keep, logged = timedelta(days=settings.records_keep_days), timedelta(hours=settings.outbox_keep_hours)
-    if settings.event_log == KAFKA:
-        logged = max(logged, timedelta(hours=settings.kafka_retention_hours))
-    if keep <= logged:
+    days = settings.records_keep_days
+    if not SHORTEST_KEEP_DAYS <= days <= LONGEST_KEEP_DAYS:
         raise SettingsError(
-            f"BELLWETHER_RECORDS_KEEP_DAYS is {settings.records_keep_days:g}, and events are kept for {logged}; "
-            "expected more, or less of BELLWETHER_OUTBOX_KEEP_HOURS and BELLWETHER_KAFKA_RETENTION_HOURS"
+            f"BELLWETHER_RECORDS_KEEP_DAYS is {days:g}; expected {SHORTEST_KEEP_DAYS:g} to {LONGEST_KEEP_DAYS:,g}"
         )
-    return keep
+    return timedelta(days=days)
 
 
 def model_store(settings: Settings) -> ModelStore:

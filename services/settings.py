@@ -132,6 +132,11 @@ class Settings:
         return {variable_of(each.name): str(value) for each, value in values.items() if value or not _is_secret(each)}
 
     @property
+    def world_clock_path(self) -> Path:
+        """Where the simulated clock of a world that plays in this home lies."""
+        return self.home / "clock"
+
+    @property
     def event_log_path(self) -> Path:
         return self.home / "events.sqlite"
 

@@ -48,8 +48,14 @@ class StoreInMemory:
     def save_results(self, results: Iterable[EvaluationResult]) -> None:
         self.saved += results
 
-    def results(self, model: str, kind: ResultKind, *, limit: int) -> list[EvaluationResult]:
-        found = [result for result in self.saved if result.model == model and result.kind is kind]
+    def results(
+        self, model: str, kind: ResultKind, *, limit: int, until: datetime | None = None
+    ) -> list[EvaluationResult]:
+        found = [
+            result
+            for result in self.saved
+            if result.model == model and result.kind is kind and (until is None or result.window_end <= until)
+        ]
         return sorted(found, key=lambda result: result.window_end)[-limit:]
 
     def open_job(

@@ -35,6 +35,7 @@ def lifecycle_rules(spec: ModelSpec, pace: Pace) -> Group:
             _failing(spec, pace),
             _unattended(spec),
             _attending_fails(spec, pace),
+            _pruning_stands_still(spec),
             _retraining_failed(spec, pace),
             _retraining_refused(spec, pace),
             _awaits_approval(spec),
@@ -117,6 +118,19 @@ def _attending_fails(spec: ModelSpec, pace: Pace) -> Alert:
         description="No retraining begins or ends until it succeeds. The lifecycle's log has the reason.",
         dashboard=Dashboard.MODEL,
         of_process=True,
+    )
+
+
+def _pruning_stands_still(spec: ModelSpec) -> Alert:
+    return Alert(
+        name="PruningStandsStill",
+        expr=f'max by (model) ({table.PRUNING_STANDS_STILL}{{model="{spec.name}"}}) == 1',
+        # At once: a clock that jumps for a minute is a clock that jumps.
+        lasts=timedelta(0),
+        severity=Severity.TICKET,
+        summary=f"{spec.name}: time jumped, so no old records are removed",
+        description="The clock is far beyond what was recorded: it is wrong, or nobody asked for weeks. Nothing goes.",
+        dashboard=Dashboard.PIPELINE,
     )
 
 

@@ -78,7 +78,7 @@ def availability_now(
     asked = Asked.of(since=since, until=until, last=last, version=version)
     spec, store = spec_of(model), bootstrap.record_store(settings)
     try:
-        return _report(spec, store, asked, limit)
+        return _report(spec, store, asked, limit, now=bootstrap.clock_of_records(settings)())
     finally:
         store.close()
 
@@ -97,8 +97,8 @@ def lines(report: Mapping[str, Any]) -> list[str]:
     ]
 
 
-def _report(spec: ModelSpec, store: Records, asked: Asked, limit: int) -> dict[str, Any]:
-    newest = store.last_made_at(spec.name, version=asked.version)
+def _report(spec: ModelSpec, store: Records, asked: Asked, limit: int, *, now: datetime) -> dict[str, Any]:
+    newest = store.last_made_at(spec.name, version=asked.version, until=None if asked.until else now)
     about = {"model": spec.name, "version": asked.version, "from": None, "until": None}
     if newest is None:
         return _empty(about, f"no predictions of {_subject(about)} are recorded")

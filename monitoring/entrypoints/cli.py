@@ -154,14 +154,22 @@ def forward(once: bool, again: bool, since: str | None, **flags: Any) -> None:
 @main.command()
 @settings_flags("home", "store", "clock_file", "records_keep_days")
 @flag("--dry-run", is_flag=True, help="only say how much would go")
+@flag(
+    "--confirm-jump", is_flag=True, help="the clock is right, although no prediction shows that so much time has passed"
+)
 @json_flag
-def prune(as_json: bool, dry_run: bool, **flags: Any) -> None:
-    """Remove the records that have become too old, which the lifecycle does once a day."""
+def prune(as_json: bool, dry_run: bool, confirm_jump: bool, **flags: Any) -> None:
+    """Remove the records that have become too old, which the lifecycle does once a day.
+
+    Exit code 3 when time has jumped, so that nothing is removed before somebody confirms it.
+    """
     from monitoring.entrypoints.prune import prune_now
 
     settings = _settings_of_records(flags)
     with _using_home(settings):
-        _print(prune_now(settings, dry_run=dry_run), as_json=as_json)
+        told = prune_now(settings, dry_run=dry_run, confirm_jump=confirm_jump)
+    _print(told, as_json=as_json)
+    sys.exit(3 if told["refused"] else 0)
 
 
 @main.group("dead-letters")

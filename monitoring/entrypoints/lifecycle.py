@@ -49,7 +49,7 @@ def _attend(settings: Settings, *, once: bool) -> int:
         workshop_of(settings, store, logger.info) as workshop,
         tenure_of(settings, workshop.store, discover()) as tenure,
     ):
-        attendance = Attendance(workshop, tenure, Upkeep(bootstrap.retention(settings)))
+        attendance = Attendance(workshop, tenure, Upkeep(bootstrap.retention(settings), tuple(discover())))
         if once:
             attendance.round()
             return 0
@@ -105,7 +105,8 @@ class Attendance:
             self._resumed[spec.name] = lease.token
         step(spec, fenced)
         if self.upkeep is not None:
-            self.upkeep.attend(spec, fenced)
+            jump = self.upkeep.attend(spec, fenced)
+            self.metrics.pruning_stands_still(spec.name, jump is not None)
         self.metrics.attended(spec.name, at=wall_clock())
 
 

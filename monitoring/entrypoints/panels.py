@@ -32,7 +32,7 @@ class History:
     @classmethod
     def of(cls, state: Overview, store: RecordStore) -> "History":
         def known(kind: ResultKind, limit: int) -> list[EvaluationResult]:
-            kept = store.results(state.spec.name, kind, limit=limit)
+            kept = store.results(state.spec.name, kind, limit=limit, until=state.now)
             last = kept[-1].window_end if kept else None
             newer = [result for result in state.of(kind) if last is None or result.window_end > last]
             return [result for result in (*kept, *newer) if result.status is ResultStatus.OK]

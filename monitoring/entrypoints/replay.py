@@ -154,6 +154,7 @@ def _report(
         "drift": {name: column.as_body() for name, column in columns.items()},
         "unmapped": sent.unmapped,
         "failed_requests": traffic.failed + traffic.refused,
+        "pruned_events": account.pruned,
         "unaccounted_events": account.unaccounted,
         "p50_ms": _milliseconds(traffic.latencies.quantile(0.5)),
         "p99_ms": _milliseconds(traffic.latencies.quantile(0.99)),

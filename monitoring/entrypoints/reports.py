@@ -32,14 +32,20 @@ def event_account(settings: Settings) -> dict[str, Any]:
 
 def status_now(settings: Settings) -> dict[str, Any]:
     """Per model: what serves and on which workers, the newest judgement of each kind, and the newest job."""
-    store, fleet = bootstrap.record_store(settings), bootstrap.fleet(settings)
+    store, fleet, now = (
+        bootstrap.record_store(settings),
+        bootstrap.fleet(settings),
+        bootstrap.clock_of_records(settings)(),
+    )
     try:
         return {
             model: {
                 "champion": store.aliases(model).get(CHAMPION),
                 "workers": {str(each.pid): each.version for each in fleet.workers(model)},
                 "records": msgspec.to_builtins(store.counts(model)),
-                "judged": {kind.value: _judgement(store.results(model, kind, limit=1)) for kind in ResultKind},
+                "judged": {
+                    kind.value: _judgement(store.results(model, kind, limit=1, until=now)) for kind in ResultKind
+                },
                 "job": _job(store.jobs(model, limit=1)),
             }
             for model in discover()
@@ -50,7 +56,11 @@ def status_now(settings: Settings) -> dict[str, Any]:
 
 def status_lines(settings: Settings) -> list[str]:
     """The same for people: a few lines for each model that was ever asked, one for each other."""
-    store, fleet, now = bootstrap.record_store(settings), bootstrap.fleet(settings), bootstrap.clock(settings)
+    store, fleet, now = (
+        bootstrap.record_store(settings),
+        bootstrap.fleet(settings),
+        bootstrap.clock_of_records(settings)(),
+    )
     try:
         states = [
             overview(
@@ -58,8 +68,10 @@ def status_lines(settings: Settings) -> list[str]:
                 store=store,
                 fleet=fleet,
                 counts=store.counts(spec.name),
-                results=[result for kind in ResultKind for result in store.results(spec.name, kind, limit=1)],
-                now=now(),
+                results=[
+                    result for kind in ResultKind for result in store.results(spec.name, kind, limit=1, until=now)
+                ],
+                now=now,
                 wall_now=wall_clock(),
             )
             for spec in discover().values()
@@ -80,6 +92,8 @@ def _facts(state: Overview) -> Iterator[str]:
     answered = ", ".join(f"{who.replace('_', ' ')} {count:,}" for who, count in sorted(counts.predictions_by.items()))
     yield f"{len(state.workers)} workers, {counts.predictions:,} predictions ({answered}), {counts.outcomes:,} outcomes"
     judged = state.one(ResultKind.PERFORMANCE)
+    if counts.pruned:
+        yield f"{counts.pruned:,} predictions and outcomes were removed as too old"
     if judged is not None:
         auc, rule = judged.body["auc"], judged.body["rule_auc"]["value"]
         interval = f"{auc['low']:.2f} to {auc['high']:.2f}"

@@ -120,7 +120,7 @@ def _compared(evaluation: Evaluation, reference: Reference, window: Window, rows
 
 
 def _earlier(evaluation: Evaluation, version: str) -> Confirmation:
-    results = evaluation.store.results(evaluation.spec.name, ResultKind.DRIFT, limit=REMEMBERED)
+    results = evaluation.store.results(evaluation.spec.name, ResultKind.DRIFT, limit=REMEMBERED, until=evaluation.now)
     return newest_confirmation(evaluation.spec.drift, results, version)
 
 

@@ -97,7 +97,7 @@ class Monitor:
             wall_now=self.wall_now(),
         )
         (drift,) = (result for result in results if result.kind is ResultKind.DRIFT)
-        begins = _confirmed(drift) and not self._was_confirmed(spec, drift.version)
+        begins = _confirmed(drift) and not self._was_confirmed(spec, drift.version, now)
         self._keep(spec, results, drift, now, desk)
         if payload := drift_alert(spec, drift):
             self.hand_over(payload, now, desk)
@@ -166,12 +166,15 @@ class Monitor:
             self.forget(spec.name)
 
     def _last_kept(self, model: str) -> list[EvaluationResult]:
-        kept = [result for kind in ResultKind for result in self.store.results(model, kind, limit=KEPT_AT_ONCE)]
+        now = self.now()
+        kept = [
+            result for kind in ResultKind for result in self.store.results(model, kind, limit=KEPT_AT_ONCE, until=now)
+        ]
         newest = max((result.computed_at for result in kept), default=None)
         return [result for result in kept if result.computed_at == newest]
 
-    def _was_confirmed(self, spec: ModelSpec, version: str) -> bool:
-        earlier = self.store.results(spec.name, ResultKind.DRIFT, limit=1)
+    def _was_confirmed(self, spec: ModelSpec, version: str, now: datetime) -> bool:
+        earlier = self.store.results(spec.name, ResultKind.DRIFT, limit=1, until=now)
         return bool(earlier) and earlier[-1].version == version and _confirmed(earlier[-1])
 
 

@@ -1,4 +1,4 @@
-"""Where reports lie: one directory per model, one file per report, the oldest beyond a number deleted."""
+"""Where reports lie: one directory per model, one file per report, deleted beyond a number."""
 
 import os
 import re
@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
 
+STAMP: Final = "%Y%m%dT%H%M%SZ"
 NAME: Final = re.compile(r"\d{8}T\d{6}Z\.html")
 
 
@@ -18,14 +19,19 @@ class ReportFiles:
     kept: int
 
     def add(self, model: str, *, at: datetime, html: str) -> Path:
-        """Write a report, complete or not at all, and delete the oldest beyond `kept`."""
+        """Write a report, complete or not at all, and delete the oldest beyond `kept`.
+
+        The oldest are those furthest from the new one, on either side: what a clock that was ahead has left behind is
+        not newer than it, and does not take its place.
+        """
         folder = self.directory / model
         folder.mkdir(parents=True, exist_ok=True)
-        path = folder / f"{at.astimezone(UTC):%Y%m%dT%H%M%SZ}.html"
+        path = folder / f"{at.astimezone(UTC):{STAMP}}.html"
         aside = path.with_suffix(".part")
         aside.write_text(html, encoding="utf-8")
         os.replace(aside, path)  # noqa: PTH105 - named for what it promises: atomic
-        for name in self.names(model)[self.kept :]:
+        by_distance = sorted(self.names(model), key=lambda name: abs(_time_of(name) - _time_of(path.name)))
+        for name in by_distance[self.kept :]:
             (folder / name).unlink(missing_ok=True)
         return path
 
@@ -38,3 +44,7 @@ class ReportFiles:
     def path(self, model: str, name: str) -> Path | None:
         """The file of a report, or None when there is no such report; `name` may come from anybody."""
         return self.directory / model / name if name in self.names(model) else None
+
+
+def _time_of(name: str) -> datetime:
+    return datetime.strptime(name.removesuffix(".html"), STAMP).replace(tzinfo=UTC)

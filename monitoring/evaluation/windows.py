@@ -53,13 +53,16 @@ def matured_window(spec: ModelSpec, now: datetime) -> Window:
 
 
 def is_due(spec: ModelSpec, *, judged_until: datetime | None, now: datetime) -> bool:
-    """Whether event time has moved enough since the window that ended at `judged_until`."""
-    return judged_until is None or now - judged_until >= spec.drift.window / REFRESH_PARTS
+    """Whether event time has moved enough since the window that ended at `judged_until`.
+
+    One that ends ahead was judged by a clock that has been set back since: it says nothing of the present.
+    """
+    return judged_until is None or not timedelta(0) <= now - judged_until < spec.drift.window / REFRESH_PARTS
 
 
 def is_kept(spec: ModelSpec, *, kept_until: datetime | None, now: datetime) -> bool:
     """Whether a judgement as of `now` is worth a row in the store for its time alone."""
-    return kept_until is None or now - kept_until >= spec.drift.window / KEPT_PARTS
+    return kept_until is None or not timedelta(0) <= now - kept_until < spec.drift.window / KEPT_PARTS
 
 
 def counts_as_new(window: Window, *, counted_until: datetime | None) -> bool:

@@ -5,13 +5,13 @@ Alertmanager repeats and duplicates, and knows nothing of cool-downs; here each 
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime
 from enum import StrEnum
 from typing import Any, Final, Protocol
 
 import msgspec
 
-from services.core.clock import require_aware
+from services.core.clock import DAY, require_aware
 from services.core.errors import BellwetherError
 from services.core.limits import ID_LENGTH, harmless, time_problem
 from services.core.ports import Jobs, Results
@@ -134,7 +134,7 @@ def _receipt(alert: Alert, *, store: Desk, specs: Mapping[str, ModelSpec], now: 
         return _refused(Code.UNKNOWN_MODEL, f"no model {found!r}; GET /status has those that there are")
     if refusal := _too_soon(spec, alert, store.jobs(spec.name, limit=JOBS_REMEMBERED), now):
         return refusal
-    onset = _told(spec, alert) if "since" in alert.annotations else _on_record(spec, store)
+    onset = _told(spec, alert) if "since" in alert.annotations else _on_record(spec, store, now)
     return onset if isinstance(onset, Receipt) else _opened(spec, alert, onset, store=store, now=now)
 
 
@@ -151,9 +151,9 @@ def _told(spec: ModelSpec, alert: Alert) -> Onset | Receipt:
     return Onset(since, [name for name in spec.feature_names if name in named])
 
 
-def _on_record(spec: ModelSpec, store: Desk) -> Onset | Receipt:
+def _on_record(spec: ModelSpec, store: Desk, now: datetime) -> Onset | Receipt:
     """As the evaluation that confirmed it has recorded; a rule knows no more than that there is drift."""
-    for drift in reversed(store.results(spec.name, ResultKind.DRIFT, limit=RESULTS_REMEMBERED)):
+    for drift in reversed(store.results(spec.name, ResultKind.DRIFT, limit=RESULTS_REMEMBERED, until=now)):
         if drift.status is ResultStatus.OK and drift.body["confirmed"]:
             return Onset(datetime.fromisoformat(drift.body["since"]), list(drift.body["confirmed_features"]))
     return _refused(Code.NOT_ON_RECORD, f"no evaluation has confirmed drift of {spec.name}; see its /status")
@@ -163,17 +163,19 @@ def _too_soon(spec: ModelSpec, alert: Alert, past: list[Job], now: datetime) -> 
     """Why this alert starts nothing now, or None.
 
     A refused or failed job may be tried again while its alert lasts, once the cool-down is over: outcomes have come.
+    A job counts while it is near in time. One that lies far ahead was told the time by a clock that has been set back
+    since, and must not keep the model from its retrainings until then; each such moment allows one job more.
     """
     for job in past:
         if job.dedupe_key == _key(alert) and job.state is JobState.PROMOTED:
             return _ignored(Code.ANSWERED, f"job {job.id} has answered this alert with a new version")
         if job.state.open:
             return _ignored(Code.JOB_OPEN, f"job {job.id} is open; a model has one at a time")
-    ended = max((job.closed_at for job in past if job.closed_at is not None), default=None)
-    if ended is not None and now - ended < spec.retraining.cool_down:
+    within = [at for job in past if (at := job.closed_at) is not None and abs(now - at) < spec.retraining.cool_down]
+    if ended := max(within, default=None):
         cool_down = f"the last job ended at {ended.isoformat()}, cool-down {spec.retraining.cool_down}"
         return _ignored(Code.COOL_DOWN, cool_down)
-    today = sum(now - job.opened_at < timedelta(days=1) for job in past)
+    today = sum(abs(now - job.opened_at) < DAY for job in past)
     if today >= spec.retraining.per_day:
         return _ignored(Code.DAILY_CAP, f"{today} jobs within a day, at most {spec.retraining.per_day}")
     return None

@@ -6,10 +6,12 @@ from typing import Any, Final
 
 from monitoring.evaluation.standing import BELIEVED
 from monitoring.lifecycle.causes import broken_sources
+from monitoring.lifecycle.observed_time import LONGEST_PAUSE, SUPPORT
 from monitoring.lifecycle.promote import await_fleet, publish
 from monitoring.lifecycle.retrain import Retrained, Workshop, retrain
 from monitoring.lifecycle.training_set import served_rows, usable
 from services.core.errors import BellwetherError
+from services.core.ports import RecordStore
 from services.core.records import Job, JobState
 from services.core.spec import ModelSpec
 
@@ -19,6 +21,10 @@ CAUSE_ROWS: Final = 10_000
 RECOUNT_AFTER: Final = timedelta(hours=1)
 """Event time between two looks at a waiting job. One reads every answer since the change, a second of work for twenty
 thousand; a job may wait for weeks, and outcomes that take days are none the later for an hour."""
+
+AHEAD: Final = timedelta(days=1)
+"""A job that was opened so far in the future was opened by a clock that has been set back since. It would wait until
+then for outcomes, and let no other job of its model begin."""
 
 BY_HAND: Final = "by hand"
 """The trigger of a job that a person asked for: no cause to look into, and no outcomes to wait for."""
@@ -58,14 +64,23 @@ def _rests(workshop: Workshop, job: Job) -> bool:
     looked_at = workshop.looked_at.get(job.id)
     if job.state is not JobState.WAITING or looked_at is None:
         return False
-    return workshop.now() - looked_at < RECOUNT_AFTER
+    return abs(workshop.now() - looked_at) < RECOUNT_AFTER
 
 
 def _attended(spec: ModelSpec, workshop: Workshop, job: Job) -> Job:
     now = workshop.now()
     workshop.looked_at[job.id] = now
+    if job.opened_at - now > AHEAD:
+        opened = f"opened at {job.opened_at:%Y-%m-%d}, ahead of now: the clock was wrong; the next alert opens another"
+        return _close(workshop, job, JobState.REFUSED, opened, {})
     if job.trigger == BY_HAND:
         return _run(spec, workshop, job)
+    return _attended_for_drift(spec, workshop, job, now)
+
+
+def _attended_for_drift(spec: ModelSpec, workshop: Workshop, job: Job, now: datetime) -> Job:
+    if clock_is_ahead(spec, workshop.store, now=now):
+        return _wait(workshop, job, f"waits: the clock says {now:%Y-%m-%d}, which no predictions bear out yet")
     if reasons := _broken(spec, workshop, job):
         return _close(workshop, job, JobState.REFUSED, "; ".join(reasons), {})
     ready = len(usable(served_rows(spec, workshop.store, made_from=_training_start(spec, job, now), now=now)))
@@ -73,7 +88,18 @@ def _attended(spec: ModelSpec, workshop: Workshop, job: Job) -> Job:
         return _run(spec, workshop, job)
     if now - job.opened_at > spec.retraining.patience:
         return _close(workshop, job, JobState.REFUSED, f"gave up: {_shortage(spec, ready)}", {})
-    return _wait(spec, workshop, job, ready)
+    return _wait(workshop, job, f"waits for outcomes: {_shortage(spec, ready)}")
+
+
+def clock_is_ahead(spec: ModelSpec, store: RecordStore, *, now: datetime) -> bool:
+    """Whether the clock is further than a pause beyond what was recorded.
+
+    By such a clock every answer of a minute ago has matured, and those that have an outcome already are mostly of one
+    class: what was trained on them would be promoted for good.
+    """
+    since = now - LONGEST_PAUSE - spec.task.outcome_delay
+    first, lately = store.first_made_at(spec.name), store.days_made(spec.name, since=since, until=now)
+    return first is not None and first < since and len(lately) < SUPPORT
 
 
 def _broken(spec: ModelSpec, workshop: Workshop, job: Job) -> tuple[str, ...]:
@@ -86,8 +112,7 @@ def _training_start(spec: ModelSpec, job: Job, now: datetime) -> datetime:
     return max(job.since, now - spec.retraining.history - spec.task.outcome_delay)
 
 
-def _wait(spec: ModelSpec, workshop: Workshop, job: Job, ready: int) -> Job:
-    note = f"waits for outcomes: {_shortage(spec, ready)}"
+def _wait(workshop: Workshop, job: Job, note: str) -> Job:
     return job if note == job.note else workshop.store.update_job(job.id, state=JobState.WAITING, note=note)
 
 

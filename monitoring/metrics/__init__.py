@@ -125,6 +125,7 @@ class LifecycleMetrics(Collector):
 
     registry: CollectorRegistry = field(default_factory=CollectorRegistry)
     _attended: dict[str, float] = field(default_factory=dict)
+    _standing_still: dict[str, bool] = field(default_factory=dict)
     _failures: Counter[str] = field(default_factory=Counter)
     _lock: Lock = field(default_factory=Lock)
 
@@ -141,6 +142,11 @@ class LifecycleMetrics(Collector):
         """Another process attends to it, and tells when."""
         with self._lock:
             self._attended.pop(model, None)
+            self._standing_still.pop(model, None)
+
+    def pruning_stands_still(self, model: str, is_so: bool) -> None:
+        with self._lock:
+            self._standing_still[model] = is_so
 
     def failed(self, model: str) -> None:
         with self._lock:
@@ -150,6 +156,7 @@ class LifecycleMetrics(Collector):
         with self._lock:
             samples = [
                 *(Sample(table.LIFECYCLE_LAST_ROUND, (model,), at) for model, at in self._attended.items()),
+                *(Sample(table.PRUNING_STANDS_STILL, (model,), is_so) for model, is_so in self._standing_still.items()),
                 *(Sample(table.LIFECYCLE_FAILURES, (model,), count) for model, count in self._failures.items()),
             ]
         yield from _families(LIFECYCLE, samples)
@@ -176,7 +183,7 @@ def _of_model(model: str, observed: Observed) -> Iterator[Sample]:
     yield Sample(table.AWAITING_APPROVAL, (model,), observed.awaiting_approval)
     for alias, version in observed.aliases.items():
         yield Sample(MODEL_INFO, (model, version, alias), 1)
-    for what in ("predictions", "outcomes", "corrections", "orphan_outcomes"):
+    for what in ("predictions", "outcomes", "corrections", "orphan_outcomes", "pruned"):
         yield Sample(table.RECORDS, (model, what), getattr(observed.counts, what))
 
 

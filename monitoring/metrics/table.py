@@ -31,6 +31,7 @@ DEAD_LETTERS: Final = "bellwether_dead_letters"
 ALERTS_RECEIVED: Final = "bellwether_alerts_received_total"
 ROLLBACKS: Final = "bellwether_rollbacks_total"
 LIFECYCLE_LAST_ROUND: Final = "bellwether_lifecycle_last_round_timestamp_seconds"
+PRUNING_STANDS_STILL: Final = "bellwether_pruning_stands_still"
 LIFECYCLE_FAILURES: Final = "bellwether_lifecycle_failures_total"
 
 MONITOR: Final[Mapping[str, Described]] = {
@@ -83,7 +84,8 @@ MONITOR: Final[Mapping[str, Described]] = {
     ),
     MODEL_INFO: Described("1 for the version that an alias means.", ("model", "version", "alias")),
     RECORDS: Described(
-        "Rows of the record store: predictions, outcomes, corrections, orphan outcomes.", ("model", "what")
+        "Rows of the record store: predictions, outcomes, corrections, orphan outcomes, and those pruned as too old.",
+        ("model", "what"),
     ),
     DEAD_LETTERS: Described("Events that could not become rows, of all models.", ()),
     ALERTS_RECEIVED: Described(
@@ -96,6 +98,10 @@ MONITOR: Final[Mapping[str, Described]] = {
 LIFECYCLE: Final[Mapping[str, Described]] = {
     LIFECYCLE_LAST_ROUND: Described(
         "When the model's jobs were last attended to, by the machine's clock; told by the process that does so.",
+        ("model",),
+    ),
+    PRUNING_STANDS_STILL: Described(
+        "1 while no old records are removed because time jumped, or nothing was recorded for weeks; else 0.",
         ("model",),
     ),
     LIFECYCLE_FAILURES: Described(

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from datetime import datetime
 from typing import Final
 from urllib.parse import urlsplit
 
@@ -34,9 +35,10 @@ local function time_of(kept)
     local at = digits and tonumber(digits)
     return at and at >= {FIRST_MICROSECOND} and at <= {LAST_MICROSECOND} and is_value(value) and at
 end
-for place = 1, #ARGV, 2 do
+local latest = tonumber(ARGV[1])
+for place = 2, #ARGV, 2 do
     local kept = time_of(redis.call('HGET', KEYS[1], ARGV[place]))
-    if not kept or kept < time_of(ARGV[place + 1]) then
+    if not kept or kept < time_of(ARGV[place + 1]) or kept > latest then
         redis.call('HSET', KEYS[1], ARGV[place], ARGV[place + 1])
     end
 end
@@ -79,11 +81,14 @@ class FeaturesRedis:
         readings = {name: _reading(kept) for name, kept in zip(names, found, strict=True) if isinstance(kept, bytes)}
         return {name: reading for name, reading in readings.items() if reading is not None}
 
-    async def write(self, model: str, entity_id: str, readings: Mapping[str, Reading]) -> None:
+    async def write(
+        self, model: str, entity_id: str, readings: Mapping[str, Reading], *, not_after: datetime | None = None
+    ) -> None:
         with self._refusing(ValueError, OverflowError):
+            latest = LAST_MICROSECOND if not_after is None else to_microseconds(not_after)
             fields = [part for name, reading in readings.items() for part in (name, _kept(reading))]
         with self._translated():
-            await self._client.eval(_KEEP_THE_LATEST, 1, self._key(model, entity_id), *fields)
+            await self._client.eval(_KEEP_THE_LATEST, 1, self._key(model, entity_id), latest, *fields)
 
     async def close(self) -> None:
         await self._client.aclose()

@@ -5,6 +5,7 @@ import sqlite3
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
+from datetime import datetime
 from pathlib import Path
 from typing import Annotated, Final, TypeVar
 
@@ -76,22 +77,25 @@ class FeaturesSqlite:
         kept = await self._patiently(self._kept, model, entity_id)
         return {name: _reading(*kept[name]) for name in names if name in kept}
 
-    async def write(self, model: str, entity_id: str, readings: Mapping[str, Reading]) -> None:
+    async def write(
+        self, model: str, entity_id: str, readings: Mapping[str, Reading], *, not_after: datetime | None = None
+    ) -> None:
         try:
             async with asyncio.timeout(WRITE_SECONDS):
-                await self._patiently(self._merge, model, entity_id, readings)
+                await self._patiently(self._merge, model, entity_id, readings, not_after)
         except TimeoutError as error:
             raise self._down(TimeoutError(f"locked for {WRITE_SECONDS:g} s")) from error
 
     async def close(self) -> None:
         self._connections.close()
 
-    def _merge(self, model: str, entity_id: str, readings: Mapping[str, Reading]) -> None:
+    def _merge(self, model: str, entity_id: str, readings: Mapping[str, Reading], not_after: datetime | None) -> None:
+        latest = LAST_MICROSECOND if not_after is None else to_microseconds(not_after)
         written = {name: (each.value, to_microseconds(each.observed_at)) for name, each in readings.items()}
         connection = self._connection()
         with transaction(connection):
             kept = self._kept(model, entity_id)
-            newer = {name: each for name, each in written.items() if name not in kept or each[1] > kept[name][1]}
+            newer = {name: each for name, each in written.items() if _is_newer(each, kept.get(name), latest)}
             connection.execute(_REPLACE, (model, entity_id, _encode(kept | newer)))
 
     def _kept(self, model: str, entity_id: str) -> dict[str, _Kept]:
@@ -123,6 +127,10 @@ class FeaturesSqlite:
 
     def _down(self, error: Exception) -> FeatureSourceDown:
         return FeatureSourceDown(f"online features in {self._path}: {error}")
+
+
+def _is_newer(written: _Kept, kept: _Kept | None, latest: int) -> bool:
+    return kept is None or written[1] > kept[1] or kept[1] > latest
 
 
 def _identity(path: Path) -> tuple[int, int]:

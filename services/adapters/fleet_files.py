@@ -63,9 +63,12 @@ class FleetFiles:
         return sorted(found, key=lambda report: report.pid)
 
     def _is_alive(self, report: WorkerReport, path: Path) -> bool:
-        """A process of another host, or of another container, cannot be looked up here: its report's age has to do."""
+        """A process of another host, or of another container, cannot be looked up here: its report's age has to do.
+
+        One from the future is of a clock that has been set back since; who is alive reports again at once.
+        """
         here = path.stem.endswith(f"@{self._host}")
-        age = self._now() - report.at
+        age = abs(self._now() - report.at)
         return age < REPORT_LIFE and (not here or runs(report.pid, at_least=age))
 
 

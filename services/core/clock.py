@@ -10,6 +10,7 @@ EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 FIRST_MICROSECOND: Final = -62_135_596_800_000_000
 LAST_MICROSECOND: Final = 253_402_300_799_999_999
 """Of the calendar, as `to_microseconds` counts; a number beyond them is no time."""
+DAY: Final = timedelta(days=1)
 
 
 def wall_clock() -> datetime:
@@ -30,6 +31,10 @@ def require_aware(moment: datetime, *, name: str) -> datetime:
 def to_microseconds(moment: datetime) -> int:
     """Microseconds since 1970-01-01T00:00Z: exact, sortable, the same in every database. Refuses a naive datetime."""
     return (require_aware(moment, name="a stored time") - EPOCH) // timedelta(microseconds=1)
+
+
+BEYOND_ANY_TIME: Final = to_microseconds(datetime.max.replace(tzinfo=UTC)) + 1
+"""In microseconds."""
 
 
 # The values that one feed wrote in one go, and the rows of one request, share their times.

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import Future
 from datetime import datetime, timedelta
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Final, Protocol
 
 import msgspec
 
@@ -101,8 +101,14 @@ class OnlineFeatures(Protocol):
         """
         ...
 
-    async def write(self, model: str, entity_id: str, readings: Mapping[str, Reading]) -> None:
-        """Raises `FeatureSourceDown`, and `ContentRefused` for what cannot be kept."""
+    async def write(
+        self, model: str, entity_id: str, readings: Mapping[str, Reading], *, not_after: datetime | None = None
+    ) -> None:
+        """Keep what is newer than what is there.
+
+        What is there from beyond `not_after` was written while a clock was ahead. It is never newer: it would win over
+        every true value until then. Raises `FeatureSourceDown`, and `ContentRefused` for what cannot be kept.
+        """
         ...
 
     async def close(self) -> None: ...
@@ -166,7 +172,9 @@ class Records(Protocol):
 
     def first_made_at(self, model: str) -> datetime | None: ...
 
-    def last_made_at(self, model: str, *, version: str | None = None) -> datetime | None: ...
+    def last_made_at(self, model: str, *, version: str | None = None, until: datetime | None = None) -> datetime | None:
+        """Without those after `until`: a clock that was ahead for a moment left some, and they are not the newest."""
+        ...
 
     def stored_event_ids(self, ids: Sequence[str]) -> set[str]:
         """Which of these event ids are in the store as predictions or outcomes."""
@@ -195,7 +203,7 @@ class Records(Protocol):
 
 
 class RecordCounts(msgspec.Struct, frozen=True, kw_only=True):
-    """Totals over all time.
+    """Totals of what is kept.
 
     `orphan_outcomes` are outcomes without a prediction of their model: it has not arrived, or is another model's.
     `dead_letters` are those of all models: what cannot be read has none.
@@ -208,13 +216,20 @@ class RecordCounts(msgspec.Struct, frozen=True, kw_only=True):
     corrections: int
     orphan_outcomes: int
     dead_letters: int
+    pruned: int = 0
+    """Predictions and outcomes that were removed because they were too old; the other counts are without them."""
 
 
 class Results(Protocol):
     def save_results(self, results: Iterable[EvaluationResult]) -> None: ...
 
-    def results(self, model: str, kind: ResultKind, *, limit: int) -> list[EvaluationResult]:
-        """The newest `limit` results by window end, oldest first."""
+    def results(
+        self, model: str, kind: ResultKind, *, limit: int, until: datetime | None = None
+    ) -> list[EvaluationResult]:
+        """The newest `limit` results by window end, oldest first, without those that end after `until`.
+
+        Who judges the present names it: what was judged while a clock was ahead would be the newest until then.
+        """
         ...
 
 
@@ -301,10 +316,27 @@ class Pruned(msgspec.Struct, frozen=True, kw_only=True):
         return self.predictions + self.outcomes + self.results
 
 
-class Retention(Protocol):
-    """What has become too old to keep. Jobs, versions and changes of aliases stay: a handful a month, and asked for."""
+ALL_MODELS: Final = ""
+"""The model of what belongs to none: dead letters, which nobody could read."""
 
-    def prune(self, model: str, *, before: datetime, limit: int) -> Pruned:
+
+class Removed(msgspec.Struct, frozen=True, kw_only=True):
+    """What was removed in all, and how far: everything removed lay before `before` (None: nothing ever was)."""
+
+    before: datetime | None
+    predictions: int = 0
+    outcomes: int = 0
+    dead_letters: int = 0
+
+
+class Retention(Protocol):
+    """What has become too old to keep. Jobs, versions and changes of aliases stay: a handful a month, and asked for.
+
+    Each removal says the day `as_of` which it is made. What it removed is noted under that day in the same
+    transaction, so that an account can tell what was removed from what was lost.
+    """
+
+    def prune(self, model: str, *, before: datetime, as_of: datetime, limit: int) -> Pruned:
         """Remove, in one transaction and of each at most `limit`, the oldest first:
 
         predictions made before this moment, with all of their outcomes; outcomes observed before it whose prediction
@@ -312,8 +344,30 @@ class Retention(Protocol):
         """
         ...
 
-    def prune_dead_letters(self, *, before: datetime, limit: int) -> int:
+    def prune_dead_letters(self, *, before: datetime, as_of: datetime, limit: int) -> int:
         """Remove up to `limit` letters that were buried before this moment; returns how many."""
+        ...
+
+    def removed(self, model: str, *, as_of: datetime | None = None) -> Removed:
+        """What was removed of a model (`ALL_MODELS`: dead letters), on every day or as of this one."""
+        ...
+
+    def removed_as_of(self, *, until: datetime) -> datetime | None:
+        """The latest day as of which a removal was made of any model, none after `until`."""
+        ...
+
+    def predictions_kept(self, model: str) -> int:
+        """How many predictions of a model there are: exactly up to a million, about so many above.
+
+        Its cost does not grow with them.
+        """
+        ...
+
+    def days_made(self, model: str, *, since: datetime, until: datetime) -> list[datetime]:
+        """The beginnings of the days (UTC) on which predictions were made from `since` to `until`, oldest first.
+
+        Its cost grows with the days, not with the predictions.
+        """
         ...
 
 

@@ -32,7 +32,7 @@ from services.entrypoints.oip import InferenceRoutes
 from services.entrypoints.openapi import document
 from services.entrypoints.worker import HostedModel, Worker
 from services.metrics import CONTENT_TYPE, exposition
-from services.serving.availability import blocking
+from services.serving.availability import CLOCK_SKEW, blocking
 from services.serving.requests import Listing, entity_id, feature_readings, prediction_request
 
 MODELS: Final = "/v1/models/"
@@ -209,8 +209,9 @@ class Routes:
     async def write_features(self, request: Request) -> Response:
         hosted, worker = self._hosted(request), self._worker()
         entity = entity_id(request.path_params["entity_id"])
-        readings = feature_readings(hosted.spec, await self._body(request), now=worker.now())
-        await worker.features.write(hosted.spec.name, entity, readings)
+        now = worker.now()
+        readings = feature_readings(hosted.spec, await self._body(request), now=now)
+        await worker.features.write(hosted.spec.name, entity, readings, not_after=now + CLOCK_SKEW)
         return answer({"model": hosted.spec.name, "entity_id": entity, "written": list(readings)})
 
     async def availability(self, request: Request) -> Response:

@@ -232,7 +232,7 @@ def _fill(store: RecordStore, rows: int) -> None:
 
 
 def _pruned(store: RecordStore, before: datetime) -> int:
-    return store.prune(MODEL, before=before, limit=PORTION).predictions
+    return store.prune(MODEL, before=before, as_of=before, limit=PORTION).predictions
 
 
 def _timed(work: Callable[[], Found]) -> tuple[Found, float]:

@@ -83,6 +83,18 @@ def test_a_lease_from_before_a_clock_was_set_back_does_not_last_until_then(store
     assert held(store, "two", lasts=HOUR).holder == "two"
 
 
+def test_a_lease_that_a_clock_ahead_took_over_goes_on_as_the_new_holders(store: RecordStore) -> None:
+    before = held(store, "one", lasts=AT_ONCE)
+    ahead = held(store, "two", lasts=timedelta(days=500))
+
+    # The clock is right again: whoever asks first has it, and whoever had it before writes nothing.
+    back = held(store, "one", lasts=HOUR)
+
+    assert before.token < ahead.token < back.token
+    with pytest.raises(LeaseLost):
+        store.fenced(ahead).confirm()
+
+
 def test_of_many_that_ask_at_once_one_gets_it(open_store: Open) -> None:
     stores, found, together = [open_store() for _ in range(4)], list[Lease | None](), threading.Barrier(4)
 

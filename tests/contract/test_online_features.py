@@ -86,6 +86,19 @@ async def test_the_latest_observation_wins_in_whatever_order_they_are_written(fe
     assert (await features.read("toy", "user-1", ["visits"]))["visits"] == Reading(2.0, LATER)
 
 
+async def test_what_a_clock_that_was_ahead_has_left_does_not_win_over_the_present(features: OnlineFeatures) -> None:
+    ahead = Reading(2.0, NOON + timedelta(days=500))
+    await features.write("toy", "user-1", {"visits": ahead, "mood": Reading(1.0, LATER)})
+
+    await features.write("toy", "user-1", {"visits": Reading(1.0, NOON)})
+    assert (await features.read("toy", "user-1", ["visits"]))["visits"] == ahead
+    now = {"visits": Reading(1.0, NOON), "mood": Reading(0.0, NOON)}
+    await features.write("toy", "user-1", now, not_after=LATER)
+
+    found = await features.read("toy", "user-1", ["visits", "mood"])
+    assert found == {"visits": Reading(1.0, NOON), "mood": Reading(1.0, LATER)}
+
+
 async def test_one_look_up_finds_the_names_asked_for_and_leaves_out_what_is_not_there(
     features: OnlineFeatures,
 ) -> None:

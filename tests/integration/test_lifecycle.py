@@ -223,6 +223,41 @@ def test_a_job_gives_up_when_its_patience_ends(bench: Bench) -> None:
     assert (refused.state, refused.note.split(":")[0]) == (JobState.REFUSED, "gave up")
 
 
+def test_a_job_that_a_clock_ahead_opened_is_closed_and_the_next_alert_opens_another(bench: Bench) -> None:
+    payload = drift_payload(CHANGED)
+    intake(payload, store=bench.store, specs={"toy": SPEC}, now=CHANGED + 500 * DAY)
+
+    refused = stepped(bench.at(CHANGED))
+
+    assert (refused.state, refused.note) == (
+        JobState.REFUSED,
+        "opened at 2027-07-15, ahead of now: the clock was wrong; the next alert opens another",
+    )
+    assert alert(bench).state is JobState.WAITING
+
+
+def test_nothing_is_trained_by_a_clock_that_no_predictions_bear_out(bench: Bench) -> None:
+    record(bench.store, world_after(1200))
+    alert(bench)
+
+    ahead = stepped(bench.at(CHANGED + 500 * DAY))
+    back = stepped(bench.at(CHANGED + 6 * DAY))
+
+    assert (ahead.state, ahead.note) == (
+        JobState.WAITING,
+        "waits: the clock says 2027-07-15, which no predictions bear out yet",
+    )
+    assert back.state is JobState.PROMOTED
+
+
+def test_a_job_is_looked_at_again_when_a_clock_that_was_ahead_is_right(bench: Bench) -> None:
+    record(bench.store, world_after(1200))
+    alert(bench)
+    stepped(bench.at(CHANGED + 500 * DAY))
+
+    assert "have matured" in stepped(bench.at(CHANGED + DAY)).note
+
+
 def test_training_that_raises_fails_its_job_and_the_next_alert_may_open_another(bench: Bench) -> None:
     spec = toy_spec(train=explode, retraining=SPEC.retraining, gate=SPEC.gate)
     record(bench.store, world_after(1200))

@@ -29,6 +29,8 @@ def attending_failed(values: str) -> dict[str, str]:
 
 NEVER: Final = 'bellwether_evaluation_last_success_timestamp_seconds{model="toy",kind="availability"}'
 
+STANDS_STILL: Final = 'bellwether_pruning_stands_still{model="toy",instance="a"}'
+
 CASES: Final = (
     Case(
         alert="EvaluationTooOld",
@@ -108,6 +110,20 @@ CASES: Final = (
         at="20m",
     ),
     Case(alert="LifecycleFailing", when="nobody tells", series={}, at="20m"),
+    Case(
+        alert="PruningStandsStill",
+        when="the clock is far beyond what was recorded",
+        series={STANDS_STILL: "0+0x10 1+0x10"},
+        at="15m",
+        fired=(Fired("toy: time jumped, so no old records are removed"),),
+    ),
+    Case(
+        alert="PruningStandsStill",
+        when="the clock is right again",
+        series={STANDS_STILL: "0+0x10 1+0x2 0+0x10"},
+        at="20m",
+    ),
+    Case(alert="PruningStandsStill", when="nobody tells", series={}, at="20m"),
     Case(
         alert="RetrainingFailed",
         when="a retraining has failed",

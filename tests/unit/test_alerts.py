@@ -132,6 +132,26 @@ def test_an_alert_that_led_to_a_new_version_leads_to_no_other(bench: Bench) -> N
     assert "with a new version" in take(bench, drift_payload(NOON), at=30 * DAY).reason
 
 
+def test_a_job_of_a_clock_that_was_ahead_keeps_nobody_from_a_retraining(bench: Bench) -> None:
+    ahead = take(bench, drift_payload(NOON), at=500 * DAY)
+    close(bench, ahead.job, JobState.REFUSED, at=500 * DAY)
+
+    assert take(bench, drift_payload(NOON)).result == "accepted"
+
+
+def test_a_job_of_a_clock_that_was_a_little_ahead_counts_as_one_of_now(bench: Bench) -> None:
+    ahead = take(bench, drift_payload(NOON), at=DAY / 4)
+    close(bench, ahead.job, JobState.REFUSED, at=DAY / 4)
+
+    assert take(bench, drift_payload(NOON)).code == "cool_down"
+
+
+def test_drift_that_was_confirmed_ahead_of_the_clock_is_not_on_record(bench: Bench) -> None:
+    bench.store.save_results([confirmed_drift(NOON + 500 * DAY)])
+
+    assert take(bench, altered(annotations={})).code == "not_on_record"
+
+
 def test_a_refused_job_may_be_tried_again_once_the_cool_down_is_over(bench: Bench) -> None:
     close(bench, take(bench, drift_payload(NOON)).job, JobState.REFUSED)
 

@@ -9,9 +9,13 @@ import pytest
 
 from monitoring.entrypoints.lifecycle import Attendance
 from monitoring.entrypoints.tenure import Tenure
+from monitoring.lifecycle.retention import Upkeep
 from services.adapters.record_store import RecordStoreSql
+from services.core.clock import DAY
 from services.core.errors import StoreUnavailable
+from services.core.records import Batch
 from services.models.discovery import discover
+from tests.toy import NOON, prediction
 from tests.workshop import open_bench
 
 TROUBLED, *OTHERS = sorted(discover())
@@ -79,3 +83,24 @@ def test_a_process_without_the_lease_tells_no_time(attends: Attendance) -> None:
         assert last_round(attends, TROUBLED)
     attends.round()
     assert last_round(attends, TROUBLED) is None
+
+
+def test_a_jump_of_time_is_shown_while_nothing_is_pruned_for_it(attends: Attendance, store: TroubledStore) -> None:
+    days = [prediction(day, model=TROUBLED, made_at=NOON - day * DAY) for day in range(5)]
+    store.commit(Batch(days, [], []), consumer="test", position=1)
+    moment = [NOON]
+    workshop = replace(attends.workshop, now=lambda: moment[0])
+    pruning = replace(attends, workshop=workshop, upkeep=Upkeep(400 * DAY, tuple(discover())))
+
+    def stands_still() -> list[float | None]:
+        pruning.round()
+        gauge = "bellwether_pruning_stands_still"
+        return [pruning.metrics.registry.get_sample_value(gauge, {"model": each}) for each in (TROUBLED, OTHERS[0])]
+
+    with attends.tenure:
+        assert stands_still() == [0, 0]
+        moment[0] = NOON + 500 * DAY
+        assert stands_still() == [1, 1]
+        moment[0] = NOON
+        assert stands_still() == [0, 0]
+    assert stands_still() == [None, None]

@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import Callable, Mapping, Sequence
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 from services.core.errors import FeatureSourceDown
 from services.core.features import Reading, Readings
@@ -27,7 +27,9 @@ class Source:
             await waits_for
         return FOUND
 
-    async def write(self, model: str, entity_id: str, readings: Mapping[str, Reading]) -> None:
+    async def write(
+        self, model: str, entity_id: str, readings: Mapping[str, Reading], *, not_after: datetime | None = None
+    ) -> None:
         raise AssertionError("look-ups do not write")
 
     async def close(self) -> None:

@@ -1,6 +1,7 @@
 """The monitor's rounds: when it judges, what it keeps, and what it hands over."""
 
 from collections.abc import Iterable, Iterator
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 
@@ -126,6 +127,41 @@ def test_the_oldest_reports_are_deleted(tmp_path: Path) -> None:
         files.add("toy", at=NOON + day * DAY, html=str(day))
     assert files.names("toy") == ["20260304T120000Z.html", "20260303T120000Z.html"]
     assert files.names("other") == []
+
+
+def test_a_report_from_ahead_of_the_clock_takes_no_other_ones_place(tmp_path: Path) -> None:
+    files = ReportFiles(tmp_path, kept=2)
+    for day in (500, 501, 1, 2):
+        files.add("toy", at=NOON + day * DAY, html=str(day))
+    assert files.names("toy") == ["20260303T120000Z.html", "20260302T120000Z.html"]
+
+
+def test_the_present_is_judged_again_once_a_clock_that_was_ahead_is_right(toy: ToyMonitor) -> None:
+    toy.promote("v1")
+    toy.store.rows = toy_rows(2000, begin=NOON - 5 * DAY, every=DAY / 200, richer=1.0)
+    toy.monitor.round()
+    toy.now = NOON + 500 * DAY
+    toy.monitor.round()
+    toy.now = NOON + timedelta(minutes=1)
+    toy.monitor.round()
+
+    assert {result.window_end for result in toy.monitor.newest("toy") if result.kind is ResultKind.DRIFT} == {toy.now}
+    assert not toy.alerts
+    for _ in range(3):
+        toy.now += DAY
+        toy.monitor.round()
+    assert toy.alerts  # drift is confirmed as it would have been
+
+
+def test_a_monitor_that_starts_anew_goes_on_from_the_present_and_not_from_ahead(toy: ToyMonitor) -> None:
+    toy.monitor.round()
+    toy.now = NOON + 500 * DAY
+    toy.monitor.round()
+    toy.now = NOON + timedelta(minutes=1)
+
+    anew = replace(toy.monitor, _newest={}, _kept_until={})
+
+    assert {result.computed_at for result in anew.newest("toy")} == {NOON}
 
 
 @pytest.mark.parametrize(

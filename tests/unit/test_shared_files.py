@@ -1,6 +1,7 @@
 """What processes of one machine tell each other through files."""
 
 import os
+import struct
 import subprocess
 import sys
 from datetime import timedelta
@@ -104,6 +105,49 @@ def test_time_does_not_go_backwards(tmp_path: Path) -> None:
     clock = ClockFile(tmp_path / "clock", start=NOON)
     clock.set(NOON - timedelta(seconds=1))
     assert clock.now() == NOON
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        *(struct.pack("<d", seconds) for seconds in (float("nan"), float("inf"), -float("inf"), 1e300, -1e15)),
+        b"",
+        b"abc",
+    ],
+)
+def test_a_clock_whose_file_is_broken_stands_still_until_it_is_mended(tmp_path: Path, content: bytes) -> None:
+    driver = ClockFile(tmp_path / "clock", start=NOON)
+    reader = ClockFile(tmp_path / "clock")
+    driver.set(NOON + timedelta(hours=1))
+    assert reader.now() == NOON + timedelta(hours=1)
+
+    (tmp_path / "clock").write_bytes(content)
+    assert driver.now() == reader.now() == NOON + timedelta(hours=1)
+    driver.set(NOON + timedelta(hours=2))
+
+    assert driver.now() == reader.now() == NOON + timedelta(hours=2)
+
+
+def test_a_broken_clock_is_said_once(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    clock = ClockFile(tmp_path / "clock", start=NOON)
+    (tmp_path / "clock").write_bytes(struct.pack("<d", float("nan")))
+
+    for _ in range(3):
+        clock.now()
+
+    (said,) = caplog.messages
+    assert said.endswith(f"time stands still at {NOON}")
+
+
+def test_a_file_that_holds_no_time_is_refused_when_it_is_opened(tmp_path: Path) -> None:
+    (tmp_path / "clock").write_bytes(struct.pack("<d", float("nan")))
+    with pytest.raises(SettingsError, match=r"holds no time: .*; remove it or name another"):
+        ClockFile(tmp_path / "clock")
+
+
+def test_a_report_from_ahead_of_the_clock_is_of_nobody_who_lives(fleet: FleetFiles) -> None:
+    fleet.report(report(at=NOON + timedelta(days=500)))
+    assert fleet.workers("toy") == []
 
 
 def test_a_file_that_is_no_clock_is_refused(tmp_path: Path) -> None:

@@ -34,6 +34,7 @@ def run(ended_at: datetime = ENDED) -> Run:
         changed_at=CHANGED,
         failed_requests=0,
         retried_requests=2,
+        pruned_events=0,
         unaccounted_events=0,
     )
 

@@ -85,9 +85,9 @@ def run_up(settings: Settings, plan: Plan) -> int:
         users.share()
         if aside:
             say(f"The earlier run in {settings.home} is kept in {aside}")
-        home = settings.home.absolute()
         # The versions of a simulated world are its own, wherever the real ones are.
-        own, servers = with_own_servers(replace(settings, home=home, versions="", clock_file=str(home / "clock")))
+        settings = replace(settings, home=settings.home.absolute(), versions="")
+        own, servers = with_own_servers(replace(settings, clock_file=str(settings.world_clock_path)))
         speed = plan.days_per_second * timedelta(days=1).total_seconds()
         own, watchers = with_watchers(own, asked_for=plan.watchers, speed=speed)
         children = Children(own, lambda line: say(f"  !! {line}"), stopping)
@@ -263,6 +263,8 @@ class Stack:
         summary = summarise(self.spec, self._facts(client, account), self.store)
         fulfilled = self.plan.until is None or self.promotion_proved()
         recorded = f"{summary['predictions']['total']} predictions and {summary['outcomes']} outcomes recorded"
+        if account.pruned:
+            recorded += f", {account.pruned} more removed as too old"
         lost = f"{summary['failed_requests']} requests failed, {account.unaccounted} events unaccounted for"
         say(f"{self._elapsed()}  {recorded}; {lost}")
         if self.plan.summary is not None:
@@ -282,6 +284,7 @@ class Stack:
             changed_at=self.changed_at,
             failed_requests=client.counts.failed + client.counts.refused,
             retried_requests=client.counts.retried,
+            pruned_events=account.pruned,
             unaccounted_events=account.unaccounted,
         )
 

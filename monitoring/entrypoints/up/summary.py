@@ -27,6 +27,7 @@ class Run:
     changed_at: datetime
     failed_requests: int
     retried_requests: int
+    pruned_events: int
     unaccounted_events: int
 
 
@@ -54,6 +55,7 @@ def summarise(spec: ModelSpec, run: Run, store: RecordStore) -> dict[str, Any]:
         "measures": _measures(spec, phases),
         "failed_requests": run.failed_requests,
         "retried_requests": run.retried_requests,
+        "pruned_events": run.pruned_events,
         "unaccounted_events": run.unaccounted_events,
     }
 

@@ -15,6 +15,7 @@ from services.adapters.record_store.schema import (
     outcomes,
     positions,
     predictions,
+    removals,
 )
 from services.core.errors import LostPosition, PositionLost
 from services.core.letters import findable, keepable
@@ -27,6 +28,7 @@ from services.core.records import Batch, DeadLetter, Judged, Position, Stored
 IDS_AT_ONCE: Final = 10_000
 
 IN_ORDER: Final = (predictions.c.made_at, predictions.c.prediction_id)
+_PRUNED: Final = func.sum(removals.c.predictions + removals.c.outcomes)
 
 _encode = msgspec.json.Encoder().encode
 _decode = msgspec.json.Decoder(PredictionMade).decode
@@ -87,8 +89,11 @@ class SqlRecords:
     def first_made_at(self, model: str) -> datetime | None:
         return self._made_at(_answers_of(model), predictions.c.made_at)
 
-    def last_made_at(self, model: str, *, version: str | None = None) -> datetime | None:
-        return self._made_at(_answers_of(model, version), predictions.c.made_at.desc())
+    def last_made_at(self, model: str, *, version: str | None = None, until: datetime | None = None) -> datetime | None:
+        among = _answers_of(model, version)
+        if until is not None:
+            among.append(predictions.c.made_at <= until)
+        return self._made_at(among, predictions.c.made_at.desc())
 
     def stored_event_ids(self, ids: Sequence[str]) -> set[str]:
         return self._among(predictions.c.prediction_id, ids) | self._among(outcomes.c.event_id, ids)
@@ -140,6 +145,7 @@ class SqlRecords:
                 corrections=seen - judged,
                 orphan_outcomes=connection.scalar(orphans) or 0,
                 dead_letters=_count(connection, dead_letters, []),
+                pruned=int(connection.scalar(select(_PRUNED).where(*of(removals))) or 0),
             )
 
     def _made_at(self, among: list[Any], order: Any) -> datetime | None:

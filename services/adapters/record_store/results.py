@@ -1,6 +1,7 @@
 """What evaluations found."""
 
 from collections.abc import Iterable
+from datetime import datetime
 from typing import Any
 
 import msgspec
@@ -22,13 +23,13 @@ class SqlResults:
             with self._database.writing() as connection:
                 connection.execute(results.insert(), rows)
 
-    def results(self, model: str, kind: ResultKind, *, limit: int) -> list[EvaluationResult]:
-        newest = (
-            select(results)
-            .where(results.c.model == model, results.c.kind == kind.value)
-            .order_by(results.c.window_end.desc(), results.c.id.desc())
-            .limit(limit)
-        )
+    def results(
+        self, model: str, kind: ResultKind, *, limit: int, until: datetime | None = None
+    ) -> list[EvaluationResult]:
+        of = [results.c.model == model, results.c.kind == kind.value]
+        if until is not None:
+            of.append(results.c.window_end <= until)
+        newest = select(results).where(*of).order_by(results.c.window_end.desc(), results.c.id.desc()).limit(limit)
         with self._database.transaction() as connection:
             return [_result(row) for row in connection.execute(newest).mappings()][::-1]
 

@@ -216,3 +216,15 @@ leases = Table(
     Column("token", BigInteger, nullable=False),
     Column("until", Instant, nullable=False),
 )
+
+# A row for each day of event time as of which something was looked through, whether or not anything was too old.
+removals = Table(
+    "removals",
+    metadata,
+    Column("model", String, primary_key=True),
+    Column("as_of", Instant, primary_key=True),
+    Column("before", Instant, nullable=False),
+    Column("predictions", BigInteger, nullable=False),
+    Column("outcomes", BigInteger, nullable=False),
+    Column("dead_letters", BigInteger, nullable=False),
+)

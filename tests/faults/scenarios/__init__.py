@@ -6,6 +6,8 @@ from pathlib import Path
 from typing import Final
 
 from tests.faults.scenarios import (
+    clock_jumps_ahead,
+    days_400,
     log_lost,
     many_members,
     outcomes_flipped,
@@ -30,5 +32,14 @@ class Scenario:
 
 SCENARIOS: Final = tuple(
     Scenario(module.NAME, module.play)
-    for module in (log_lost, many_members, outcomes_flipped, second_signal, two_owners, shared_versions)
+    for module in (
+        log_lost,
+        many_members,
+        outcomes_flipped,
+        clock_jumps_ahead,
+        days_400,
+        second_signal,
+        two_owners,
+        shared_versions,
+    )
 )

@@ -1,0 +1,76 @@
+"""What day it is by the records: a clock alone is not believed where something is removed for good. Pure.
+
+A clock that is wrong stamps what is recorded meanwhile, so the newest record is no better witness than the clock. What
+a wrong clock cannot make up in a moment are days: time has come to a day once predictions were made on `SUPPORT` days
+from it on, and it came there without a pause that is longer than `LONGEST_PAUSE`.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from itertools import pairwise
+from typing import Final
+
+SUPPORT: Final = 3
+"""Days with predictions. Who keeps for a year may keep two days longer, and most clocks are mended within them."""
+
+LONGEST_PAUSE: Final = timedelta(days=35)
+"""Between two predictions of any model: who asks once a month pauses for 31 days, and a holiday may come on top."""
+
+
+@dataclass(frozen=True, slots=True)
+class Jump:
+    """From the last day that is believed to the first that is not."""
+
+    after: datetime
+    to: datetime
+
+    def __str__(self) -> str:
+        days = (self.to - self.after).days
+        between = f"from {self.after:%Y-%m-%d} to {self.to:%Y-%m-%d}"
+        return f"time jumped by {days} days, {between}, and no prediction was made on the way"
+
+
+@dataclass(frozen=True, slots=True)
+class Observed:
+    """`day` is the latest that time has surely come to, None while too few days have been seen."""
+
+    day: datetime | None
+    jump: Jump | None = None
+
+
+def observed(days: Sequence[datetime], *, known: datetime | None, now: datetime) -> Observed:
+    """What the days on which predictions were made say, oldest first and none after `now`.
+
+    Args:
+        known: a day that time is known to have come to: as of which something was removed before, or which a person
+            has confirmed. Days before it are not looked at; what is read again brings back old ones.
+    """
+    runs = _runs(days if known is None else [known, *(day for day in days if day > known)])
+    if known is None:
+        runs = _from_the_longest(runs)
+    if not runs:
+        return Observed(None)
+    believed, later = runs[0], [run[0] for run in runs[1:]]
+    reached = believed[-SUPPORT] if len(believed) >= SUPPORT else known
+    beyond = next(iter(later), now)
+    jumped = beyond - believed[-1] > LONGEST_PAUSE
+    return Observed(reached, Jump(believed[-1], beyond) if jumped else None)
+
+
+def _from_the_longest(runs: list[list[datetime]]) -> list[list[datetime]]:
+    """Without what lies before it: a pause of long ago, or a moment of a clock that began in 1970."""
+    longest = max(runs, key=len, default=[])
+    return runs[runs.index(longest) :] if len(longest) >= SUPPORT else []
+
+
+def _runs(days: Sequence[datetime]) -> list[list[datetime]]:
+    """The days parted where the pause between two is too long."""
+    if not days:
+        return []
+    runs = [[days[0]]]
+    for before, day in pairwise(days):
+        if day - before > LONGEST_PAUSE:
+            runs.append([])
+        runs[-1].append(day)
+    return runs

@@ -33,10 +33,6 @@ def to_microseconds(moment: datetime) -> int:
     return (require_aware(moment, name="a stored time") - EPOCH) // timedelta(microseconds=1)
 
 
-BEYOND_ANY_TIME: Final = to_microseconds(datetime.max.replace(tzinfo=UTC)) + 1
-"""In microseconds."""
-
-
 # The values that one feed wrote in one go, and the rows of one request, share their times.
 @lru_cache(maxsize=1024)
 def from_microseconds(microseconds: int) -> datetime:

@@ -78,7 +78,7 @@ def event_source(settings: Settings, store: RecordStore) -> EventSource:
         return LocalSource(event_log(settings), committed=store.committed, last_log=last_log)
     from services.adapters.event_log_kafka import KafkaSource
 
-    return KafkaSource(_kafka(settings), position=store.position, now=clock(settings))
+    return KafkaSource(_kafka(settings), committed=store.committed, now=clock(settings))
 
 
 def stored_log_retention(settings: Settings, store: RecordStore) -> LogRetention | None:

@@ -120,7 +120,7 @@ class LostPosition(StrEnum):
     TOPICS_REPLACED = "topics_replaced"
     """Kafka's topics were made anew."""
     OFFSET_GONE = "offset_gone"
-    """A partition ends before the position."""
+    """A partition ends before the position, or has another event there."""
 
 
 class PositionLost(BellwetherError):

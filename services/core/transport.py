@@ -80,6 +80,17 @@ class EventSource(Protocol):
         """Of this consumer's partitions, as far as it knows without asking anybody."""
         ...
 
+    def reached_end(self) -> bool:
+        """Whether all is kept that this consumer's partitions had when this was first asked.
+
+        Asks whoever knows; a consumer that does not know its partitions yet has not reached their ends.
+
+        Raises:
+            EventLogUnavailable: nobody could say.
+            StoreUnavailable: the position of a partition could not be looked up.
+        """
+        ...
+
     def close(self) -> None: ...
 
 

@@ -32,7 +32,7 @@ logger = logging.getLogger("bellwether.consumer")
 
 
 def run_consumer(settings: Settings, *, once: bool = False, again_from: datetime | None = None) -> int:
-    """Carry events over until the process is told to stop; with `once`, until there are no more.
+    """Carry events over until the process is told to stop; with `once`, until what was there at the start is stored.
 
     With `again_from`, consumers first go back to what the log has taken since then.
     Raises `AlreadyRunning` where the home's files are being moved away.
@@ -67,7 +67,7 @@ def _consume(settings: Settings, *, once: bool, again_from: datetime | None) -> 
         if once:
             while not stop.is_set() and (
                 consume_once(source, store, limit=settings.consume_batch, now=now, observer=metrics)
-                or any(lag.events for lag in source.lags())
+                or not source.reached_end()
             ):
                 pass
         else:

@@ -39,6 +39,8 @@ class LocalSource:
         self._committed = committed
         self._last_log = last_log
         self._identity = ""
+        self._ends: dict[str, int] = {}
+        """Of each log as of the first time that somebody asked whether it is reached."""
 
     def read(self, *, limit: int) -> list[Portion]:
         partition = partition_of(self._log)
@@ -74,6 +76,12 @@ class LocalSource:
     def lags(self) -> list[Lag]:
         position = self._committed(partition_of(self._log)).offset
         return [Lag(topic=TOPIC, partition=0, events=max(0, self._log.end() - position))]
+
+    def reached_end(self) -> bool:
+        partition = partition_of(self._log)
+        if partition not in self._ends:
+            self._ends[partition] = self._log.end()
+        return self._committed(partition).offset >= self._ends[partition]
 
     def close(self) -> None:
         self._log.close()

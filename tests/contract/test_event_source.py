@@ -16,7 +16,7 @@ from services.ingest.local import LocalSource
 from tests.consuming import LastLogInMemory
 from tests.toy import NOON, prediction
 
-Positions = dict[str, int]
+Positions = dict[str, Position]
 """A consumer's positions, as the store has them."""
 
 
@@ -38,7 +38,7 @@ class Way:
             source.close()
 
     def keep(self, source: EventSource, portion: Portion) -> None:
-        self.positions[portion.partition] = portion.position
+        self.positions[portion.partition] = Position(portion.position, portion.last_event)
         source.kept(portion)
 
 
@@ -57,7 +57,7 @@ def local(directory: Path) -> Way:
 
     def opening(positions: Positions) -> EventSource:
         log = EventLogSqlite(directory / "events.sqlite")
-        return LocalSource(log, committed=lambda name: Position(positions.get(name, 0)), last_log=LastLogInMemory())
+        return LocalSource(log, committed=lambda name: positions.get(name, Position()), last_log=LastLogInMemory())
 
     return Way(put, opening)
 
@@ -69,7 +69,7 @@ def kafka(cluster: KafkaCluster) -> Way:
         sink.close()
 
     def opening(positions: Positions) -> EventSource:
-        return KafkaSource(cluster, position=lambda name: positions.get(name, 0), now=lambda: NOON)
+        return KafkaSource(cluster, committed=lambda name: positions.get(name, Position()), now=lambda: NOON)
 
     return Way(put, opening)
 
@@ -184,3 +184,53 @@ def test_an_empty_log_gives_nothing_and_does_not_wait_long(way: Way) -> None:
 
     assert source.read(limit=10) == []
     assert time.monotonic() - began < 2
+
+
+def test_each_portion_begins_where_the_one_before_it_ended(way: Way) -> None:
+    way.put([event(number) for number in range(20)])
+    source = way.open()
+    ends: dict[str, int] = {}
+
+    count = 0
+    while count < 20:
+        for portion in read(source, at_least=1, limit=3):
+            assert portion.start == ends.get(portion.partition, 0)
+            ends[portion.partition] = portion.position
+            count += len(portion.events)
+            way.keep(source, portion)
+
+
+def test_the_end_is_reached_when_all_that_was_there_is_kept_and_not_before(way: Way) -> None:
+    way.put([event(number) for number in range(10)])
+    source = way.open()
+    for portion in read(source, at_least=1, limit=1):
+        way.keep(source, portion)
+    assert not source.reached_end()
+
+    read_and_keep(way, source, at_least=9)
+
+    assert reaches_end(source)
+
+
+def test_what_is_put_in_after_the_question_does_not_move_the_end(way: Way) -> None:
+    way.put([event(1)])
+    source = way.open()
+    read_and_keep(way, source, at_least=1)
+    assert reaches_end(source)
+
+    way.put([event(2)])
+
+    assert source.reached_end()
+
+
+def test_a_log_without_events_is_at_its_end(way: Way) -> None:
+    assert reaches_end(way.open())
+
+
+def reaches_end(source: EventSource) -> bool:
+    """Whether it does without an event of its own, within the time that a group takes to form."""
+    deadline = time.monotonic() + 30
+    while not source.reached_end():
+        assert time.monotonic() < deadline, "the end was not reached in 30 s"
+        assert source.read(limit=10) == []
+    return True

@@ -10,6 +10,7 @@ from contextlib import AbstractContextManager, closing, contextmanager, suppress
 from dataclasses import dataclass
 from typing import Final
 
+from tests.faults import log
 from tests.faults.poison import poison_events, poison_not_buried
 from tests.faults.stage import CLOCK, CONSUMER, FORWARDER, Scene, Stage
 
@@ -197,6 +198,19 @@ FAULTS: Final = (
     Fault("consumer killed", consumer_killed),
     Fault("consumer killed again and again", consumer_killed_again_and_again),
     Fault("a second consumer comes and is killed", rebalance),
+    Fault(
+        "unknown codec",
+        log.compressed_by_others,
+        wrong_afterwards=log.letters(reason="unreadable", count=2 * log.FOREIGN),
+    ),
+    Fault(
+        "nested record",
+        log.nested_record,
+        wrong_afterwards=log.letters(reason="undecodable", count=1, holding=log.NESTED),
+    ),
+    Fault("one too large", log.one_too_large, wrong_afterwards=log.letters(reason="oversized", count=1)),
+    Fault("expired partition", log.transactions_of_others, wrong_afterwards=log.end_unread),
+    Fault("broker loses its tail", log.tail_lost, wrong_afterwards=log.noticed),
     Fault("store locked", store_locked),
     Fault("topics made anew", topics_made_anew),
     Fault("broker wiped", broker_wiped),

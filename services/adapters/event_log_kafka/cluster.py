@@ -8,13 +8,29 @@ from datetime import timedelta
 from typing import Any, Final
 
 from kafka import KafkaAdminClient, TopicPartition
-from kafka.errors import KafkaConfigurationError, KafkaError
+from kafka.errors import KafkaConfigurationError, KafkaError, KafkaTimeoutError
 
+from services.adapters.event_log_kafka.listening import Wanted, misfit
 from services.core.errors import EventLogUnavailable, SettingsError
 from services.core.events import DEAD_LETTERS_TOPIC, OUTCOMES_TOPIC, PREDICTIONS_TOPIC
 
 TOPICS: Final = (PREDICTIONS_TOPIC, OUTCOMES_TOPIC, DEAD_LETTERS_TOPIC)
 PREFIX: Final = "bellwether"
+
+BOOTSTRAP_SECONDS: Final = 5
+"""How long a client tries to begin, before somebody looks for the reason; whoever needs it tries again."""
+
+METADATA_SECONDS: Final = 5
+"""How often clients ask for the topics' partitions; what is written into new ones is read so soon."""
+
+READING: Final[dict[str, Any]] = {
+    "enable_auto_commit": False,
+    # Which record comes next is never the client's choice: see `KafkaSource`.
+    "auto_offset_reset": "none",
+    "isolation_level": "read_committed",
+    "allow_auto_create_topics": False,
+}
+"""What every consumer is made with. Of a transaction that was not committed, nothing is read."""
 
 DEAD_LETTER_BYTES: Final = 8_000_000
 """A dead letter may hold what was too large for the other topics: eight times what a broker takes by default."""
@@ -67,8 +83,9 @@ class KafkaCluster:
         """What every client of the cluster is made with."""
         return {
             "bootstrap_servers": self.servers.split(","),
-            "bootstrap_timeout_ms": self.patience_ms,
+            "bootstrap_timeout_ms": min(self.patience_ms, BOOTSTRAP_SECONDS * 1000),
             "request_timeout_ms": self.patience_ms,
+            "metadata_max_age_ms": METADATA_SECONDS * 1000,
             # After a broker's return nobody should wait half a minute more, which is the client's own limit.
             "reconnect_backoff_max_ms": 2000,
             "security_protocol": self.security_protocol,
@@ -94,7 +111,7 @@ class KafkaCluster:
     @contextlib.contextmanager
     def admin(self) -> Iterator[KafkaAdminClient]:
         """Raises `EventLogUnavailable`."""
-        with self.translated(), contextlib.closing(KafkaAdminClient(**self.connection())) as admin:
+        with self.translated(), contextlib.closing(self.admin_client()) as admin:
             yield admin
 
     def topics(self) -> dict[str, Topic]:
@@ -116,6 +133,17 @@ class KafkaCluster:
         if gone := [name for name in names.values() if name not in found]:
             raise EventLogUnavailable(f"Kafka at {self.servers} has no topic {', '.join(gone)}, or not any more")
         return {topic: found[name] for topic, name in names.items()}
+
+    def admin_client(self) -> KafkaAdminClient:
+        """Raises `EventLogUnavailable`, with the reason where the listener gives one."""
+        try:
+            return KafkaAdminClient(**self.connection())
+        except KafkaTimeoutError as error:
+            raise EventLogUnavailable(f"Kafka at {self.servers}: {self._misfits() or error}") from error
+
+    def _misfits(self) -> str:
+        wanted = Wanted(protocol=self.security_protocol, mechanism=self.sasl_mechanism, ca_file=self.ca_file)
+        return "; ".join(filter(None, (misfit(server, wanted) for server in self.servers.split(","))))
 
     def _wanted(self, topic: str) -> dict[str, Any]:
         configs = {"retention.ms": str(self.retention // timedelta(milliseconds=1)), "cleanup.policy": "delete"}

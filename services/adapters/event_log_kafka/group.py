@@ -3,13 +3,13 @@
 import logging
 import queue
 from collections.abc import Iterable
-from typing import Final
+from typing import Any, Final
 
 from kafka import ConsumerRebalanceListener, KafkaConsumer, TopicPartition
 from kafka.coordinator.assignors.range import RangePartitionAssignor
 from kafka.errors import KafkaError
 
-from services.adapters.event_log_kafka.cluster import KafkaCluster
+from services.adapters.event_log_kafka.cluster import READING, KafkaCluster
 
 HEARTBEAT_MS: Final = 1000
 ROUND_MS: Final = 30_000
@@ -24,7 +24,8 @@ logger = logging.getLogger(__name__)
 class Rebalances(ConsumerRebalanceListener):  # type: ignore[misc]  # the library is untyped
     """Takes note of what the group gave and took, on the client's own thread, where nothing may wait.
 
-    A partition that was given is not read before it stands at its stored position.
+    A partition that was given is not read before it stands at its stored position. Until then it stands anywhere: the
+    client takes one that stands nowhere for an error.
     """
 
     def __init__(self) -> None:
@@ -36,6 +37,8 @@ class Rebalances(ConsumerRebalanceListener):  # type: ignore[misc]  # the librar
     def on_partitions_assigned(self, assigned: Iterable[TopicPartition]) -> None:
         if self.consumer is not None:
             self.consumer.pause(*assigned)
+            for part in assigned:
+                self.consumer.seek(part, 0)
         self._noted.put((True, set(assigned)))
         self.settled = True
 
@@ -62,9 +65,7 @@ def joined(cluster: KafkaCluster, topics: list[str], rebalances: Rebalances) -> 
         session_timeout_ms=int(cluster.session.total_seconds() * 1000),
         heartbeat_interval_ms=HEARTBEAT_MS,
         max_poll_interval_ms=ROUND_MS,
-        enable_auto_commit=False,
-        auto_offset_reset="earliest",
-        allow_auto_create_topics=False,
+        **READING,
         # Each member gives up all that it has before anything is given anew, and equal numbers of topics' partitions
         # go to the same member.
         partition_assignment_strategy=(RangePartitionAssignor,),
@@ -84,6 +85,20 @@ def keep_joining(consumer: KafkaConsumer) -> None:
     coordinator = consumer._coordinator  # noqa: SLF001 - the client has no other word for it
     if coordinator.rejoining and not coordinator.need_rejoin():
         coordinator.request_rejoin()
+
+
+def stands_at(consumer: KafkaConsumer, part: TopicPartition) -> int | None:
+    """The offset that the client reads next: behind what it gave, and behind what it passed over without a word.
+
+    None for a partition that was taken away. The client's own `position` may ask the broker, and wait for it.
+    """
+    state = consumer._subscription.assignment.get(part)  # noqa: SLF001
+    return state.position.offset if state is not None and state.position is not None else None
+
+
+def connections(consumer: KafkaConsumer) -> set[Any]:
+    """Those that the client has now. One that is lost does not come back: there is another one in its place."""
+    return set(consumer._manager._conns.values())  # noqa: SLF001
 
 
 def close(consumer: KafkaConsumer) -> None:

@@ -26,6 +26,10 @@ REQUEST_BYTES: Final = 32_000_000
 
 LINGER_MS: Final = 5
 
+APART: Final = 50
+"""Of what was refused, so many are sent at once: a hundred requests where each of them is too large, which are through
+in ten seconds if an answer takes a tenth of one."""
+
 TOO_LARGE: Final = (MessageSizeTooLargeError, RecordListTooLargeError)
 
 logger = logging.getLogger(__name__)
@@ -80,10 +84,7 @@ class KafkaSink:
     def _drop_producer(self) -> None:
         producer, self._producer = self._producer, None
         if producer is not None:
-            try:
-                producer.close(timeout=1)
-            except (KafkaError, OSError, RuntimeError) as error:
-                logger.info("a producer did not close in time: %s", error)
+            _close(producer)
 
     def _connected(self) -> KafkaProducer:
         if self._producer is None:
@@ -94,23 +95,51 @@ class KafkaSink:
 
     def _sent(self, records: Sequence[Record]) -> list[int]:
         """Send them all and wait for each; returns the places of those that are too large for their topics."""
+        refused = self._sent_together(records)
+        return [refused[place] for place in self._sent_apart([records[place] for place in refused])]
+
+    def _sent_together(self, records: Sequence[Record]) -> list[int]:
+        """Returns the places of those that were refused, some of them for what they were sent with."""
         if not records:
             return []
         producer = self._connected()
-        deadline = time.monotonic() + self._cluster.patience.total_seconds()
-        refused = []
         try:
-            waiting = [_begun(producer, self._topics[record.topic].name, record) for record in records]
-            for place, future in enumerate(waiting):
-                if future is None or not _arrived(future, deadline):
-                    refused.append(place)
-        except (KafkaError, OSError) as error:
+            with self._cluster.translated():
+                refused = self._arrivals(producer, records)
+        except EventLogUnavailable:
             self.close()  # the topics too are looked for again
-            raise EventLogUnavailable(f"Kafka at {self._cluster.servers}: {type(error).__name__}: {error}") from error
+            raise
         if refused:
             # A batch that the broker refused leaves a gap in the producer's numbering of its batches.
             self._drop_producer()
         return refused
+
+    def _sent_apart(self, records: Sequence[Record]) -> list[int]:
+        """Returns the places of those that are refused alone.
+
+        A producer that numbers its batches gives up whatever it has in hand as soon as one of them cannot be made
+        smaller. One that does not halves what is refused until each record of it stands alone, and goes on; what is
+        sent twice by that is stored once. Few at once: each has to be through before the broker counts as away.
+        """
+        if not records:
+            return []
+        self._connected()
+        refused: list[int] = []
+        with self._cluster.translated():
+            producer = produced(self._cluster, numbered=False)
+            try:
+                for start in range(0, len(records), APART):
+                    arrivals = self._arrivals(producer, records[start : start + APART])
+                    refused += [start + place for place in arrivals]
+            finally:
+                _close(producer)
+        return refused
+
+    def _arrivals(self, producer: KafkaProducer, records: Sequence[Record]) -> list[int]:
+        """Returns the places of those that were refused. Raises `KafkaError`."""
+        deadline = time.monotonic() + self._cluster.patience.total_seconds()
+        waiting = [_begun(producer, self._topics[record.topic].name, record) for record in records]
+        return [place for place, future in enumerate(waiting) if future is None or not _arrived(future, deadline)]
 
     def _oversized(self, event: Event) -> DeadLetter:
         return DeadLetter(
@@ -125,11 +154,13 @@ class KafkaSink:
         )
 
 
-def produced(cluster: KafkaCluster) -> KafkaProducer:
+def produced(cluster: KafkaCluster, *, numbered: bool = True) -> KafkaProducer:
+    """`numbered`: whether its batches are, so that the broker takes none of them twice. They stay in order."""
     return KafkaProducer(
         **cluster.connection(),
         acks="all",
-        enable_idempotence=True,
+        enable_idempotence=numbered,
+        max_in_flight_requests_per_connection=5 if numbered else 1,
         allow_auto_create_topics=False,
         metrics_enabled=False,
         max_block_ms=cluster.patience_ms,
@@ -139,6 +170,13 @@ def produced(cluster: KafkaCluster) -> KafkaProducer:
         batch_size=128_000,
         linger_ms=LINGER_MS,
     )
+
+
+def _close(producer: KafkaProducer) -> None:
+    try:
+        producer.close(timeout=1)
+    except (KafkaError, OSError, RuntimeError) as error:
+        logger.info("a producer did not close in time: %s", error)
 
 
 def _begun(producer: KafkaProducer, topic: str, record: Record) -> Any:

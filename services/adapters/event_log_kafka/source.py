@@ -7,23 +7,30 @@ the consumer is thrown away; what cannot be read is looked for beside it, and pa
 import contextlib
 import logging
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from datetime import datetime
 from typing import Any, Final
 
 from kafka import KafkaConsumer, OffsetAndMetadata, TopicPartition
-from kafka.errors import CorruptRecordError, IllegalStateError, KafkaError
+from kafka.errors import (
+    CorruptRecordError,
+    IllegalStateError,
+    KafkaError,
+    LogTruncationError,
+    OffsetOutOfRangeError,
+    UnsupportedCodecError,
+)
 
 from services.adapters.event_log_kafka.cloud_events import event_of, letter_of, unreadable_letter
 from services.adapters.event_log_kafka.cluster import KafkaCluster, Topic
-from services.adapters.event_log_kafka.group import Rebalances, close, joined, keep_joining
+from services.adapters.event_log_kafka.group import Rebalances, close, connections, joined, keep_joining, stands_at
 from services.adapters.event_log_kafka.sink import KafkaSink
 from services.adapters.event_log_kafka.topic_watch import TopicWatch
-from services.adapters.event_log_kafka.unreadable import alone, end_of_unreadable
+from services.adapters.event_log_kafka.unreadable import alone, unreadable_at
 from services.core.clock import Now
 from services.core.errors import EventLogUnavailable, LostPosition, MalformedEvent, PositionLost
 from services.core.events import DEAD_LETTERS_TOPIC, LoggedEvent
-from services.core.records import DeadLetter
+from services.core.records import DeadLetter, Position
 from services.core.transport import Lag, Portion
 
 WAIT_SECONDS: Final = 0.02
@@ -49,7 +56,7 @@ TELL_SECONDS: Final = 5.0
 logger = logging.getLogger(__name__)
 
 
-class Unreadable(Exception):
+class PollFailed(Exception):
     """A poll raised this, and the consumer must not be polled again."""
 
     def __init__(self, error: Exception) -> None:
@@ -57,14 +64,25 @@ class Unreadable(Exception):
         self.error = error
 
 
+class Displaced(Exception):
+    """The log has no record at the positions of these partitions: it begins behind them, or ends before them."""
+
+    def __init__(self, parts: Iterable[TopicPartition]) -> None:
+        super().__init__(", ".join(f"{part.topic}/{part.partition}" for part in parts))
+        self.parts = set(parts)
+
+
 class KafkaSource:
-    """See `services.core.transport.EventSource`. `position` looks a partition's name up in the store."""
+    """See `services.core.transport.EventSource`.
+
+    `committed` looks a partition's position up in the store.
+    """
 
     def __init__(
         self,
         cluster: KafkaCluster,
         *,
-        position: Callable[[str], int],
+        committed: Callable[[str], Position],
         now: Now,
         stall_seconds: float = STALL_SECONDS,
         forming_seconds: float = FORMING_SECONDS,
@@ -72,7 +90,7 @@ class KafkaSource:
         self._cluster = cluster
         self._forming_seconds = forming_seconds
         self._stall_seconds = stall_seconds
-        self._position = position
+        self._committed = committed
         self._now = now
         self._letters = KafkaSink(cluster, now=now)
         self._watch = TopicWatch(cluster)
@@ -82,6 +100,15 @@ class KafkaSource:
         self._rebalances = Rebalances()
         self._next: dict[TopicPartition, int] = {}
         """Of each partition that is this consumer's and stands at its position: the offset to be read next."""
+        self._connections: set[Any] = set()
+        self._displaced: set[TopicPartition] = set()
+        """Those at whose position the log has nothing."""
+        self._seams: dict[TopicPartition, str] = {}
+        """Of those whose first record is the last one that was stored, to be recognised: the id of its event."""
+        self._looks_back = True
+        """Whether that record is looked for. Not after a poll that failed, perhaps on that very record."""
+        self._ends: dict[TopicPartition, int] = {}
+        """Of each partition as of the first time that somebody asked whether it is reached."""
         self._to_seek: set[TopicPartition] = set()
         self._handed_out: dict[str, TopicPartition] = {}
         self._told: dict[TopicPartition, int] = {}
@@ -90,13 +117,23 @@ class KafkaSource:
     def read(self, *, limit: int) -> list[Portion]:
         consumer = self._connected()
         self._require_same_topics()
+        if self._displaced:
+            return self._put_right(consumer)
         try:
             polled = self._polled(consumer, limit)
-        except Unreadable as found:
+        except Displaced as found:
+            self._displaced |= found.parts
+            return self._put_right(consumer)
+        except PollFailed as found:
             return self._passed_over(found.error)
         self._watch_forming()
         self._watch_progress(consumer, polled)
-        return [self._portion(part, records) for part, records in polled.items() if part in self._next]
+        self._require_same_log(consumer, polled)
+        return [
+            self._portion(part, polled.get(part, []), position)
+            for part in self._next.keys() - self._to_seek
+            if (position := stands_at(consumer, part)) is not None and position > self._next[part]
+        ]
 
     def bury(self, portion: Portion, letters: Sequence[DeadLetter]) -> None:
         """Letters that were read from the topic of dead letters are told already."""
@@ -107,6 +144,7 @@ class KafkaSource:
     def kept(self, portion: Portion) -> None:
         part = self._handed_out.pop(portion.partition)
         self._told[part] = portion.position
+        self._looks_back = True
         if self._consumer is not None and time.monotonic() >= self._tell_at:
             self._tell(self._consumer)
 
@@ -128,6 +166,14 @@ class KafkaSource:
                     lags.append(Lag(topic=part.topic, partition=part.partition, events=max(0, end - offset)))
         return lags
 
+    def reached_end(self) -> bool:
+        if self._consumer is None or not self._rebalances.settled or self._to_seek or self._handed_out:
+            return False
+        if new := [part for part in self._next if part not in self._ends]:
+            with self._cluster.translated():
+                self._ends |= self._consumer.end_offsets(new, timeout_ms=self._cluster.patience_ms)
+        return all(offset >= self._ends[part] for part, offset in self._next.items())
+
     def close(self) -> None:
         if self._consumer is not None:
             self._tell(self._consumer)
@@ -144,9 +190,9 @@ class KafkaSource:
             self._progress_at = self._settled_at = time.monotonic()
         return self._consumer
 
-    def _require_same_topics(self) -> None:
+    def _require_same_topics(self, *, at_once: bool = False) -> None:
         """Raises `PositionLost` where the topics were made anew: positions in the old ones mean nothing in them."""
-        now = {topic.name: topic for topic in self._watch.topics().values()}
+        now = {topic.name: topic for topic in self._watch.topics(at_once=at_once).values()}
         if gone := [topic for name, (_, topic) in self._topics.items() if now[name].id != topic.id]:
             self._drop()
             raise PositionLost(
@@ -168,28 +214,48 @@ class KafkaSource:
             wait = WAIT_SECONDS if self._rebalances.settled else FORM_WAIT_SECONDS
             try:
                 polled: dict[TopicPartition, list[Any]] = consumer.poll(int(wait * 1000), max_records=limit)
+            except OffsetOutOfRangeError as error:
+                raise Displaced(error.args[0]) from error
+            except LogTruncationError as error:
+                raise Displaced(error.divergent_offsets) from error
             except Exception as error:
-                raise Unreadable(error) from error
+                raise PollFailed(error) from error
             self._follow_rebalances()
             if not self._rebalances.settled:
                 keep_joining(consumer)
+            if self._is_another_broker(consumer):
+                self._to_seek |= self._next.keys()
+                polled = {}  # what was stored last is looked for first
             if polled or (self._rebalances.settled and not self._to_seek) or time.monotonic() >= deadline:
                 return polled
 
+    def _is_another_broker(self, consumer: KafkaConsumer) -> bool:
+        """Whether what was polled may come from a broker that lost something meanwhile: a connection was lost."""
+        before, self._connections = self._connections, connections(consumer)
+        return not before <= self._connections
+
     def _go_to_positions(self, consumer: KafkaConsumer) -> None:
-        """Partitions that are new here, and those whose last portion was not kept, begin at the stored position."""
+        """Partitions that are new here, and those whose last portion was not kept, begin at the stored position.
+
+        They begin at the record before it, where its event is known: a log that has grown again behind a loss is not
+        told from the one that was read by its offsets.
+        """
         self._follow_rebalances()
         self._to_seek.update(self._handed_out.values())
         self._handed_out.clear()
         for part in sorted(self._to_seek):
-            offset = self._position(self._name(part))
+            committed = self._committed(self._name(part))
             self._to_seek.discard(part)
+            seam = committed.last_event if self._looks_back and committed.offset else ""
             try:
-                consumer.seek(part, offset)
+                consumer.seek(part, committed.offset - 1 if seam else committed.offset)
                 consumer.resume(part)
             except (ValueError, KeyError):  # it was taken away in this very moment
                 continue
-            self._next[part] = offset
+            self._next[part] = committed.offset
+            self._seams.pop(part, None)
+            if seam:
+                self._seams[part] = seam
 
     def _follow_rebalances(self) -> None:
         """What the group gives is all that it gives: partitions that are not among it are another's."""
@@ -200,14 +266,34 @@ class KafkaSource:
                 self._next = {part: offset for part, offset in self._next.items() if part not in parts}
                 self._to_seek -= parts
 
-    def _portion(self, part: TopicPartition, records: list[Any]) -> Portion:
-        name = self._name(part)
+    def _require_same_log(self, consumer: KafkaConsumer, polled: dict[TopicPartition, list[Any]]) -> None:
+        """Take the last records that were stored out of what was polled.
+
+        Raises:
+            PositionLost: another record stands in the place of one.
+        """
+        for part in polled.keys() & self._seams.keys() & self._next.keys():
+            known, before = self._seams.pop(part), self._next[part] - 1
+            if polled[part][0].offset != before:
+                continue  # nothing stands there any more: a topic that keeps the latest of each key has replaced it
+            last = polled[part].pop(0)
+            if self._id_of(last) != known:
+                self._to_seek |= polled.keys()
+                self._require_same_topics(at_once=True)
+                raise self._lost(part, f"the log has another event at {before}", self._begin(consumer, part))
+
+    def _portion(self, part: TopicPartition, records: list[Any], position: int) -> Portion:
+        """The records, up to where the client stands behind them.
+
+        Offsets in between without a record are no losses: there stand the marks that end transactions, what was never
+        committed, and what a topic that keeps the latest of each key has replaced. None of it is an event for us.
+        """
+        name, start = self._name(part), self._next[part]
         events: list[LoggedEvent] = []
         letters: list[DeadLetter] = []
         for record in records:
             self._sort(record, events, letters, origin=f"{name}@{record.offset}")
-        start = self._next[part]
-        self._next[part] = records[-1].offset + 1
+        self._next[part] = position
         self._handed_out[name] = part
         return Portion(
             partition=name,
@@ -215,8 +301,8 @@ class KafkaSource:
             events=events,
             dead_letters=letters,
             start=start,
-            position=self._next[part],
-            expired=max(0, records[0].offset - start),
+            position=position,
+            last_event=self._id_of(records[-1]) if records and records[-1].offset == position - 1 else "",
         )
 
     def _sort(self, record: Any, events: list[LoggedEvent], letters: list[DeadLetter], *, origin: str) -> None:
@@ -229,26 +315,82 @@ class KafkaSource:
         except MalformedEvent as error:
             letters.append(unreadable_letter(record, error, origin=origin, now=self._now()))
 
+    def _put_right(self, consumer: KafkaConsumer) -> list[Portion]:
+        """Empty portions over what the log no longer has.
+
+        Raises:
+            PositionLost: the log does not begin behind a position, so it ended before it, or was another one there.
+        """
+        self._require_same_topics(at_once=True)
+        parts = sorted(self._displaced & self._next.keys())
+        with self._cluster.translated():
+            begins = consumer.beginning_offsets(parts, timeout_ms=self._cluster.patience_ms)
+        portions = []
+        for part in parts:
+            self._displaced.discard(part)
+            if begins[part] <= self._next[part] - (part in self._seams):
+                raise self._lost(part, "the log ends before that, or has others there", begins[part])
+            portions += self._expired(consumer, part, begins[part])
+        self._displaced.clear()
+        return portions
+
+    def _expired(self, consumer: KafkaConsumer, part: TopicPartition, begin: int) -> list[Portion]:
+        """What stood there cannot be known any more, so each offset of it counts as an event."""
+        name, start = self._name(part), self._next[part]
+        consumer.seek(part, begin)
+        self._seams.pop(part, None)
+        if begin == start:
+            return []
+        self._next[part] = begin
+        self._handed_out[name] = part
+        gone = begin - start
+        return [
+            Portion(partition=name, origin=name, events=[], dead_letters=[], start=start, position=begin, expired=gone)
+        ]
+
+    def _begin(self, consumer: KafkaConsumer, part: TopicPartition) -> int:
+        with self._cluster.translated():
+            begins: dict[TopicPartition, int] = consumer.beginning_offsets([part], timeout_ms=self._cluster.patience_ms)
+        return begins[part]
+
+    def _lost(self, part: TopicPartition, found: str, begin: int) -> PositionLost:
+        self._to_seek.add(part)
+        self._ends.pop(part, None)
+        return PositionLost(
+            f"{self._name(part)} was stored up to position {self._next[part]}, and {found}: the broker lost records or "
+            f"was restored. The partition is read again from its start, {begin}; the audit names what is missing",
+            partition=self._name(part),
+            reason=LostPosition.OFFSET_GONE,
+            restart_at=begin,
+        )
+
+    def _id_of(self, record: Any) -> str:
+        """ "" for a record that has none."""
+        ours, _ = self._topics[record.topic]
+        try:
+            return letter_of(record).event_id if ours == DEAD_LETTERS_TOPIC else event_of(record, topic=ours).id
+        except MalformedEvent:
+            return ""
+
     def _passed_over(self, error: Exception) -> list[Portion]:
         """Portions of dead letters for what cannot be read, where that is why the client raised."""
         stood = self._drop()
-        if isinstance(error, CorruptRecordError) or not isinstance(error, KafkaError):
-            logger.exception("a record cannot be read; looking for what can be read behind it", exc_info=error)
-            ends = {part: end_of_unreadable(self._cluster, part, offset) for part, offset in stood.items()}
-            if bad := [
-                self._unreadable(part, stood[part], end, error) for part, end in ends.items() if end > stood[part]
-            ]:
-                return bad
+        self._looks_back = False
+        if isinstance(error, (CorruptRecordError, UnsupportedCodecError)) or not isinstance(error, KafkaError):
+            logger.error("a record cannot be read; looking for what can be read behind it", exc_info=error)
+            bad = unreadable_at(self._cluster, stood)
+            if bad:
+                return [self._unreadable(part, stood[part], end, reason) for part, (end, reason) in bad.items()]
         raise EventLogUnavailable(f"Kafka at {self._cluster.servers}: {type(error).__name__}: {error}") from error
 
-    def _unreadable(self, part: TopicPartition, start: int, end: int, error: Exception) -> Portion:
+    def _unreadable(self, part: TopicPartition, start: int, end: int, reason: str) -> Portion:
         name = self._name(part)
         self._handed_out[name] = part
         letters = [
             DeadLetter(
                 event_id=f"{name}@{offset}",
                 reason="unreadable",
-                detail=f"{type(error).__name__}: {error}".replace("\x00", "\ufffd"),
+                detail=reason.replace("\x00", "\ufffd"),
                 origin=f"{name}@{offset}",
                 type="",
                 key="",
@@ -312,6 +454,7 @@ class KafkaSource:
         stood, self._next = self._next, {}
         self._rebalances = Rebalances()
         self._to_seek, self._handed_out, self._told = set(), {}, {}
+        self._displaced, self._seams, self._connections = set(), {}, set()
         if consumer is not None:
             close(consumer)
         return stood

@@ -30,9 +30,9 @@ class TopicWatch:
         self._topics: dict[str, Topic] = {}
         self._look_at = 0.0
 
-    def topics(self) -> dict[str, Topic]:
-        """See `KafkaCluster.topics`."""
-        if not self._topics or self._monotonic() >= self._look_at:
+    def topics(self, *, at_once: bool = False) -> dict[str, Topic]:
+        """See `KafkaCluster.topics`. With `at_once` they are looked at now, whenever that was done last."""
+        if at_once or not self._topics or self._monotonic() >= self._look_at:
             self._topics = self._looked()
             self._look_at = self._monotonic() + self._look_seconds
         return self._topics
@@ -45,7 +45,7 @@ class TopicWatch:
     def _looked(self) -> dict[str, Topic]:
         with self._cluster.translated():
             if self._admin is None:
-                self._admin = KafkaAdminClient(**self._cluster.connection())
+                self._admin = self._cluster.admin_client()
             try:
                 return self._cluster.topics_by(self._admin)
             except (KafkaError, OSError):

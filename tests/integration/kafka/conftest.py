@@ -43,7 +43,7 @@ def open_source(cluster: KafkaCluster, store: RecordStoreSql) -> Iterator[Callab
     opened: list[KafkaSource] = []
 
     def open_one() -> KafkaSource:
-        opened.append(KafkaSource(cluster, position=store.position, now=lambda: NOON))
+        opened.append(KafkaSource(cluster, committed=store.committed, now=lambda: NOON))
         return opened[-1]
 
     yield open_one

@@ -15,16 +15,33 @@ from services.core.events import DEAD_LETTERS_TOPIC, PREDICTIONS_TOPIC
 from services.core.records import DeadLetter
 from tests.integration.kafka.carrying import carry_until, event, ids
 from tests.servers.kafka import Broker
+from tests.servers.kafka_files import rewrite, rot
 from tests.toy import NOON
 
 
-def put_raw(cluster: KafkaCluster, *records: Mapping[str, object]) -> None:
+def put_raw(cluster: KafkaCluster, *records: Mapping[str, object], compression: str | None = None) -> None:
     """Records as somebody else's program may write them, one after the other into partition 0."""
-    producer = KafkaProducer(bootstrap_servers=cluster.servers)
+    producer = KafkaProducer(bootstrap_servers=cluster.servers, compression_type=compression)
+    topic = cluster.topics()[PREDICTIONS_TOPIC].name
     for record in records:
-        topic = cluster.topics()[PREDICTIONS_TOPIC].name
         producer.send(topic, partition=0, **record).get(10)
     producer.close()
+
+
+def put_batch(cluster: KafkaCluster, *records: Mapping[str, object], compression: str | None = None) -> None:
+    """The same, all of them in one batch."""
+    producer = KafkaProducer(
+        bootstrap_servers=cluster.servers, compression_type=compression, linger_ms=1000, batch_size=900_000
+    )
+    topic = cluster.topics()[PREDICTIONS_TOPIC].name
+    sent = [producer.send(topic, partition=0, **record) for record in records]
+    for each in sent:
+        each.get(10)
+    producer.close()
+
+
+def record(number: int) -> dict[str, object]:
+    return {"key": event(number).key.encode(), "value": event(number).data, "headers": headers_of(event(number))}
 
 
 def letters_in_topic(cluster: KafkaCluster) -> int:
@@ -95,7 +112,7 @@ class TestRecordsThatAreNoEvents:
         self, broker: Broker, cluster: KafkaCluster, source: KafkaSource, store: RecordStoreSql
     ) -> None:
         put_raw(cluster, *({"key": b"k", "value": event(n).data, "headers": headers_of(event(n))} for n in (1, 2, 3)))
-        rot(broker, cluster, event(2).data)
+        rot(broker, cluster.topics()[PREDICTIONS_TOPIC].name, 0, event(2).data)
 
         carry_until(source, store, lambda: store.stored_event_ids(list(ids(1, 3))) == ids(1, 3))
 
@@ -105,13 +122,72 @@ class TestRecordsThatAreNoEvents:
         assert "crc" in letter.detail
 
 
-def rot(broker: Broker, cluster: KafkaCluster, data: bytes) -> None:
-    """Turn a bit of this data in the file that the broker serves it from."""
-    directory = broker.files / f"{cluster.topics()[PREDICTIONS_TOPIC].name}-0"
-    (path,) = directory.glob("*.log")
-    place = path.read_bytes().index(data) + len(data) // 2
-    with path.open("r+b") as file:
-        file.seek(place)
-        turned = file.read(1)[0] ^ 1
-        file.seek(place)
-        file.write(bytes([turned]))
+class TestCompressedRecords:
+    @pytest.mark.parametrize("codec", ["gzip", "snappy", "lz4", "zstd"])
+    def test_what_another_producer_compresses_is_read(
+        self, codec: str, cluster: KafkaCluster, source: KafkaSource, store: RecordStoreSql
+    ) -> None:
+        put_batch(cluster, record(1), record(2), compression=codec)
+        put_raw(cluster, record(3))
+
+        carry_until(source, store, lambda: store.stored_event_ids(list(ids(1, 2, 3))) == ids(1, 2, 3))
+
+        assert store.dead_letters(limit=5) == []
+
+    @pytest.mark.parametrize("compression", ["gzip", "snappy", "lz4", "zstd"])
+    def test_a_batch_that_its_codec_did_not_write_is_passed_over_as_dead_letters(
+        self, compression: str, broker: Broker, cluster: KafkaCluster, source: KafkaSource, store: RecordStoreSql
+    ) -> None:
+        put_batch(cluster, *(record(number) for number in range(1, 200)), compression=compression)
+        put_raw(cluster, record(200))
+        rewrite(broker, cluster.topics()[PREDICTIONS_TOPIC].name, 0, offset=0)
+
+        carry_until(source, store, lambda: store.stored_event_ids(list(ids(200))) == ids(200))
+
+        assert [letter.reason for letter in store.dead_letters(limit=500)] == ["unreadable"] * 199
+
+    @pytest.mark.parametrize("codec", [5, 6, 7])
+    def test_a_codec_that_nobody_knows_is_passed_over_as_dead_letters(
+        self, codec: int, broker: Broker, cluster: KafkaCluster, source: KafkaSource, store: RecordStoreSql
+    ) -> None:
+        put_raw(cluster, record(1), record(2), record(3))
+        rewrite(broker, cluster.topics()[PREDICTIONS_TOPIC].name, 0, offset=1, codec=codec)
+
+        carry_until(source, store, lambda: store.stored_event_ids(list(ids(1, 3))) == ids(1, 3))
+
+        (letter,) = store.dead_letters(limit=5)
+        assert (letter.reason, letter.origin[-2:]) == ("unreadable", "@1")
+        assert "compression" in letter.detail
+
+    def test_good_batches_between_bad_ones_are_read(
+        self, broker: Broker, cluster: KafkaCluster, source: KafkaSource, store: RecordStoreSql
+    ) -> None:
+        put_raw(cluster, *(record(number) for number in range(6)))
+        topic = cluster.topics()[PREDICTIONS_TOPIC].name
+        rot(broker, topic, 0, event(1).data)
+        rot(broker, topic, 0, event(4).data)
+        rewrite(broker, topic, 0, offset=2, codec=7)
+
+        carry_until(source, store, lambda: store.stored_event_ids(list(ids(*range(6)))) == ids(0, 3, 5))
+
+        assert sorted(letter.origin[-2:] for letter in store.dead_letters(limit=9)) == ["@1", "@2", "@4"]
+
+
+class TestTransactions:
+    def test_what_is_not_committed_is_not_read_and_the_marks_behind_it_are_passed(
+        self, cluster: KafkaCluster, source: KafkaSource, store: RecordStoreSql
+    ) -> None:
+        topic = cluster.topics()[PREDICTIONS_TOPIC]
+        producer = KafkaProducer(bootstrap_servers=cluster.servers, transactional_id=cluster.prefix)
+        producer.init_transactions()
+        for number in range(2):
+            producer.begin_transaction()
+            producer.send(topic.name, partition=0, **record(number)).get(10)
+            producer.commit_transaction() if number else producer.abort_transaction()
+        producer.close()
+
+        carry_until(source, store, lambda: store.position(topic.part_name(0)) == 4)
+
+        assert store.stored_event_ids(list(ids(0, 1))) == ids(1)
+        assert all(lag.events == 0 for lag in source.lags())
+        assert source.reached_end()

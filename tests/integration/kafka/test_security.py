@@ -1,6 +1,7 @@
 """A broker that asks for TLS and a password."""
 
 import subprocess
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from datetime import timedelta
@@ -79,6 +80,18 @@ def settings(secure: SecureBroker, tmp_path: Path) -> Settings:
     )
 
 
+def fitting(secure: SecureBroker) -> KafkaCluster:
+    return KafkaCluster(
+        servers=f"127.0.0.1:{secure.port}",
+        security_protocol="SASL_SSL",
+        sasl_mechanism="PLAIN",
+        user="bellwether",
+        password=PASSWORD,
+        ca_file=str(secure.authority),
+        patience=timedelta(seconds=2),
+    )
+
+
 def test_events_come_through_with_the_password_and_the_authority_of_the_settings(settings: Settings) -> None:
     sink, store = bootstrap.event_sink(settings), bootstrap.record_store(settings)
     source = bootstrap.event_source(settings, store)
@@ -103,22 +116,60 @@ def test_events_come_through_with_the_password_and_the_authority_of_the_settings
 def test_what_does_not_fit_is_an_error_in_time_that_tells_no_password(
     changes: dict[str, str], secure: SecureBroker
 ) -> None:
-    fitting = KafkaCluster(
-        servers=f"127.0.0.1:{secure.port}",
-        security_protocol="SASL_SSL",
-        sasl_mechanism="PLAIN",
-        user="bellwether",
-        password=PASSWORD,
-        ca_file=str(secure.authority),
-        patience=timedelta(seconds=2),
-    )
-    sink = KafkaSink(replace(fitting, **changes), now=lambda: NOON)  # type: ignore[arg-type]  # a test's own choice
+    sink = KafkaSink(replace(fitting(secure), **changes), now=lambda: NOON)  # type: ignore[arg-type]  # a test's own choice
 
     with pytest.raises((EventLogUnavailable, SettingsError)) as caught:
         sink.destination()
 
     assert PASSWORD not in str(caught.value)
     assert "guessed" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("changes", "reason"),
+    [
+        (
+            {"security_protocol": "PLAINTEXT"},
+            "does not answer as Kafka does; .*PROTOCOL is PLAINTEXT, expected SSL or SASL",
+        ),
+        ({"security_protocol": "SASL_PLAINTEXT"}, "PROTOCOL is SASL_PLAINTEXT, expected SSL or SASL_SSL"),
+        ({"security_protocol": "SSL"}, "listens for SASL_SSL; .*PROTOCOL is SSL, expected SASL_SSL"),
+        ({"ca_file": ""}, "a certificate that is not trusted: .*; look at BELLWETHER_KAFKA_CA_FILE"),
+        ({"sasl_mechanism": "SCRAM-SHA-256"}, "offers the logins PLAIN; .*MECHANISM is 'SCRAM-SHA-256'"),
+        ({"password": "guessed"}, "refuses the login .*look at BELLWETHER_KAFKA_USER and BELLWETHER_KAFKA_PASSWORD"),
+    ],
+)
+def test_what_does_not_fit_a_listener_with_tls_and_a_login_is_named_in_seconds(
+    changes: dict[str, str], reason: str, secure: SecureBroker
+) -> None:
+    cluster = replace(fitting(secure), patience=timedelta(seconds=15), **changes)  # type: ignore[arg-type]  # a test's own choice
+
+    began = time.monotonic()
+    with pytest.raises(EventLogUnavailable, match=reason):
+        cluster.topics()
+
+    assert time.monotonic() - began < 10
+
+
+@pytest.mark.parametrize("protocol", ["SASL_PLAINTEXT", "SSL", "SASL_SSL"])
+def test_a_listener_without_tls_and_login_is_named_in_seconds(protocol: str, broker: Broker) -> None:
+    cluster = KafkaCluster(
+        servers=broker.servers, security_protocol=protocol, sasl_mechanism="PLAIN", user="someone", password=PASSWORD
+    )
+
+    began = time.monotonic()
+    with pytest.raises(EventLogUnavailable, match=f"listens for PLAINTEXT; .* is {protocol}, expected PLAINTEXT"):
+        cluster.topics()
+
+    assert time.monotonic() - began < 10
+
+
+def test_a_server_that_is_not_there_is_named(secure: SecureBroker) -> None:
+    server = f"127.0.0.1:{free_port()}"
+    cluster = replace(fitting(secure), servers=server)
+
+    with pytest.raises(EventLogUnavailable, match=f"no answer from {server}: .*refused"):
+        cluster.topics()
 
 
 def test_the_password_is_in_no_representation(settings: Settings) -> None:

@@ -23,31 +23,31 @@ def write_page(path: Path, name: str, figures: str) -> None:
 
 
 def pipeline_figures(result: dict[str, Any]) -> str:
-    taken_on = (
-        f"{_machine(result['machine'])} {result['events']:,} events, half predictions of 19 features (1.9 kB) and half "
+    above = (
+        f"{taken_on(result['machine'])} {result['events']:,} events, half predictions of 19 features (1.9 kB) and half "
         "outcomes. CPU is that of the process itself; broker and database share its cores and are not in it."
     )
-    return f"{taken_on}\n\n{pipeline.table(result)}"
+    return f"{above}\n\n{pipeline.table(result)}"
 
 
 def scale_figures(result: dict[str, Any]) -> str:
-    taken_on = (
-        f"{_machine(result['machine'])} {result['events']:,} events, half predictions of 19 features (1.9 kB) and half "
+    above = (
+        f"{taken_on(result['machine'])} {result['events']:,} events, half predictions of 19 features (1.9 kB) and half "
         "outcomes. Consumers, broker and database share the cores."
     )
-    return f"{taken_on}\n\n{scale.table(result)}"
+    return f"{above}\n\n{scale.table(result)}"
 
 
 def serving_figures(result: dict[str, Any]) -> str:
-    taken_on = (
-        f"{_machine(result['machine'])} Server and load share the cores. Requests per second, the median of "
+    above = (
+        f"{taken_on(result['machine'])} Server and load share the cores. Requests per second, the median of "
         f"{result['rounds']} rounds of {result['seconds']:g} s in which all servers took turns."
     )
-    parts = [taken_on, table(result), _ratios(result), _outage(result["outage"])]
+    parts = [above, table(result), _ratios(result), _outage(result["outage"])]
     return "\n\n".join(parts + ([_soak(result["soak"])] if "soak" in result else []))
 
 
-def _machine(machine: dict[str, Any]) -> str:
+def taken_on(machine: dict[str, Any]) -> str:
     parts = ", ".join(f"{name} {version}" for name, version in machine["parts"].items())
     hardware = f"{machine['cores']} cores ({machine['cpu']}), {machine['memory_gb']} GB"
     return f"{machine['date']}, {hardware}, {machine['system']}, Python {machine['python']}, {parts}."

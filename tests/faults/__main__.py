@@ -1,4 +1,7 @@
-"""`make faults ARGS="--json F"`: every fault for a minute, one of them for ten, a line each, and the rows as JSON."""
+"""`make faults ARGS="--json F"`: every fault for a minute, one of them for ten, a line each, and the rows as JSON.
+
+With `--page docs/reliability.md` the figures stand there, too.
+"""
 
 import argparse
 import asyncio
@@ -12,6 +15,8 @@ from typing import Final
 
 import msgspec
 
+from tests.benchmarks.machine import described
+from tests.benchmarks.page import taken_on, write_page
 from tests.faults.faults import FAULTS, Fault
 from tests.faults.scenarios import SCENARIOS, Scenario
 from tests.faults.stage import Scene, running_stage
@@ -33,6 +38,8 @@ def main() -> int:
     ]
     if arguments.json:
         arguments.json.write_bytes(msgspec.json.format(msgspec.json.encode(trials)) + b"\n")
+    if arguments.page:
+        write_page(arguments.page, "faults", figures(trials))
     return 1 if any(trial.problems for trial in trials) else 0
 
 
@@ -83,9 +90,46 @@ def _line(trial: Trial) -> str:
     return "\n    ".join([line, *trial.problems])
 
 
+def figures(trials: Sequence[Trial]) -> str:
+    """A Markdown table: a line for each fault."""
+    heads = (
+        "fault",
+        "store",
+        "s",
+        "sent",
+        "stored",
+        "lost",
+        "twice",
+        "unaccounted",
+        "failed",
+        "retried",
+        "s to catch up",
+    )
+    lines = [heads, ("---",) * len(heads)]
+    lines += [
+        (
+            trial.fault,
+            trial.store,
+            f"{trial.seconds:.0f}",
+            f"{trial.sent:,}",
+            f"{trial.stored:,}",
+            str(trial.lost),
+            str(trial.duplicated),
+            str(trial.unaccounted),
+            str(trial.failed_requests),
+            str(trial.retried_requests),
+            f"{trial.seconds_to_catch_up:.1f}",
+        )
+        for trial in trials
+    ]
+    table = "\n".join("| " + " | ".join(cells) + " |" for cells in lines)
+    return f"{taken_on(described())} Four callers ask without a pause.\n\n{table}"
+
+
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="make faults ARGS=…", description=__doc__)
     parser.add_argument("--json", type=Path, help="write the rows to this file")
+    parser.add_argument("--page", type=Path, help="write the figures into this page, between its marks")
     parser.add_argument("--seconds", type=float, default=60.0, help="how long each fault lasts [default: 60]")
     parser.add_argument(
         "--outage-minutes", type=float, default=10.0, help="how long the broker's maintenance lasts [default: 10]"

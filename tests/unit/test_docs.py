@@ -50,6 +50,21 @@ def test_every_path_in_the_architecture_page_exists() -> None:
     assert [path for path in paths if not (ROOT / path).exists()] == []
 
 
+def test_every_test_and_every_fault_that_the_reliability_page_names_exists() -> None:
+    from tests.faults.faults import FAULTS
+    from tests.faults.scenarios import SCENARIOS
+
+    promises = (ROOT / "docs" / "reliability.md").read_text().partition("## What we do not promise")[0]
+    tests = re.findall(r"`(tests/[\w/.]+)`", promises)
+    rows = set(
+        re.findall(r"`([^`/]+)`", "\n".join(line.split("|")[3] for line in promises.splitlines() if "tests/" in line))
+    )
+
+    assert tests
+    assert [path for path in tests if not (ROOT / path).exists()] == []
+    assert rows - {*(fault.name for fault in FAULTS), *(scenario.name for scenario in SCENARIOS)} == set()
+
+
 @pytest.mark.parametrize("model", discover())
 def test_every_model_has_a_card(model: str) -> None:
     assert (folder_of(model) / "README.md").read_text().startswith(f"# Model card: {model}")

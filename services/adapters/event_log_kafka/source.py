@@ -51,7 +51,8 @@ STALL_SECONDS: Final = 30.0
 
 TELL_WAIT_MS: Final = 2000
 TELL_SECONDS: Final = 5.0
-"""Between two moments at which the broker is told the positions, for its own tools; nothing here reads them."""
+"""Between two moments at which the broker is told the positions, for its own tools, and for forwarders, which keep in
+their local logs what is not stored. What is delivered never depends on them."""
 
 logger = logging.getLogger(__name__)
 
@@ -126,6 +127,8 @@ class KafkaSource:
             return self._put_right(consumer)
         except PollFailed as found:
             return self._passed_over(found.error)
+        if time.monotonic() >= self._tell_at:
+            self._tell(consumer)
         self._watch_forming()
         self._watch_progress(consumer, polled)
         self._require_same_log(consumer, polled)
@@ -145,8 +148,6 @@ class KafkaSource:
         part = self._handed_out.pop(portion.partition)
         self._told[part] = portion.position
         self._looks_back = True
-        if self._consumer is not None and time.monotonic() >= self._tell_at:
-            self._tell(self._consumer)
 
     def positions_before(self, moment: datetime) -> dict[str, int]:
         topics = self._cluster.topics().values()

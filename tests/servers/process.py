@@ -34,6 +34,8 @@ class ServerProcess:
     process: subprocess.Popen[bytes] | None = None
     arguments: Sequence[str] = ()
     """Of the script, behind port and directory."""
+    ending: signal.Signals = signal.SIGINT
+    """What ends it in the end, when nobody wants its data any more."""
 
     def start(self) -> None:
         """Return when it answers. Raises `Unavailable`."""
@@ -49,9 +51,9 @@ class ServerProcess:
         assert self.process is not None
         os.kill(self.process.pid, number)
 
-    def stop(self, number: signal.Signals = signal.SIGINT) -> None:
+    def stop(self, number: signal.Signals | None = None) -> None:
         if self.process is not None and self.process.poll() is None:
-            self.send(number)
+            self.send(self.ending if number is None else number)
             self.process.wait(30)
 
     @property
@@ -65,13 +67,18 @@ class ServerProcess:
 
 
 @contextmanager
-def running(script: Path, answers: Callable[[int], bool], arguments: Sequence[str] = ()) -> Iterator[ServerProcess]:
+def running(
+    script: Path,
+    answers: Callable[[int], bool],
+    arguments: Sequence[str] = (),
+    ending: signal.Signals = signal.SIGINT,
+) -> Iterator[ServerProcess]:
     """Raises `Unavailable`."""
     with tempfile.TemporaryDirectory(prefix="bellwether-server-") as name:
         directory = Path(name)
         # Some servers give up root's rights, and their files lie in this directory.
         directory.chmod(0o755)
-        server = ServerProcess(script, directory, free_port(), answers, arguments=arguments)
+        server = ServerProcess(script, directory, free_port(), answers, arguments=arguments, ending=ending)
         try:
             server.start()
             yield server

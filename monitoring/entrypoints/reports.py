@@ -1,6 +1,7 @@
 """What the command line reads from the store: the account of events, and the present state."""
 
 from collections.abc import Iterator
+from contextlib import closing
 from typing import Any, Final
 
 import msgspec
@@ -22,7 +23,8 @@ def event_account(settings: Settings) -> dict[str, Any]:
     """The account of `services.ingest.audit`, JSON-ready."""
     log, store = bootstrap.event_log(settings), bootstrap.record_store(settings)
     try:
-        passed = bootstrap.passage(settings, store).passed(patience=PATIENCE_SECONDS)
+        with closing(bootstrap.passage(settings, store)) as passage:
+            passed = passage.passed(patience=PATIENCE_SECONDS)
         account: dict[str, Any] = msgspec.to_builtins(audit(log, store, passed=passed))
         return account
     finally:

@@ -125,3 +125,6 @@ class LocalPassage:
 
     def passed(self, *, patience: float) -> int:  # noqa: ARG002 - nothing is on a way that could be waited for
         return self._stored()
+
+    def close(self) -> None:
+        """Nothing is open."""

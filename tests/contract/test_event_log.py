@@ -2,7 +2,7 @@
 
 import threading
 from collections.abc import Callable, Iterator
-from datetime import datetime
+from datetime import UTC, datetime
 from pathlib import Path
 
 import msgspec
@@ -109,6 +109,25 @@ def test_an_event_is_found_by_its_id_and_nothing_by_another(log: EventLog) -> No
 def test_the_end_is_the_newest_position_and_0_before_the_first(log: EventLog) -> None:
     assert log.end() == 0
     assert append(log, 1, 2)[-1] == log.end()
+
+
+def test_a_log_keeps_its_identity_and_no_other_has_it(open_log: Callable[[], EventLog], tmp_path: Path) -> None:
+    (tmp_path / "other").mkdir()
+    other = EventLogSqlite(tmp_path / "other" / "events.sqlite")
+
+    assert open_log().identity() == open_log().identity() != other.identity()
+    other.close()
+
+
+def test_the_position_before_a_moment_leaves_what_was_appended_since_behind_it(log: EventLog) -> None:
+    began = datetime.now(UTC)
+    append(log, 1, 2)
+    between = datetime.now(UTC)
+    append(log, 3)
+
+    positions = [log.position_before(moment) for moment in (began, between, datetime.now(UTC))]
+
+    assert positions == [0, 2, 3]
 
 
 def test_two_writers_share_one_order_without_a_gap_for_a_reader(open_log: Callable[[], EventLog]) -> None:

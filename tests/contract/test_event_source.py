@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Callable, Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
@@ -165,6 +166,21 @@ def test_positions_rise_and_the_portion_ends_behind_its_last_event(way: Way) -> 
         positions = [each.position for each in portion.events]
         assert positions == sorted(set(positions))
         assert portion.position >= positions[-1]
+
+
+def test_each_partition_can_be_read_again_from_a_moment_on(way: Way) -> None:
+    way.put([event(number) for number in range(4)])
+    source = way.open()
+    read_and_keep(way, source, at_least=4)
+    between = datetime.now(UTC)
+    way.put([event(number) for number in range(4, 8)])
+    read_and_keep(way, source, at_least=4)
+
+    before = source.positions_before(between)
+    source.close()
+    way.positions |= {name: Position(offset) for name, offset in before.items()}
+
+    assert set(read_and_keep(way, way.open(), at_least=4)) >= {event(number).id for number in range(4, 8)}
 
 
 def test_the_lag_is_what_was_put_in_and_not_read(way: Way) -> None:

@@ -11,6 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from services.adapters.record_store import RecordStoreSql
+from services.core.errors import LostPosition, PositionLost
 from services.core.events import outcome_event
 from services.core.outcomes import OutcomeObserved
 from services.core.ports import RecordStore
@@ -22,6 +23,7 @@ from services.core.records import (
     EvaluationResult,
     JobState,
     Judged,
+    Position,
     ResultKind,
     ResultStatus,
     Stored,
@@ -94,6 +96,49 @@ class TestRecords:
         late = store.commit(Batch([prediction(1)], [], []), consumer="c", position=5)
 
         assert (late.stored, store.position("c")) == (1, 9)
+
+    def test_a_position_carries_the_id_of_the_event_before_it(self, store: RecordStore) -> None:
+        store.commit(Batch([prediction(1)], [], []), consumer="c", start=0, position=3, last_event="e3")
+
+        assert store.committed("c") == Position(3, "e3")
+        assert store.committed("another") == Position()
+
+    @pytest.mark.parametrize("stored", [None, 3], ids=["a store that is empty", "a store that is an earlier copy"])
+    def test_a_batch_that_begins_behind_the_stored_position_is_refused_whole(
+        self, stored: int | None, store: RecordStore
+    ) -> None:
+        if stored is not None:
+            store.commit(Batch([], [], []), consumer="c", start=0, position=stored)
+
+        with pytest.raises(PositionLost, match="what was read begins at 7") as lost:
+            store.commit(Batch([prediction(1)], [], [dead_letter()]), consumer="c", start=7, position=9)
+
+        assert (lost.value.reason, lost.value.restart_at) == (LostPosition.STORE_BEHIND, None)
+        assert store.position("c") == (stored or 0)
+        assert (judged(store), store.dead_letters(limit=1)) == ([], [])
+
+    def test_a_batch_that_begins_before_the_stored_position_is_stored_and_moves_it_if_it_reaches_further(
+        self, store: RecordStore
+    ) -> None:
+        store.commit(Batch([], [], []), consumer="c", start=0, position=5, last_event="e5")
+
+        store.commit(Batch([prediction(1)], [], []), consumer="c", start=2, position=4, last_event="e4")
+        assert store.committed("c") == Position(5, "e5")
+        store.commit(Batch([prediction(2)], [], []), consumer="c", start=2, position=8, last_event="e8")
+
+        assert store.committed("c") == Position(8, "e8")
+        assert len(judged(store)) == 2
+
+    def test_a_consumer_that_was_rewound_reads_again_from_there_and_never_further_on(self, store: RecordStore) -> None:
+        store.commit(Batch([], [], []), consumer="c", start=0, position=9, last_event="e9")
+
+        store.rewind("c", position=20)
+        assert store.committed("c") == Position(9, "e9")
+        store.rewind("c", position=4)
+
+        assert store.committed("c") == Position(4)
+        with pytest.raises(PositionLost):
+            store.commit(Batch([], [], []), consumer="c", start=9, position=12)
 
     def test_a_letter_that_became_rows_is_a_letter_no_more(self, store: RecordStore) -> None:
         store.commit(Batch([], [], [dead_letter(1), dead_letter(2)]), consumer="c", position=2)

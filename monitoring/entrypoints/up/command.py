@@ -7,6 +7,7 @@ import signal
 import sys
 import time
 from collections.abc import Sequence
+from contextlib import closing
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -254,7 +255,8 @@ class Stack:
 
     def _passed(self) -> int:
         try:
-            return bootstrap.passage(self.settings, self.store).passed(patience=SETTLE_SECONDS)
+            with closing(bootstrap.passage(self.settings, self.store)) as passage:
+                return passage.passed(patience=SETTLE_SECONDS)
         except EventLogUnavailable as error:
             say(f"  !! {error}")
             return 0

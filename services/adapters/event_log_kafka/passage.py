@@ -33,6 +33,9 @@ class KafkaPassage:
             time.sleep(LOOK_SECONDS)
         return forwarded
 
+    def close(self) -> None:
+        self._outbox.close()
+
     def _ends(self, topics: dict[str, Topic]) -> dict[str, int]:
         """By the partition's name in the store."""
         parts = [part for topic in topics.values() for part in topic.parts]

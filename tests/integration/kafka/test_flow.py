@@ -5,6 +5,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 
@@ -89,7 +90,8 @@ def append(log: EventLog, count: int, *, first: int = 0) -> None:
 
 
 def account(settings: Settings, log: EventLog, store: RecordStore) -> Account:
-    return audit(log, store, passed=bootstrap.passage(settings, store).passed(patience=30.0))
+    with closing(bootstrap.passage(settings, store)) as passage:
+        return audit(log, store, passed=passage.passed(patience=30.0))
 
 
 def test_what_was_appended_comes_through_the_broker_into_the_store_once(
@@ -149,7 +151,8 @@ def test_an_event_that_was_not_forwarded_is_in_flight_and_one_that_the_topic_los
 
 def account_at_once(settings: Settings, log: EventLog, store: RecordStore) -> tuple[int, int]:
     """What is in flight, and what is unaccounted for."""
-    found = audit(log, store, passed=bootstrap.passage(settings, store).passed(patience=0))
+    with closing(bootstrap.passage(settings, store)) as passage:
+        found = audit(log, store, passed=passage.passed(patience=0))
     return found.in_flight, found.unaccounted
 
 

@@ -91,10 +91,18 @@ class EventLogFile:
         try:
             yield
         except (sqlite3.Error, OSError) as error:
-            raise EventLogUnavailable(f"event log {self.path}: {error}; look at the disk and its rights") from error
+            raise EventLogUnavailable(f"event log {self.path}: {error}; {self._remedy(error)}") from error
 
     def close(self) -> None:
         self._connections.close()
+
+    def _remedy(self, error: Exception) -> str:
+        if getattr(error, "sqlite_errorcode", None) in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB):
+            return (
+                "stop every process that uses it and restore a copy; remove "
+                f"{self.path.name}-wal and {self.path.name}-shm first, which belong to the file that was there before"
+            )
+        return "look at the disk and its rights"
 
     def _open(self) -> None:
         self._lock = self.path.with_name(self.path.name + ".turn").open("ab")
@@ -111,11 +119,16 @@ class EventLogFile:
             self._watch.require_own_journal()
             logger.error("event log %s was removed or replaced while it was open; opening it again", self.path)
             if self._watch.lost_its_journal_alone():
-                # What was committed into the journal goes into the file, before another journal takes its name.
-                self._connections.get().execute("PRAGMA wal_checkpoint(TRUNCATE)")
+                self._save_journal()
             self._connections.renew()
             self._gone_at = None
             self._open()
+
+    def _save_journal(self) -> None:
+        """What was committed into the journal goes into the file, before another journal takes its name."""
+        busy, *_ = self._connections.get().execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
+        if busy:
+            raise OSError("its journal was removed while it was open, and somebody still reads it; try again")
 
 
 def _create(connection: sqlite3.Connection) -> None:

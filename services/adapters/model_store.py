@@ -73,10 +73,12 @@ class BentoModelStore:
         return final
 
     def _remove_what_crashes_left(self) -> None:
-        """Of processes of this machine; others may be writing at this moment."""
+        """Of processes of this machine; others may be writing at this moment. One without a host is of a version of
+        ours that wrote none."""
         for aside in self._incoming.glob("*"):
-            pid, _, host = aside.name.rpartition(".")[2].partition("@")
-            if not host or (host == socket.gethostname() and not runs(int(pid))):
+            process, at, host = aside.name.rpartition("@")
+            pid = process.rpartition(".")[2]
+            if not at or (host == socket.gethostname() and pid.isdecimal() and not runs(int(pid))):
                 shutil.rmtree(aside, ignore_errors=True)
 
     def _point_latest(self, manifest: Manifest) -> None:

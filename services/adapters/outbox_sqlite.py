@@ -18,10 +18,13 @@ LOOK_SECONDS: Final = 0.1
 _FORWARDED: Final = "coalesce((SELECT position FROM forwarded), 0)"
 _WAITING: Final = f"coalesce((SELECT max(position) FROM events), 0) - {_FORWARDED}"
 _FIRST: Final = "SELECT appended_at FROM events ORDER BY position LIMIT 1"
+# An event that was appended by a clock ahead of its time is as old as the next one behind it that is old enough.
 _PRUNE: Final = """
 DELETE FROM events WHERE position IN (
-    WITH oldest AS (SELECT position, appended_at FROM events WHERE position < ? ORDER BY position LIMIT ?)
-    SELECT position FROM oldest WHERE appended_at < ?
+    WITH oldest AS (SELECT position, appended_at FROM events WHERE position < :below ORDER BY position LIMIT :limit),
+    last AS (SELECT max(position) AS position FROM oldest WHERE appended_at < :before)
+    SELECT oldest.position FROM oldest, last
+    WHERE oldest.appended_at < :before OR (oldest.appended_at > :now AND oldest.position < last.position)
 )
 """
 _OLDEST: Final = f"SELECT nullif(appended_at, 0) FROM events WHERE position > {_FORWARDED} ORDER BY position LIMIT 1"
@@ -43,12 +46,12 @@ class OutboxSqlite:
             row = self._file.reader().execute(query, (destination,)).fetchone()
         return 0 if row is None else int(row[0])
 
-    def forward_to(self, destination: str, position: int) -> None:
-        statement = "INSERT OR REPLACE INTO forwarded VALUES (1, ?, ?)"
+    def forward_to(self, destination: str, position: int, *, start: int | None = None) -> None:
         with self._file.translated():
             connection = self._file.reader()
             with self._file.turn():
-                connection.execute(statement, (destination, position))
+                if start is None or self.forwarded(destination) == start:
+                    connection.execute("INSERT OR REPLACE INTO forwarded VALUES (1, ?, ?)", (destination, position))
 
     def unsent(self) -> Unsent:
         with self._file.translated():
@@ -58,15 +61,16 @@ class OutboxSqlite:
         appended_at = oldest[0] if oldest else None
         return Unsent(events=max(0, waiting), oldest_at=None if appended_at is None else from_microseconds(appended_at))
 
-    def prune(self, *, before: datetime, below: int, limit: int) -> int:
+    def prune(self, *, before: datetime, now: datetime, below: int, limit: int) -> int:
         moment = to_microseconds(before)
         with self._file.translated():
             connection = self._file.reader()
             first = connection.execute(_FIRST).fetchone()
-            if first is None or first[0] >= moment:
+            if first is None or moment <= first[0] <= to_microseconds(now):
                 return 0
             with self._file.turn():
-                return connection.execute(_PRUNE, (below, limit, moment)).rowcount
+                named = {"below": below, "limit": limit, "before": moment, "now": to_microseconds(now)}
+                return connection.execute(_PRUNE, named).rowcount
 
     def close(self) -> None:
         self._log.close()

@@ -113,17 +113,21 @@ class Outbox(Protocol):
         """The position up to which the destination has every event; 0 for one that has none."""
         ...
 
-    def forward_to(self, destination: str, position: int) -> None:
-        """Move the position. Raises `EventLogUnavailable`."""
+    def forward_to(self, destination: str, position: int, *, start: int | None = None) -> None:
+        """Move the position. Raises `EventLogUnavailable`.
+
+        With `start`, only if it stands there: somebody who wants events sent again may have moved it back meanwhile.
+        """
         ...
 
     def unsent(self) -> Unsent: ...
 
-    def prune(self, *, before: datetime, below: int, limit: int) -> int:
+    def prune(self, *, before: datetime, now: datetime, below: int, limit: int) -> int:
         """Remove up to `limit` events at positions below `below` that were appended before this moment; how many went.
 
         `below` is a position that consumers have stored; the event there stays, so that a reader can tell whether this
-        is the log that its position was stored for. An id that is removed can be appended again: the store has it, and
+        is the log that its position was stored for. An event from after `now` was appended by a clock that was ahead,
+        and goes with those behind it. An id that is removed can be appended again: the store has it, and
         ignores the second.
         """
         ...

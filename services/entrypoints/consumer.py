@@ -81,6 +81,7 @@ def _consume(settings: Settings, *, once: bool, again_from: datetime | None) -> 
                 idle_seconds=settings.poll_seconds,
                 observer=metrics,
                 each_round=each_round,
+                alive=lambda: end_unless_called_within(LONGEST_ROUND_SECONDS),
             )
     finally:
         logger.info("stored %d events", metrics.stored)

@@ -2,7 +2,7 @@
 
 import logging
 import sys
-from contextlib import closing, suppress
+from contextlib import closing
 from datetime import datetime
 from typing import Final
 
@@ -46,9 +46,11 @@ def _forward(settings: Settings, *, once: bool, again_from: datetime | None) -> 
     def each_round() -> None:
         end_unless_called_within(LONGEST_ROUND_SECONDS)
         metrics.waiting(outbox.unsent(), limit=settings.outbox_limit, at=wall_clock())
-        # What keeps the log from being pruned keeps the round from delivering, and is told there.
-        with suppress(EventLogUnavailable):
+        try:
             retention.prune()
+        except EventLogUnavailable as error:
+            # Delivering may work all the same; the look for what is stored comes twice a minute, and so does this line.
+            logger.warning("nothing is removed from the local log: %s", error)
 
     logger.info("carries %s to %s", settings.event_log_path, settings.kafka)
     try:

@@ -6,6 +6,7 @@ import socket
 import sys
 import time
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Final, NoReturn
 
 from services.adapters.home_lock import own
@@ -36,7 +37,7 @@ def run_serving(settings: Settings, *, holding: int | None = None) -> NoReturn:
     """
     access_of(settings)
     _require_port(settings.host, settings.port)
-    settings.serving_directory.mkdir(parents=True, exist_ok=True)
+    _make(settings.serving_directory)
     # The server and its workers hold both: a home is in use until the last of them has left.
     home = own(settings.home, command=NAME, handed_on=holding)
     server = own(settings.serving_directory, command=NAME, remedy=SHARE_VERSIONS)
@@ -80,6 +81,16 @@ def main(arguments: Sequence[str] = ()) -> int:
 
 def _holding(arguments: Sequence[str]) -> int | None:
     return int(arguments[1]) if len(arguments) == 2 and arguments[0] == HOLDING else None
+
+
+def _make(directory: Path) -> None:
+    """Raises `SettingsError`."""
+    try:
+        directory.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise SettingsError(
+            f"{directory} cannot be made ({error.strerror}); choose another home with --home"
+        ) from error
 
 
 def _require_port(host: str, port: int) -> None:

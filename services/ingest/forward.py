@@ -14,10 +14,11 @@ from services.ingest.rounds import keep_going
 def forward_once(outbox: Outbox, sink: EventSink, *, limit: int) -> int:
     """Deliver up to `limit` events, and move the position behind them; returns how many there were."""
     destination = sink.destination()
-    logged = outbox.read(after=outbox.forwarded(destination), limit=limit)
+    start = outbox.forwarded(destination)
+    logged = outbox.read(after=start, limit=limit)
     if logged:
         sink.deliver([each.event for each in logged])
-        outbox.forward_to(destination, logged[-1].position)
+        outbox.forward_to(destination, logged[-1].position, start=start)
     return len(logged)
 
 

@@ -113,8 +113,13 @@ class LocalSource:
             "is read again from its start; what was appended behind the copy and not stored is lost",
             partition=partition,
             reason=LostPosition.LOG_CUT,
-            restart_at=0,
+            restart_at=self._start(),
         )
+
+    def _start(self) -> int:
+        """The position before the first event that the log still has."""
+        first = self._log.ids(after=0, limit=1)
+        return first[0][0] - 1 if first else 0
 
 
 class LocalPassage:

@@ -30,7 +30,7 @@ class LogRetention:
         now = self._clock.now()
         if now is None:
             return 0
-        return self._outbox.prune(before=now - self._keep, below=self._stored(), limit=self._limit)
+        return self._outbox.prune(before=now - self._keep, now=now, below=self._stored(), limit=self._limit)
 
     def close(self) -> None:
         self._outbox.close()

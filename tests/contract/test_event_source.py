@@ -5,11 +5,13 @@ from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from services.adapters.event_log_kafka import KafkaCluster, KafkaSink, KafkaSource
 from services.adapters.event_log_sqlite import EventLogSqlite
 from services.core.events import Event, outcome_event, prediction_event
+from services.core.letters import findable
 from services.core.outcomes import OutcomeObserved
 from services.core.records import Position
 from services.core.transport import EventSource, Portion
@@ -156,6 +158,18 @@ def test_of_two_portions_only_the_one_that_was_not_kept_comes_again(way: Way) ->
 
     assert {each.event.id for each in kept.events} | set(rest) == {event(number).id for number in range(4)}
     assert not {each.event.id for each in kept.events} & set(rest)
+
+
+def test_an_event_with_an_id_that_no_store_keeps_as_it_is_comes_once(way: Way) -> None:
+    foreign = msgspec.structs.replace(event(1), id="x" * 9000)
+    way.put([foreign])
+    first = way.open()
+    read_and_keep(way, first, at_least=1)
+    way.positions = {name: Position(each.offset, findable(each.last_event)) for name, each in way.positions.items()}
+    first.close()
+    way.put([event(2)])
+
+    assert read_and_keep(way, way.open(), at_least=1) == [event(2).id]
 
 
 def test_positions_rise_and_the_portion_ends_behind_its_last_event(way: Way) -> None:

@@ -34,7 +34,7 @@ from services.core.records import (
     VersionRecord,
 )
 from services.core.transport import Portion
-from services.ingest.keep import REFUSED, SUSPECTS, keep
+from services.ingest.keep import REFUSED, SUSPECT_SECONDS, SUSPECTS, Evidence, TakesTooLong, keep
 from services.ingest.redeem import retry
 from tests.contract.poison import EVERY, FAILS, REFUSES, PoisonedStore, Told, labelled, poisoned, portion
 from tests.toy import NOON, prediction
@@ -166,7 +166,7 @@ class TestAPortionTakenApart:
         made = [labelled(n) if n == place else prediction(n) for n in range(7)]
         told = Told()
 
-        stored, batch = keep(portion(*made), store=poisoned, bury=told.bury, now=NOON)
+        stored, batch = keep(portion(*made), store=poisoned, bury=told.bury, now=NOON, evidence=Evidence())
 
         (buried,) = poisoned.dead_letters(limit=5)
         assert (stored.stored, stored.duplicates, stored.dead_lettered) == (6, 0, 1)
@@ -179,7 +179,9 @@ class TestAPortionTakenApart:
     def test_a_portion_of_refused_events_alone_is_passed(self, poisoned: PoisonedStore) -> None:
         poisoned.poison(REFUSES)
 
-        stored, _ = keep(portion(*map(labelled, range(5))), store=poisoned, bury=Told().bury, now=NOON)
+        stored, _ = keep(
+            portion(*map(labelled, range(5))), store=poisoned, bury=Told().bury, now=NOON, evidence=Evidence()
+        )
 
         assert (stored.stored, stored.dead_lettered, poisoned.position("p")) == (0, 5, 5)
 
@@ -189,7 +191,7 @@ class TestAPortionTakenApart:
         poisoned.poison(REFUSES)
         made = [labelled(n) if n == 700 else prediction(n) for n in range(1000)]
 
-        stored, _ = keep(portion(*made), store=poisoned, bury=Told().bury, now=NOON)
+        stored, _ = keep(portion(*made), store=poisoned, bury=Told().bury, now=NOON, evidence=Evidence())
 
         assert stored.stored == 999
         assert poisoned.commits <= 2 + 2 * 10
@@ -197,7 +199,7 @@ class TestAPortionTakenApart:
     def test_many_refused_events_cost_transactions_by_their_number(self, poisoned: PoisonedStore) -> None:
         poisoned.poison(REFUSES)
 
-        keep(portion(*map(labelled, range(64))), store=poisoned, bury=Told().bury, now=NOON)
+        keep(portion(*map(labelled, range(64))), store=poisoned, bury=Told().bury, now=NOON, evidence=Evidence())
 
         assert poisoned.commits <= 2 * 64 + 1
 
@@ -210,7 +212,7 @@ class TestAPortionTakenApart:
         for interrupted_at in range(1, 14):
             poisoned.commits, poisoned.before_commit = 0, _away_at(interrupted_at)
             try:
-                keep(whole, store=poisoned, bury=Told().bury, now=NOON)
+                keep(whole, store=poisoned, bury=Told().bury, now=NOON, evidence=Evidence())
             except StoreUnavailable:
                 assert poisoned.position("p") == 0
             else:
@@ -229,7 +231,7 @@ class TestAPortionTakenApart:
         with pytest.raises(StoreFailed):
             poisoned.commit(Batch(made, [], []), consumer="p", position=7)
 
-        stored, _ = keep(portion(*made), store=poisoned, bury=Told().bury, now=NOON)
+        stored, _ = keep(portion(*made), store=poisoned, bury=Told().bury, now=NOON, evidence=Evidence())
 
         assert (stored.stored, stored.dead_lettered, poisoned.position("p")) == (5, 2, 7)
         assert poisoned.dead_event_ids([each.prediction_id for each in made]) == {
@@ -246,14 +248,56 @@ class TestAPortionTakenApart:
         both = msgspec.structs.replace(both, events=[*both.events, LoggedEvent(41, outcome_event(seen))], position=41)
 
         with pytest.raises(StoreFailed):
-            keep(both, store=poisoned, bury=Told().bury, now=NOON)
+            keep(both, store=poisoned, bury=Told().bury, now=NOON, evidence=Evidence())
 
         assert (poisoned.counts().dead_letters, poisoned.position("p")) == (0, 0)
         assert poisoned.commits <= 2 * (SUSPECTS + 6)
 
         poisoned.heal()
-        assert keep(both, store=poisoned, bury=Told().bury, now=NOON).stored.dead_lettered == 0
+        assert keep(both, store=poisoned, bury=Told().bury, now=NOON, evidence=Evidence()).stored.dead_lettered == 0
         assert (poisoned.counts().predictions, poisoned.counts().outcomes, poisoned.position("p")) == (40, 1, 41)
+
+    def test_an_event_that_fails_alone_for_ten_minutes_is_buried_if_others_of_any_type_go_in(
+        self, poisoned: PoisonedStore
+    ) -> None:
+        poisoned.poison(FAILS)
+        seen = OutcomeObserved(prediction_id="q", model="toy", value="left", observed_at=NOON)
+        alone = portion(labelled(0))
+        alone = msgspec.structs.replace(alone, events=[*alone.events, LoggedEvent(2, outcome_event(seen))], position=2)
+        clock = [0.0]
+        evidence = Evidence(monotonic=lambda: clock[0])
+
+        with pytest.raises(StoreFailed):
+            keep(alone, store=poisoned, bury=Told().bury, now=NOON, evidence=evidence)
+        assert (poisoned.counts().dead_letters, poisoned.position("p")) == (0, 0)
+        clock[0] = SUSPECT_SECONDS
+        kept = keep(alone, store=poisoned, bury=Told().bury, now=NOON, evidence=evidence)
+
+        assert (kept.stored.dead_lettered, poisoned.position("p")) == (1, 2)
+
+    def test_a_portion_that_cannot_be_taken_apart_in_time_is_given_up_for_a_smaller_one(
+        self, poisoned: PoisonedStore
+    ) -> None:
+        poisoned.poison(REFUSES)
+        steps = itertools.count()
+        slow = Evidence(monotonic=lambda: next(steps) * 1.0)
+
+        with pytest.raises(TakesTooLong, match="going on with fewer at once"):
+            keep(portion(*map(labelled, range(64))), store=poisoned, bury=Told().bury, now=NOON, evidence=slow)
+
+        assert poisoned.position("p") == 0
+        assert keep(
+            portion(labelled(0)), store=poisoned, bury=Told().bury, now=NOON, evidence=slow
+        ).stored.dead_lettered
+
+    def test_somebody_hears_that_work_goes_on_between_two_parts(self, poisoned: PoisonedStore) -> None:
+        poisoned.poison(REFUSES)
+        heard: list[int] = []
+        evidence = Evidence(alive=lambda: heard.append(1))
+
+        keep(portion(*map(labelled, range(8))), store=poisoned, bury=Told().bury, now=NOON, evidence=evidence)
+
+        assert len(heard) >= 8
 
     def test_a_failure_that_passes_while_the_portion_is_taken_apart_buries_nothing(
         self, poisoned: PoisonedStore
@@ -267,14 +311,14 @@ class TestAPortionTakenApart:
                 poisoned.heal()
 
         poisoned.before_commit = heal_late
-        stored, _ = keep(portion(*made), store=poisoned, bury=Told().bury, now=NOON)
+        stored, _ = keep(portion(*made), store=poisoned, bury=Told().bury, now=NOON, evidence=Evidence())
 
         assert (stored.stored, stored.dead_lettered, poisoned.position("p")) == (4, 0, 4)
 
     def test_letters_that_the_store_takes_by_now_become_rows_and_the_others_stay(self, poisoned: PoisonedStore) -> None:
         poisoned.poison(REFUSES, when="NEW.label IN ('poison', 'venom')")
         made = [labelled(0), labelled(1, "venom"), labelled(2)]
-        keep(portion(*made), store=poisoned, bury=Told().bury, now=NOON)
+        keep(portion(*made), store=poisoned, bury=Told().bury, now=NOON, evidence=Evidence())
         poisoned.heal()
         poisoned.poison(REFUSES)
 
@@ -364,7 +408,7 @@ def test_any_event_whatever_is_in_it_becomes_a_row_or_a_letter_that_its_id_finds
         position=end,
         last_event=events[-1].id,
     )
-    keep(read, store=store, bury=Told().bury, now=NOON)
+    keep(read, store=store, bury=Told().bury, now=NOON, evidence=Evidence())
 
     ids = [event.id for event in events]
     assert store.stored_event_ids(ids) | store.dead_event_ids(ids) == set(ids)

@@ -75,8 +75,10 @@ class Database:
     def restored(self) -> Iterator[None]:
         """An earlier copy takes the tables' place under the running consumer."""
         with self._connection() as other:
-            for table in COPIED:
-                other.execute(f"CREATE TABLE {table}_copy AS TABLE {table}")
+            with other.transaction():
+                other.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ")  # as of one moment, as a backup is
+                for table in COPIED:
+                    other.execute(f"CREATE TABLE {table}_copy AS TABLE {table}")
             yield
             with other.transaction():
                 for table in COPIED:

@@ -104,6 +104,25 @@ def test_an_older_copy_of_the_log_is_read_from_its_start_and_counted(appended: t
     assert home.heard.resets == ["log_cut"]
 
 
+def test_an_older_copy_of_a_log_whose_first_events_are_gone_loses_none_by_that(home: Home) -> None:
+    home.append(1, 2, 3)
+    home.consume()
+    log = EventLogSqlite(home.path)
+    OutboxSqlite(log).prune(before=datetime.now(UTC), now=datetime.now(UTC), below=3, limit=10)
+    log.close()
+    copy = home.copy_log()
+    home.append(4)
+    home.consume()
+    home.remove_log()
+    copy.rename(home.path)
+    home.append(5)
+
+    home.consume()
+
+    assert home.stored == {1, 2, 3, 4, 5}
+    assert (home.heard.resets, home.heard.events_expired) == (["log_cut"], 0)
+
+
 def test_two_logs_that_share_a_store_have_a_position_each(tmp_path: Path) -> None:
     (tmp_path / "other").mkdir()
     one, other = Home(tmp_path), Home(tmp_path / "other")
@@ -146,7 +165,7 @@ def test_a_store_that_is_an_earlier_copy_is_noticed_under_a_running_consumer_and
 def test_events_that_the_log_no_longer_has_are_counted_as_expired(home: Home) -> None:
     home.append(1, 2, 3, 4)
     log = EventLogSqlite(home.path)
-    OutboxSqlite(log).prune(before=datetime.now(UTC), below=3, limit=10)
+    OutboxSqlite(log).prune(before=datetime.now(UTC), now=datetime.now(UTC), below=3, limit=10)
     log.close()
 
     home.consume()

@@ -90,7 +90,7 @@ def test_what_a_crash_left_is_removed_and_what_others_are_writing_is_not(
     here = socket.gethostname()
     ended = subprocess.Popen([sys.executable, "-c", ""])
     ended.wait()
-    names = {"toy-v1", f"toy-v1.{ended.pid}@{here}", f"toy-v1.{os.getppid()}@{here}", "toy-v1.1@elsewhere"}
+    names = {"toy-v1", f"toy-v1.{ended.pid}@{here}", f"toy-v1.{os.getppid()}@{here}", "toy-v1.1@elsewhere.example"}
     for name in names:
         (tmp_path / "incoming" / name).mkdir(parents=True)
 
@@ -98,7 +98,7 @@ def test_what_a_crash_left_is_removed_and_what_others_are_writing_is_not(
 
     assert {entry.name for entry in (tmp_path / "incoming").iterdir()} == {
         f"toy-v1.{os.getppid()}@{here}",
-        "toy-v1.1@elsewhere",
+        "toy-v1.1@elsewhere.example",
     }
 
 

@@ -11,6 +11,7 @@ import pytest
 from services import bootstrap
 from services.adapters.event_log_sqlite import EventLogSqlite
 from services.adapters.outbox_sqlite import OutboxSqlite, refuse_beyond
+from services.core.clock import to_microseconds
 from services.core.errors import EventLogUnavailable
 from services.core.events import prediction_event
 from services.core.ports import Appended, Settled
@@ -84,16 +85,44 @@ def test_only_what_lies_below_the_stored_position_and_is_old_enough_is_pruned(
     between = datetime.now(UTC)
     append(log, 3, 4, 5)
 
-    assert outbox.prune(before=between, below=4, limit=1) == 1
-    assert outbox.prune(before=between, below=4, limit=10) == 1
-    assert outbox.prune(before=datetime.now(UTC), below=4, limit=10) == 1
-    assert outbox.prune(before=datetime.now(UTC), below=4, limit=10) == 0
+    assert outbox.prune(before=between, now=datetime.now(UTC), below=4, limit=1) == 1
+    assert outbox.prune(before=between, now=datetime.now(UTC), below=4, limit=10) == 1
+    assert outbox.prune(before=datetime.now(UTC), now=datetime.now(UTC), below=4, limit=10) == 1
+    assert outbox.prune(before=datetime.now(UTC), now=datetime.now(UTC), below=4, limit=10) == 0
     assert [each.position for each in log.read(after=0, limit=10)] == [4, 5]
+
+
+def test_what_a_clock_that_was_ahead_stamped_goes_with_what_lies_behind_it(
+    log: EventLogSqlite, outbox: OutboxSqlite, path: Path
+) -> None:
+    append(log, 1, 2, 3, 4, 5)
+    ahead = to_microseconds(datetime.now(UTC) + timedelta(days=500))
+    with sqlite3.connect(path) as connection:
+        connection.execute("UPDATE events SET appended_at = ? WHERE position IN (1, 3, 4)", (ahead,))
+    connection.close()
+    soon = datetime.now(UTC) + timedelta(seconds=1)
+
+    assert outbox.prune(before=soon, now=soon, below=5, limit=10) == 2
+    assert [each.position for each in log.read(after=0, limit=10)] == [3, 4, 5]
+    append(log, 6)
+    assert outbox.prune(before=soon, now=soon, below=6, limit=10) == 3
+
+
+def test_a_position_that_somebody_moved_back_stays_back(log: EventLogSqlite, outbox: OutboxSqlite) -> None:
+    append(log, 1, 2, 3)
+    outbox.forward_to("there", 2)
+    outbox.forward_to("there", 0)
+
+    outbox.forward_to("there", 3, start=2)
+
+    assert outbox.forwarded("there") == 0
+    outbox.forward_to("there", 3, start=0)
+    assert outbox.forwarded("there") == 3
 
 
 def test_positions_go_on_rising_after_everything_else_was_pruned(log: EventLogSqlite, outbox: OutboxSqlite) -> None:
     append(log, 1, 2, 3)
-    outbox.prune(before=datetime.now(UTC), below=3, limit=10)
+    outbox.prune(before=datetime.now(UTC), now=datetime.now(UTC), below=3, limit=10)
 
     (again,) = append(log, 4)
 

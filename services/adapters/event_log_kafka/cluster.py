@@ -154,7 +154,7 @@ class KafkaCluster:
 
 def destination_of(topics: Mapping[str, Topic]) -> str:
     """What the forwarder's position belongs to: topics that were made anew have to get everything again."""
-    return f"{topics[PREDICTIONS_TOPIC].id}/{topics[OUTCOMES_TOPIC].id}"
+    return "/".join(str(topics[topic].id) for topic in TOPICS)
 
 
 def _described(admin: KafkaAdminClient, names: Any) -> Mapping[str, Topic]:

@@ -30,6 +30,7 @@ from services.adapters.event_log_kafka.unreadable import alone, unreadable_at
 from services.core.clock import Now
 from services.core.errors import EventLogUnavailable, LostPosition, MalformedEvent, PositionLost
 from services.core.events import DEAD_LETTERS_TOPIC, LoggedEvent
+from services.core.letters import findable
 from services.core.records import DeadLetter, Position
 from services.core.transport import Lag, Portion
 
@@ -48,6 +49,9 @@ FORMING_SECONDS: Final = 45.0
 
 STALL_SECONDS: Final = 30.0
 """Without a record for so long, the broker is asked whether there are some. Above a broker's restart."""
+
+COMPARE_SECONDS: Final = 5.0
+"""Between two looks at whether the store still has what it had; a commit looks as well, where there is one."""
 
 TELL_WAIT_MS: Final = 2000
 TELL_SECONDS: Final = 5.0
@@ -114,10 +118,12 @@ class KafkaSource:
         self._handed_out: dict[str, TopicPartition] = {}
         self._told: dict[TopicPartition, int] = {}
         self._tell_at = self._progress_at = self._settled_at = time.monotonic()
+        self._compare_at = time.monotonic() + COMPARE_SECONDS
 
     def read(self, *, limit: int) -> list[Portion]:
         consumer = self._connected()
         self._require_same_topics()
+        self._require_same_store()
         if self._displaced:
             return self._put_right(consumer)
         try:
@@ -203,6 +209,24 @@ class KafkaSource:
                 reason=LostPosition.TOPICS_REPLACED,
             )
 
+    def _require_same_store(self) -> None:
+        """Raises `PositionLost` where the store's positions went back: nothing may ever come that would show it."""
+        if time.monotonic() < self._compare_at:
+            return
+        self._compare_at = time.monotonic() + COMPARE_SECONDS
+        waiting = self._to_seek | set(self._handed_out.values())
+        behind = [
+            part for part in self._next.keys() - waiting if self._committed(self._name(part)).offset < self._next[part]
+        ]
+        if behind:
+            self._to_seek.update(behind)
+            raise PositionLost(
+                f"the record store has {len(behind)} partitions of Kafka at {self._cluster.servers} less far than they "
+                "were stored: it is an earlier copy, another one, or was rewound; reading goes on from what it has",
+                partition=self._name(min(behind)),
+                reason=LostPosition.STORE_BEHIND,
+            )
+
     def _polled(self, consumer: KafkaConsumer, limit: int) -> dict[TopicPartition, list[Any]]:
         """What one poll brings; while the group is being formed, polls follow each other without a pause.
 
@@ -253,7 +277,7 @@ class KafkaSource:
                 consumer.resume(part)
             except (ValueError, KeyError):  # it was taken away in this very moment
                 continue
-            self._next[part] = committed.offset
+            self._next[part] = self._told[part] = committed.offset
             self._seams.pop(part, None)
             if seam:
                 self._seams[part] = seam
@@ -369,7 +393,8 @@ class KafkaSource:
         """ "" for a record that has none."""
         ours, _ = self._topics[record.topic]
         try:
-            return letter_of(record).event_id if ours == DEAD_LETTERS_TOPIC else event_of(record, topic=ours).id
+            found = letter_of(record).event_id if ours == DEAD_LETTERS_TOPIC else event_of(record, topic=ours).id
+            return findable(found)  # as the store has it
         except MalformedEvent:
             return ""
 
@@ -439,12 +464,12 @@ class KafkaSource:
             for part, offset in self._told.items()
             if part in self._next
         }
-        self._told = {}
         if told:
             try:
                 consumer.commit(told, timeout_ms=TELL_WAIT_MS)
+                self._told = {}
             except KafkaError as error:
-                logger.info("the broker did not take note of the positions: %s", error)
+                logger.info("the broker did not take note of the positions, and is told again: %s", error)
 
     def _name(self, part: TopicPartition) -> str:
         return self._topics[part.topic][1].part_name(part.partition)
@@ -454,7 +479,7 @@ class KafkaSource:
         consumer, self._consumer = self._consumer, None
         stood, self._next = self._next, {}
         self._rebalances = Rebalances()
-        self._to_seek, self._handed_out, self._told = set(), {}, {}
+        self._to_seek, self._handed_out, self._told, self._ends = set(), {}, {}, {}
         self._displaced, self._seams, self._connections = set(), {}, set()
         if consumer is not None:
             close(consumer)

@@ -62,6 +62,8 @@ class KafkaStored:
             self._awaited = _Awaited(position, _ends(admin, topics))
         if self._are_stored(admin, topics, self._awaited.ends):
             self._stored, self._awaited = self._awaited.position, None
+        elif any(end < self._awaited.ends.get(part, 0) for part, end in _ends(admin, topics).items()):
+            self._awaited = None  # a broker that lost its newest records never has that end again
 
     def _are_stored(
         self, admin: KafkaAdminClient, topics: Mapping[str, Topic], ends: Mapping[TopicPartition, int]

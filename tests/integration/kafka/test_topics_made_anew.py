@@ -14,7 +14,7 @@ from services.adapters.event_log_kafka.topic_watch import LOOK_SECONDS
 from services.adapters.outbox_sqlite import OutboxSqlite
 from services.adapters.record_store import RecordStoreSql
 from services.core.errors import EventLogUnavailable
-from services.ingest.consume import consume
+from services.ingest.consume import consume, consume_once
 from services.ingest.forward import forward_once
 from tests.consuming import Heard
 from tests.integration.kafka.carrying import append, carry_until, event, ids
@@ -100,7 +100,7 @@ def test_nothing_is_removed_from_the_local_log_before_consumers_have_stored_it(
         source.close()
         eventually(lambda: stored.position() == 10, what="the consumer has told", seconds=20)
 
-        assert outbox.prune(before=datetime.now(UTC), below=stored.position(), limit=100) == 9
+        assert outbox.prune(before=datetime.now(UTC), now=datetime.now(UTC), below=stored.position(), limit=100) == 9
         make_topics_anew(cluster)
         assert stored.position() == 0
 
@@ -125,3 +125,24 @@ def test_a_cluster_that_is_away_is_an_outage_for_who_prunes(tmp_path: Path) -> N
     nobody = KafkaCluster(servers="127.0.0.1:9", patience=timedelta(seconds=1))
     with closing(open_outbox(tmp_path)) as outbox, pytest.raises(EventLogUnavailable):
         KafkaStored(nobody, forwarded=outbox.forwarded).position()
+
+
+def test_a_store_that_goes_back_is_noticed_by_a_running_consumer_to_which_nothing_comes(
+    sink: KafkaSink, source: KafkaSource, store: RecordStoreSql
+) -> None:
+    heard = Heard()
+    sink.deliver([event(number) for number in range(20)])
+    carry_until(source, store, lambda: len(store.stored_event_ids(list(ids(*range(20))))) == 20)
+    stored = {name: store.position(name) for name in source.positions_before(datetime.now(UTC))}
+
+    for name in stored:
+        store.rewind(name, position=0)
+    eventually(
+        lambda: (
+            consume_once(source, store, limit=100, now=lambda: NOON, observer=heard) is not None
+            and {name: store.position(name) for name in stored} == stored
+        ),
+        what="the positions are where they were",
+    )
+
+    assert "store_behind" in heard.resets

@@ -34,7 +34,7 @@ class ServerProcess:
     process: subprocess.Popen[bytes] | None = None
     arguments: Sequence[str] = ()
     """Of the script, behind port and directory."""
-    ending: signal.Signals = signal.SIGINT
+    ending: signal.Signals = signal.SIGTERM
     """What ends it in the end, when nobody wants its data any more."""
 
     def start(self) -> None:
@@ -71,7 +71,7 @@ def running(
     script: Path,
     answers: Callable[[int], bool],
     arguments: Sequence[str] = (),
-    ending: signal.Signals = signal.SIGINT,
+    ending: signal.Signals = signal.SIGTERM,
 ) -> Iterator[ServerProcess]:
     """Raises `Unavailable`."""
     with tempfile.TemporaryDirectory(prefix="bellwether-server-") as name:

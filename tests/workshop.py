@@ -12,12 +12,13 @@ from monitoring.lifecycle.retrain import Workshop
 from services.adapters.fleet_files import FleetFiles
 from services.adapters.model_store import BentoModelStore
 from services.adapters.record_store import RecordStoreSql
+from services.core.clock import DAY
 from services.core.events import outcome_event
 from services.core.outcomes import OutcomeObserved
 from services.core.records import Batch, Judged
 from services.core.spec import Gate, ModelSpec, RetrainingPolicy
 from services.core.world import PastCase
-from tests.toy import NOON, toy_spec
+from tests.toy import NOON, prediction, toy_spec
 from tests.toy_traffic import toy_columns
 
 SPEC = toy_spec(
@@ -69,6 +70,13 @@ def record(store: RecordStoreSql, rows: Iterable[Judged]) -> None:
     kept = list(rows)
     seen = [_outcome(row) for row in kept if row.outcome is not None]
     store.commit(Batch([row.prediction for row in kept], seen, []), consumer="test", position=len(kept))
+
+
+def asked_daily(*, begin: datetime, until: datetime) -> list[Judged]:
+    """Traffic that goes on, once a day: it is by this that a store knows how late it is."""
+    days = range((until - begin) // DAY + 1)
+    made = [prediction(900_000 + (begin - NOON) // DAY + day, made_at=begin + day * DAY) for day in days]
+    return [Judged(each, None, None) for each in made]
 
 
 def past_cases(n: int, *, seed: int, spec: ModelSpec = SPEC) -> list[PastCase]:

@@ -11,6 +11,8 @@ from datetime import datetime, timedelta
 from itertools import pairwise
 from typing import Final
 
+from services.core.clock import DAY
+
 SUPPORT: Final = 3
 """Days with predictions. Who keeps for a year may keep two days longer, and most clocks are mended within them."""
 
@@ -56,6 +58,18 @@ def observed(days: Sequence[datetime], *, known: datetime | None, now: datetime)
     beyond = next(iter(later), now)
     jumped = beyond - believed[-1] > LONGEST_PAUSE
     return Observed(reached, Jump(believed[-1], beyond) if jumped else None)
+
+
+def borne_out(days: Sequence[datetime]) -> datetime:
+    """The latest of these days that time has come to, for what cannot wait for two days more: outcomes that mature.
+
+    A day that follows the one before it is believed at once: a clock that jumps so little makes outcomes look older by
+    a day at most. After a longer pause it takes `SUPPORT` days. The first of the days is believed.
+    """
+    newest = max(0, len(days) - SUPPORT)
+    while newest + 1 < len(days) and days[newest + 1] - days[newest] <= DAY:
+        newest += 1
+    return days[newest]
 
 
 def _from_the_longest(runs: list[list[datetime]]) -> list[list[datetime]]:

@@ -61,8 +61,10 @@ class Retrained:
         return "; ".join(self.reasons)
 
 
-def retrain(spec: ModelSpec, workshop: Workshop, *, since: datetime, trigger: str, believed: bool = False) -> Retrained:
-    """Train on the answers made since `since` that have matured, and promote what passes the gate.
+def retrain(
+    spec: ModelSpec, workshop: Workshop, *, since: datetime, as_of: datetime, trigger: str, believed: bool = False
+) -> Retrained:
+    """Train on the answers made since `since` that have matured by `as_of`, and promote what passes the gate.
 
     Outcomes that cannot be true teach nothing, and judge nothing, unless a person `believed` them. A version that would
     tell most callers something else is registered and waits for a person.
@@ -71,15 +73,15 @@ def retrain(spec: ModelSpec, workshop: Workshop, *, since: datetime, trigger: st
         TooFewRows: the rows are of one class, or there are none.
         NotServable: the trained estimator has no served form.
     """
-    if not believed and (ended := _doubted(spec, workshop, since)):
+    if not believed and (ended := _doubted(spec, workshop, since, as_of)):
         return ended
-    rows = served_rows(spec, workshop.store, made_from=since, now=workshop.now())
+    rows = served_rows(spec, workshop.store, made_from=since, now=as_of)
     candidate, verdict = _made(spec, workshop, rows, trigger=trigger, believed=believed)
     if verdict.doubted:
         return _stopped([Doubt(Kind.INVERTED, since, verdict.reasons[0])], spec, verdict.evidence)
     if not verdict.promoted:
         return Retrained(state=JobState.REFUSED, reasons=verdict.reasons, evidence=verdict.evidence)
-    return _judged(spec, workshop, candidate, verdict)
+    return _judged(spec, workshop, candidate, verdict, as_of=as_of)
 
 
 def first_version(spec: ModelSpec, workshop: Workshop, *, cases: Sequence[PastCase]) -> Retrained:
@@ -92,12 +94,12 @@ def first_version(spec: ModelSpec, workshop: Workshop, *, cases: Sequence[PastCa
     return _promoted(spec, workshop, candidate, verdict)
 
 
-def _doubted(spec: ModelSpec, workshop: Workshop, since: datetime) -> Retrained | None:
+def _doubted(spec: ModelSpec, workshop: Workshop, since: datetime, as_of: datetime) -> Retrained | None:
     found = doubts_of_outcomes(
         spec,
         workshop.store,
         since=since,
-        now=workshop.now(),
+        now=as_of,
         score_champion=lambda features: _champion_scores(spec, workshop, features),
     )
     if isinstance(found, NotEnoughData):
@@ -133,9 +135,9 @@ def _made(
     return candidate, replace(verdict, evidence=verdict.evidence | told)
 
 
-def _judged(spec: ModelSpec, workshop: Workshop, candidate: Package, verdict: Verdict) -> Retrained:
+def _judged(spec: ModelSpec, workshop: Workshop, candidate: Package, verdict: Verdict, *, as_of: datetime) -> Retrained:
     """Promoted, or waiting for a person where callers would be told too much that is new."""
-    found = _changed_answers(spec, workshop, candidate)
+    found = _changed_answers(spec, workshop, candidate, as_of=as_of)
     if found is None:
         return _promoted(spec, workshop, candidate, verdict)
     verdict = replace(verdict, evidence=verdict.evidence | {"changed_answers": found.as_body()})
@@ -171,12 +173,12 @@ def _waiting(spec: ModelSpec, workshop: Workshop, candidate: Package, verdict: V
     )
 
 
-def _changed_answers(spec: ModelSpec, workshop: Workshop, candidate: Package) -> Changed | None:
+def _changed_answers(spec: ModelSpec, workshop: Workshop, candidate: Package, *, as_of: datetime) -> Changed | None:
     """What callers are told now against what they would be told; None where too few were asked about lately to say.
 
     Where no champion can answer, they are told what the rule says.
     """
-    asked = asked_lately(spec, workshop.store, now=workshop.now())
+    asked = asked_lately(spec, workshop.store, now=as_of)
     if len(asked) < MINIMUM_ROWS:
         return None
     champion = _champion_scores(spec, workshop, asked)

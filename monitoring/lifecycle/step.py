@@ -6,10 +6,11 @@ from typing import Any, Final
 
 from monitoring.evaluation.standing import BELIEVED
 from monitoring.lifecycle.causes import broken_sources
-from monitoring.lifecycle.observed_time import LONGEST_PAUSE, SUPPORT
+from monitoring.lifecycle.observed_time import borne_out
 from monitoring.lifecycle.promote import await_fleet, publish
 from monitoring.lifecycle.retrain import Retrained, Workshop, retrain
 from monitoring.lifecycle.training_set import served_rows, usable
+from services.core.clock import DAY
 from services.core.errors import BellwetherError
 from services.core.ports import RecordStore
 from services.core.records import Job, JobState
@@ -22,9 +23,12 @@ RECOUNT_AFTER: Final = timedelta(hours=1)
 """Event time between two looks at a waiting job. One reads every answer since the change, a second of work for twenty
 thousand; a job may wait for weeks, and outcomes that take days are none the later for an hour."""
 
-AHEAD: Final = timedelta(days=1)
+AHEAD: Final = DAY
 """A job that was opened so far in the future was opened by a clock that has been set back since. It would wait until
 then for outcomes, and let no other job of its model begin."""
+
+UNSEEN: Final = 2 * DAY
+"""A clock that is further beyond the newest prediction is named in the note of a job that waits."""
 
 BY_HAND: Final = "by hand"
 """The trigger of a job that a person asked for: no cause to look into, and no outcomes to wait for."""
@@ -79,27 +83,33 @@ def _attended(spec: ModelSpec, workshop: Workshop, job: Job) -> Job:
 
 
 def _attended_for_drift(spec: ModelSpec, workshop: Workshop, job: Job, now: datetime) -> Job:
-    if clock_is_ahead(spec, workshop.store, now=now):
-        return _wait(workshop, job, f"waits: the clock says {now:%Y-%m-%d}, which no predictions bear out yet")
     if reasons := _broken(spec, workshop, job):
         return _close(workshop, job, JobState.REFUSED, "; ".join(reasons), {})
-    ready = len(usable(served_rows(spec, workshop.store, made_from=_training_start(spec, job, now), now=now)))
+    as_of = _as_of(spec, workshop, job)
+    ready = len(usable(served_rows(spec, workshop.store, made_from=_training_start(spec, job, as_of), now=as_of)))
     if ready >= spec.retraining.minimum_outcomes:
         return _run(spec, workshop, job)
     if now - job.opened_at > spec.retraining.patience:
-        return _close(workshop, job, JobState.REFUSED, f"gave up: {_shortage(spec, ready)}", {})
-    return _wait(workshop, job, f"waits for outcomes: {_shortage(spec, ready)}")
+        return _close(workshop, job, JobState.REFUSED, f"gave up: {_shortage(spec, ready, as_of=as_of, now=now)}", {})
+    return _wait(workshop, job, f"waits for outcomes: {_shortage(spec, ready, as_of=as_of, now=now)}")
 
 
-def clock_is_ahead(spec: ModelSpec, store: RecordStore, *, now: datetime) -> bool:
-    """Whether the clock is further than a pause beyond what was recorded.
+def newest_borne_out(spec: ModelSpec, store: RecordStore, *, since: datetime, now: datetime) -> datetime:
+    """The newest prediction since `since` whose day the others bear out: as of then outcomes have matured or not.
 
-    By such a clock every answer of a minute ago has matured, and those that have an outcome already are mostly of one
-    class: what was trained on them would be promoted for good.
+    By a clock that is ahead every answer of a minute ago has matured, and those that have an outcome already are mostly
+    of one class: what was trained on them would be promoted for good. Without predictions there is nothing to mature.
     """
-    since = now - LONGEST_PAUSE - spec.task.outcome_delay
-    first, lately = store.first_made_at(spec.name), store.days_made(spec.name, since=since, until=now)
-    return first is not None and first < since and len(lately) < SUPPORT
+    days = store.days_made(spec.name, since=since, until=now)
+    if not days:
+        return now
+    return store.last_made_at(spec.name, until=min(now, borne_out(days) + DAY)) or now
+
+
+def _as_of(spec: ModelSpec, workshop: Workshop, job: Job) -> datetime:
+    """When it is for the outcomes of a job. Who asks by hand answers for the clock: traffic may have ended long ago."""
+    now = workshop.now()
+    return now if job.trigger == BY_HAND else newest_borne_out(spec, workshop.store, since=job.since, now=now)
 
 
 def _broken(spec: ModelSpec, workshop: Workshop, job: Job) -> tuple[str, ...]:
@@ -108,23 +118,33 @@ def _broken(spec: ModelSpec, workshop: Workshop, job: Job) -> tuple[str, ...]:
     return broken_sources(spec, job.evidence.get("features", []), rows)
 
 
-def _training_start(spec: ModelSpec, job: Job, now: datetime) -> datetime:
-    return max(job.since, now - spec.retraining.history - spec.task.outcome_delay)
+def _training_start(spec: ModelSpec, job: Job, as_of: datetime) -> datetime:
+    return max(job.since, as_of - spec.retraining.history - spec.task.outcome_delay)
 
 
 def _wait(workshop: Workshop, job: Job, note: str) -> Job:
     return job if note == job.note else workshop.store.update_job(job.id, state=JobState.WAITING, note=note)
 
 
-def _shortage(spec: ModelSpec, ready: int) -> str:
-    return f"{ready} of {spec.retraining.minimum_outcomes} since the change have matured"
+def _shortage(spec: ModelSpec, ready: int, *, as_of: datetime, now: datetime) -> str:
+    found = f"{ready} of {spec.retraining.minimum_outcomes} since the change have matured"
+    if now - as_of <= UNSEEN:
+        return found
+    return f"{found} by {as_of:%Y-%m-%d}; the clock says {now:%Y-%m-%d}, which no predictions bear out yet"
 
 
 def _run(spec: ModelSpec, workshop: Workshop, job: Job) -> Job:
     job = workshop.store.update_job(job.id, state=JobState.RUNNING, note="trains and is judged")
     try:
-        since = _training_start(spec, job, workshop.now())
-        retrained = retrain(spec, workshop, since=since, trigger=job.trigger, believed=BELIEVED in job.evidence)
+        as_of = _as_of(spec, workshop, job)
+        retrained = retrain(
+            spec,
+            workshop,
+            since=_training_start(spec, job, as_of),
+            as_of=as_of,
+            trigger=job.trigger,
+            believed=BELIEVED in job.evidence,
+        )
     except Exception as error:
         if isinstance(error, BellwetherError) and error.retriable:
             # The store is away, not the job wrong: it stays running, and the next step starts it again.

@@ -22,7 +22,7 @@ from services.core.training import TrainingSet
 from services.serving.runtime import load
 from tests.toy import NOON, toy_spec
 from tests.toy_traffic import flipped, toy_rows, world_of_moods
-from tests.workshop import SPEC, Bench, drift_payload, open_bench, past_cases, record
+from tests.workshop import SPEC, Bench, asked_daily, drift_payload, open_bench, past_cases, record
 
 CHANGED = NOON + timedelta(days=1)
 DAY = timedelta(days=1)
@@ -55,6 +55,12 @@ def outcomes_again(bench: Bench, rows: list[Judged], *, at: timedelta) -> None:
     )
 
 
+def later(bench: Bench, days: int) -> Bench:
+    """So many days after the change; people have asked on each of them."""
+    record(bench.store, asked_daily(begin=CHANGED + 2 * DAY, until=CHANGED + days * DAY))
+    return bench.at(CHANGED + days * DAY)
+
+
 def alert(bench: Bench, *, spec: ModelSpec = SPEC, features: str = "amount") -> Job:
     bench.at(CHANGED + DAY)
     intake(drift_payload(CHANGED, features=features), store=bench.store, specs={"toy": spec}, now=bench.moment[0])
@@ -81,7 +87,7 @@ def test_a_job_waits_for_outcomes_of_the_changed_world_then_trains_and_promotes(
     alert(bench)
 
     early = stepped(bench)
-    late = stepped(bench.at(CHANGED + 6 * DAY))
+    late = stepped(later(bench, 6))
 
     assert (early.state, early.note) == (JobState.WAITING, "waits for outcomes: 0 of 300 since the change have matured")
     assert late.state is JobState.PROMOTED
@@ -98,7 +104,7 @@ def test_a_waiting_job_is_looked_at_again_when_event_time_has_moved(bench: Bench
     first = stepped(bench)
 
     assert stepped(bench.at(bench.moment[0] + timedelta(minutes=30))) == first
-    assert stepped(bench.at(CHANGED + 6 * DAY)).state is JobState.PROMOTED
+    assert stepped(later(bench, 6)).state is JobState.PROMOTED
 
 
 def test_flipped_outcomes_stop_the_job_and_the_champion_goes_on_serving(bench: Bench) -> None:
@@ -106,7 +112,7 @@ def test_flipped_outcomes_stop_the_job_and_the_champion_goes_on_serving(bench: B
     record(bench.store, [flipped(row) for row in answers_after(1200)])
     alert(bench)
 
-    stopped = stepped(bench.at(CHANGED + 6 * DAY))
+    stopped = stepped(later(bench, 6))
 
     assert stopped.state is JobState.OUTCOMES_DOUBTED
     assert stopped.note.startswith("outcomes look inverted since 2026-03-0")
@@ -123,10 +129,10 @@ def test_the_same_alert_is_tried_again_once_the_right_outcomes_were_sent(bench: 
     record(bench.store, toy_rows(500, seed=2, every=timedelta(minutes=2)))
     record(bench.store, [flipped(row) for row in rows])
     alert(bench)
-    stepped(bench.at(CHANGED + 6 * DAY))
+    stepped(later(bench, 6))
     outcomes_again(bench, world_of_moods(rows, seed=3), at=timedelta(hours=1))
 
-    bench.at(CHANGED + 8 * DAY)
+    later(bench, 8)
     (receipt,) = intake(drift_payload(CHANGED), store=bench.store, specs={"toy": SPEC}, now=bench.moment[0])
 
     assert receipt.result == "accepted"
@@ -135,7 +141,7 @@ def test_the_same_alert_is_tried_again_once_the_right_outcomes_were_sent(bench: 
 
 def test_what_a_person_believes_teaches_and_waits_for_a_person_to_be_promoted(bench: Bench) -> None:
     record(bench.store, [flipped(row) for row in answers_after(1200)])
-    bench.at(CHANGED + 5 * DAY).store.open_job(
+    later(bench, 5).store.open_job(
         model="toy",
         trigger=BY_HAND,
         dedupe_key="once",
@@ -160,7 +166,7 @@ def test_a_version_that_waits_is_promoted_by_a_person_and_its_alert_is_answered(
     spec = replace(SPEC, gate=replace(SPEC.gate, changed_answers_at_most=0.0))
     record(bench.store, world_after(1200))
     alert(bench)
-    waits = stepped(bench.at(CHANGED + 6 * DAY), spec=spec)
+    waits = stepped(later(bench, 6), spec=spec)
     assert waits.state is JobState.AWAITS_APPROVAL
 
     again = bench.restarted()
@@ -188,7 +194,7 @@ def test_a_spec_that_says_so_lets_every_version_serve_that_passes(bench: Bench) 
     record(bench.store, world_after(1200))
     alert(bench)
 
-    assert stepped(bench.at(CHANGED + 6 * DAY), spec=spec).state is JobState.PROMOTED
+    assert stepped(later(bench, 6), spec=spec).state is JobState.PROMOTED
 
 
 def test_a_broken_source_is_no_reason_to_retrain(bench: Bench) -> None:
@@ -207,7 +213,7 @@ def test_a_new_version_that_is_no_better_is_refused_and_the_champion_stays(bench
     record(bench.store, toy_rows(1200, seed=5, begin=CHANGED, every=timedelta(minutes=2)))
     alert(bench)
 
-    refused = stepped(bench.at(CHANGED + 6 * DAY))
+    refused = stepped(later(bench, 6))
 
     assert refused.state is JobState.REFUSED
     assert "champion 0." in refused.note
@@ -241,11 +247,36 @@ def test_nothing_is_trained_by_a_clock_that_no_predictions_bear_out(bench: Bench
     alert(bench)
 
     ahead = stepped(bench.at(CHANGED + 500 * DAY))
-    back = stepped(bench.at(CHANGED + 6 * DAY))
+    bench.at(CHANGED + 3 * DAY)
+    intake(drift_payload(CHANGED), store=bench.store, specs={"toy": SPEC}, now=bench.moment[0])
+    back = stepped(later(bench, 6))
 
-    assert (ahead.state, ahead.note) == (
-        JobState.WAITING,
-        "waits: the clock says 2027-07-15, which no predictions bear out yet",
+    assert ahead.state is JobState.REFUSED
+    assert ahead.note == (
+        "gave up: 0 of 300 since the change have matured by 2026-03-04; the clock says 2027-07-15, "
+        "which no predictions bear out yet"
+    )
+    assert back.state is JobState.PROMOTED
+
+
+@pytest.mark.parametrize("ahead", [3, 10, 18])
+@pytest.mark.parametrize("asked_meanwhile", [False, True])
+def test_outcomes_do_not_mature_by_a_clock_that_is_some_days_ahead(
+    bench: Bench, ahead: int, *, asked_meanwhile: bool
+) -> None:
+    record(bench.store, world_after(1200))
+    alert(bench)
+    jumped = CHANGED + (2 + ahead) * DAY
+    if asked_meanwhile:
+        record(bench.store, toy_rows(100, seed=8, begin=jumped - timedelta(hours=2), every=timedelta(minutes=1)))
+
+    waits = stepped(bench.at(jumped))
+    back = stepped(later(bench, 21))
+
+    assert waits.state is JobState.WAITING
+    assert waits.note == (
+        "waits for outcomes: 0 of 300 since the change have matured by 2026-03-04; "
+        f"the clock says {jumped:%Y-%m-%d}, which no predictions bear out yet"
     )
     assert back.state is JobState.PROMOTED
 
@@ -253,9 +284,40 @@ def test_nothing_is_trained_by_a_clock_that_no_predictions_bear_out(bench: Bench
 def test_a_job_is_looked_at_again_when_a_clock_that_was_ahead_is_right(bench: Bench) -> None:
     record(bench.store, world_after(1200))
     alert(bench)
-    stepped(bench.at(CHANGED + 500 * DAY))
+    stepped(bench.at(CHANGED + 10 * DAY))
 
-    assert "have matured" in stepped(bench.at(CHANGED + DAY)).note
+    assert stepped(bench.at(CHANGED + DAY)).note == "waits for outcomes: 0 of 300 since the change have matured"
+
+
+def test_a_model_that_is_asked_once_a_month_is_retrained(bench: Bench) -> None:
+    months = [
+        world_of_moods(
+            toy_rows(600, seed=month, begin=CHANGED + 30 * month * DAY, every=timedelta(minutes=1), first=1000 * month),
+            seed=month,
+        )
+        for month in range(4)
+    ]
+    record(bench.store, [row for month in months for row in month])
+    spec = replace(
+        SPEC,
+        retraining=replace(SPEC.retraining, patience=120 * DAY),
+        gate=replace(SPEC.gate, changed_answers_at_most=1.0),
+    )
+    alert(bench, spec=spec)
+
+    early = stepped(bench.at(CHANGED + 61 * DAY), spec=spec)
+    late = stepped(bench.at(CHANGED + 95 * DAY), spec=spec)
+
+    assert early.state is JobState.WAITING
+    assert late.state is JobState.PROMOTED
+
+
+def test_a_model_that_is_asked_no_more_has_its_job_closed(bench: Bench) -> None:
+    record(bench.store, world_after(1200))
+    alert(bench)
+
+    assert stepped(bench.at(CHANGED + 20 * DAY)).state is JobState.WAITING
+    assert stepped(bench.at(CHANGED + 22 * DAY)).note.startswith("gave up: 0 of 300 since the change have matured by")
 
 
 def test_training_that_raises_fails_its_job_and_the_next_alert_may_open_another(bench: Bench) -> None:
@@ -263,7 +325,7 @@ def test_training_that_raises_fails_its_job_and_the_next_alert_may_open_another(
     record(bench.store, world_after(1200))
     alert(bench, spec=spec)
 
-    failed = stepped(bench.at(CHANGED + 6 * DAY), spec=spec)
+    failed = stepped(later(bench, 6), spec=spec)
     bench.at(CHANGED + 10 * DAY)
     (receipt,) = intake(drift_payload(CHANGED), store=bench.store, specs={"toy": SPEC}, now=bench.moment[0])
 
@@ -279,13 +341,13 @@ def test_a_job_that_ran_when_its_process_died_starts_again(bench: Bench) -> None
     resume(SPEC, bench.restarted())
 
     assert bench.store.jobs("toy", limit=1)[0].state is JobState.WAITING
-    assert stepped(bench.at(CHANGED + 6 * DAY)).state is JobState.PROMOTED
+    assert stepped(later(bench, 6)).state is JobState.PROMOTED
 
 
 def test_a_process_that_was_replaced_while_it_trained_registers_nothing(bench: Bench) -> None:
     record(bench.store, world_after(1200))
     job = alert(bench)
-    bench.at(CHANGED + 6 * DAY)
+    later(bench, 6)
     lease = bench.store.acquire("lifecycle/toy", holder="one", lasts=timedelta(0))
     assert lease is not None
 

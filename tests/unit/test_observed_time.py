@@ -2,7 +2,7 @@ from datetime import datetime, timedelta
 
 import pytest
 
-from monitoring.lifecycle.observed_time import LONGEST_PAUSE, SUPPORT, Jump, Observed, observed
+from monitoring.lifecycle.observed_time import LONGEST_PAUSE, SUPPORT, Jump, Observed, borne_out, observed
 from services.core.clock import DAY
 from tests.toy import NOON
 
@@ -77,3 +77,24 @@ def test_a_jump_that_somebody_confirmed_is_the_day_that_is_known() -> None:
 def test_a_jump_says_how_far_it_went() -> None:
     said = "time jumped by 500 days, from 2026-03-01 to 2027-07-14, and no prediction was made on the way"
     assert str(Jump(at(0), at(500))) == said
+
+
+@pytest.mark.parametrize(
+    ("asked_on", "believed"),
+    [
+        ((0,), 0),
+        ((0, 1), 1),
+        ((0, 1, 2, 3), 3),
+        ((0, 20), 0),
+        ((0, 1, 2, 22), 2),
+        ((0, 1, 2, 22, 23), 2),
+        ((0, 1, 2, 22, 23, 24), 24),
+        ((0, 30, 60, 90), 30),
+        ((1, 2, 3, 4, 7), 4),
+        ((1, 2, 3, 4, 7, 8, 9), 9),
+    ],
+)
+def test_a_day_that_follows_is_borne_out_at_once_and_one_after_a_pause_by_three(
+    asked_on: tuple[int, ...], believed: int
+) -> None:
+    assert borne_out(days(*asked_on)) == at(believed)

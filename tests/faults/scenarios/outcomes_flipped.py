@@ -32,7 +32,7 @@ from tests.consuming import Heard, LastLogInMemory
 from tests.faults.trial import Trial
 from tests.toy import NOON
 from tests.toy_traffic import flipped, toy_reference, toy_rows, world_of_moods
-from tests.workshop import SPEC, Bench, drift_payload, open_bench, past_cases
+from tests.workshop import SPEC, Bench, asked_daily, drift_payload, open_bench, past_cases
 
 NAME: Final = "outcomes flipped"
 DAY: Final = timedelta(days=1)
@@ -116,6 +116,7 @@ class _Play:
     def _job_of_drift(self, opened_at: datetime, *, looked_at: datetime) -> Job:
         store = self.bench.at(opened_at).store
         intake(drift_payload(CHANGED), store=store, specs={"toy": SPEC}, now=opened_at)
+        self._ask(asked_daily(begin=CHANGED + 2 * DAY, until=looked_at))
         job = step(SPEC, self.bench.at(looked_at).workshop)
         return job or store.jobs("toy", limit=1)[0]
 

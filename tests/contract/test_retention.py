@@ -77,6 +77,36 @@ def test_other_models_lose_nothing(store: RecordStore) -> None:
     assert store.counts("other").outcomes == 1
 
 
+def test_no_prediction_that_stays_loses_its_outcome(store: RecordStore) -> None:
+    recorded(store, [0, 1, 2, 3, 4])
+
+    first = store.prune("toy", before=NOON + 9 * DAY, as_of=NOON, limit=2)
+
+    assert first == Pruned(predictions=2, outcomes=2)
+    assert [(row.prediction.prediction_id, row.outcome) for row in kept(store)] == [
+        ("toy-2", "left"),
+        ("toy-3", "left"),
+        ("toy-4", "left"),
+    ]
+
+
+def test_an_outcome_that_was_observed_long_before_its_prediction_stays_with_it(store: RecordStore) -> None:
+    recorded(store, [5, 6], outcome_after=-30 * DAY)
+    store.commit(Batch([], [observed("nobody", NOON)], []), consumer="c", position=2)
+
+    assert store.prune("toy", before=NOON + DAY, as_of=NOON, limit=1) == Pruned(outcomes=1)
+    assert store.prune("toy", before=NOON + DAY, as_of=NOON, limit=1) == Pruned()
+    assert [row.outcome for row in kept(store)] == ["left", "left"]
+
+
+def test_an_outcome_that_was_sent_to_another_model_than_its_prediction_goes_in_its_time(store: RecordStore) -> None:
+    recorded(store, [5])
+    store.commit(Batch([], [observed("toy-5", NOON, model="other")], []), consumer="c", position=2)
+
+    assert store.prune("other", before=NOON + DAY, as_of=NOON, limit=9) == Pruned(outcomes=1)
+    assert [row.outcome for row in kept(store)] == ["left"]
+
+
 def test_an_outcome_whose_prediction_never_came_goes_in_its_time(store: RecordStore) -> None:
     strays = [observed("nobody", NOON), observed("nobody", NOON + 5 * DAY, value="stayed"), observed("early", NOON)]
     store.commit(Batch([], strays, []), consumer="c", position=1)

@@ -22,6 +22,9 @@ COUNTED_LEVELS: Final = (17, 10)
 """Of draws, the rarest first: of a hundred million predictions a thousand have the first, of a million the second."""
 ENOUGH_COUNTED: Final = 1000
 """A count of so many tells the number that they stand for to within a few per cent."""
+LOOKED_AT: Final = 20
+"""Old outcomes that are looked at for each that may go. Their predictions have gone, but for those of an upstream whose
+clock is far behind: however many it sends, the transaction stays short."""
 _COUNTS: Final = ("predictions", "outcomes", "dead_letters")
 
 
@@ -33,7 +36,9 @@ class SqlRetention:
     def prune(self, model: str, *, before: datetime, as_of: datetime, limit: int) -> Pruned:
         with self._database.writing() as connection:
             made, seen = _predictions(connection, model, before, limit)
-            seen += _strays(connection, model, before, limit)
+            if made < limit:
+                # Else there may be older predictions, whose outcomes are no strays.
+                seen += _strays(connection, model, before, limit)
             old = select(results.c.id).where(results.c.model == model, results.c.window_end < before).limit(limit)
             found = connection.execute(results.delete().where(results.c.id.in_(old))).rowcount
             self._note(connection, model, as_of, before, predictions=made, outcomes=seen)
@@ -122,13 +127,18 @@ def _predictions(connection: Connection, model: str, before: datetime, limit: in
 
 
 def _strays(connection: Connection, model: str, before: datetime, limit: int) -> int:
-    """Old outcomes whose prediction never came, or went before they did."""
-    old = (
-        select(outcomes.c.event_id)
+    """Old outcomes whose prediction never came, or went before they did: among the oldest, however many those are."""
+    oldest = (
+        select(outcomes.c.event_id, outcomes.c.prediction_id, outcomes.c.observed_at)
         .where(outcomes.c.model == model, outcomes.c.observed_at < before)
         .order_by(outcomes.c.observed_at)
-        .limit(limit)
+        .limit(limit * LOOKED_AT)
+        .subquery()
     )
+    theirs = select(predictions.c.prediction_id).where(
+        predictions.c.prediction_id == oldest.c.prediction_id, predictions.c.model == model
+    )
+    old = select(oldest.c.event_id).where(~theirs.exists()).order_by(oldest.c.observed_at).limit(limit)
     removed = outcomes.delete().where(outcomes.c.event_id.in_(old))
     gone = connection.execute(removed.returning(outcomes.c.event_id, outcomes.c.prediction_id)).all()
     connection.execute(

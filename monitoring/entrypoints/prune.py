@@ -29,7 +29,7 @@ def prune_now(settings: Settings, *, dry_run: bool, confirm_jump: bool = False) 
         bootstrap.retention(settings),
     )
     try:
-        seen = day_of(store, discover(), now=now)
+        seen = day_of(store, discover(), now=now, keep=keep)
         as_of = _as_of(seen, now, confirmed=confirm_jump)
         told: dict[str, Any] = {
             "dry_run": dry_run,

@@ -35,24 +35,24 @@ class Jump:
 
 @dataclass(frozen=True, slots=True)
 class Observed:
-    """`day` is the latest that time has surely come to, None while too few days have been seen."""
+    """`day` is the latest that time has surely come to, None while too few days have been seen without a long pause."""
 
     day: datetime | None
     jump: Jump | None = None
 
 
-def observed(days: Sequence[datetime], *, known: datetime | None, now: datetime) -> Observed:
+def observed(days: Sequence[datetime], *, known: datetime | None, now: datetime, keep: timedelta) -> Observed:
     """What the days on which predictions were made say, oldest first and none after `now`.
 
     Args:
         known: a day that time is known to have come to: as of which something was removed before, or which a person
             has confirmed. Days before it are not looked at; what is read again brings back old ones.
+        keep: for how long records are kept. Where none is older there is nothing to remove, so nothing stands still.
     """
-    runs = _runs(days if known is None else [known, *(day for day in days if day > known)])
-    if known is None:
-        runs = _from_the_longest(runs)
+    everything = _runs(days if known is None else [known, *(day for day in days if day > known)])
+    runs = everything if known is not None else _from_the_longest(everything)
     if not runs:
-        return Observed(None)
+        return Observed(None, _newest_jump(everything, now) if days and now - days[0] > keep else None)
     believed, later = runs[0], [run[0] for run in runs[1:]]
     reached = believed[-SUPPORT] if len(believed) >= SUPPORT else known
     beyond = next(iter(later), now)
@@ -76,6 +76,13 @@ def _from_the_longest(runs: list[list[datetime]]) -> list[list[datetime]]:
     """Without what lies before it: a pause of long ago, or a moment of a clock that began in 1970."""
     longest = max(runs, key=len, default=[])
     return runs[runs.index(longest) :] if len(longest) >= SUPPORT else []
+
+
+def _newest_jump(runs: list[list[datetime]], now: datetime) -> Jump | None:
+    """Who asks on one day a quarter never has `SUPPORT` days without a pause: a person has to say what day it is."""
+    if now - runs[-1][-1] > LONGEST_PAUSE:
+        return Jump(runs[-1][-1], now)
+    return Jump(runs[-2][-1], runs[-1][0]) if len(runs) > 1 else None
 
 
 def _runs(days: Sequence[datetime]) -> list[list[datetime]]:

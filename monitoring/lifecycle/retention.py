@@ -49,11 +49,11 @@ def horizon(spec: ModelSpec, *, keep: timedelta, as_of: datetime) -> datetime:
     return as_of - max(keep, needed(spec))
 
 
-def day_of(store: RecordStore, models: Iterable[str], *, now: datetime) -> Observed:
+def day_of(store: RecordStore, models: Iterable[str], *, now: datetime, keep: timedelta) -> Observed:
     """What day it is by the predictions of all models: they share their time, and some are asked more often."""
     known = store.removed_as_of(until=now)
     found = [store.days_made(model, since=known or EPOCH, until=now) for model in models]
-    return observed(sorted({day for days in found for day in days}), known=known, now=now)
+    return observed(sorted({day for days in found for day in days}), known=known, now=now, keep=keep)
 
 
 def removal(spec: ModelSpec, store: RecordStore, *, keep: timedelta, as_of: datetime) -> Iterator[Pruned]:
@@ -114,7 +114,7 @@ class Upkeep:
         today = workshop.now().date()
         if self._done_on.get(spec.name) == today and not self._was_confirmed(spec, workshop):
             return self._jumps.get(spec.name)
-        seen = day_of(workshop.store, self.models, now=workshop.now())
+        seen = day_of(workshop.store, self.models, now=workshop.now(), keep=self.keep)
         self._tell(spec, seen.jump)
         if seen.jump is None and seen.day is not None:
             if self._some(spec, workshop.store, as_of=seen.day):

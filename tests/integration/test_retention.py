@@ -278,8 +278,27 @@ def test_a_confirmed_jump_is_the_lifecycles_too(bench: Bench) -> None:
     assert bench.store.removed("toy").predictions == 103
 
 
+def test_a_model_that_is_asked_on_one_day_a_quarter_is_told_of_and_pruned_once_somebody_confirmed(bench: Bench) -> None:
+    ask(bench.store, *[NOON - 90 * quarter * DAY for quarter in range(20)])
+    attending = upkeep()
+
+    assert attending.attend(SPEC, bench.workshop) == Jump(TODAY - 90 * DAY, TODAY)
+    assert made(bench) == 20
+    bench.store.prune_dead_letters(before=NOON - KEEP, as_of=TODAY, limit=1)
+    assert attending.attend(SPEC, bench.workshop) is None
+
+    assert made(bench) == 5
+
+
+def test_a_command_says_what_a_model_that_is_rarely_asked_needs(settings: Settings) -> None:
+    churn(settings, *[NOON - 90 * quarter * DAY for quarter in range(20)]).close()
+
+    assert "--confirm-jump" in prune_now(settings, dry_run=False)["refused"]
+    assert prune_now(settings, dry_run=False, confirm_jump=True)["models"]["churn"]["predictions"] > 10
+
+
 def test_a_store_that_nothing_tells_the_time_of_has_nothing_to_remove(settings: Settings) -> None:
-    churn(settings, NOON - 900 * DAY, NOON).close()
+    churn(settings, NOON - 90 * DAY, NOON).close()
 
     told = prune_now(settings, dry_run=False)
 

@@ -1,12 +1,15 @@
 from datetime import datetime, timedelta
+from functools import partial
 
 import pytest
 
-from monitoring.lifecycle.observed_time import LONGEST_PAUSE, SUPPORT, Jump, Observed, borne_out, observed
+from monitoring.lifecycle.observed_time import LONGEST_PAUSE, SUPPORT, Jump, Observed, borne_out
+from monitoring.lifecycle.observed_time import observed as observed_by
 from services.core.clock import DAY
 from tests.toy import NOON
 
 TODAY = NOON.replace(hour=0)
+observed = partial(observed_by, keep=400 * DAY)
 
 
 def days(*numbers: int) -> list[datetime]:
@@ -65,6 +68,18 @@ def test_what_is_read_again_from_before_the_known_day_says_nothing() -> None:
 def test_a_pause_of_a_month_and_a_holiday_is_no_jump() -> None:
     length = LONGEST_PAUSE // DAY
     assert observed(days(-2 * length, -length, 0), known=None, now=NOON) == Observed(at(-2 * length))
+
+
+def test_who_asks_on_one_day_a_quarter_is_told_of_a_jump_once_there_is_something_to_remove() -> None:
+    assert observed(days(-360, -270, -180, -90, 0), known=None, now=NOON) == Observed(None)
+    assert observed(days(-450, -360, -270, -180, -90, 0), known=None, now=NOON) == Observed(None, Jump(at(-90), at(0)))
+    assert observed(days(-450, -360, -270), known=None, now=NOON) == Observed(None, Jump(at(-270), NOON))
+    assert observed(days(-450, -449), known=None, now=NOON) == Observed(None, Jump(at(-449), NOON))
+
+
+def test_who_asks_on_one_day_a_quarter_has_old_records_removed_once_somebody_confirmed() -> None:
+    quarters = days(-450, -360, -270, -180, -90, 0)
+    assert observed(quarters, known=TODAY, now=NOON) == Observed(TODAY)
 
 
 def test_a_jump_that_somebody_confirmed_is_the_day_that_is_known() -> None:

@@ -73,12 +73,8 @@ class Children:
     def revive(self) -> None:
         """Start again whatever has died.
 
-                Raises:
-                    ChildFailed: a process died more often than `LOOK_SECONDS: Final = 0.05
-
-        TIED: Final = Path(__file__).with_name("tied.py")
-
-        RESTARTS_AT_MOST`; the end of its log is in the message.
+        Raises:
+            ChildFailed: a process died more often than `RESTARTS_AT_MOST`; the end of its log is in the message.
         """
         for child in self.children:
             if (code := child.process.poll()) is None:

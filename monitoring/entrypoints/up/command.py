@@ -3,6 +3,7 @@
 import asyncio
 import json
 import os
+import shlex
 import signal
 import sys
 import time
@@ -49,6 +50,17 @@ LONGEST_STORY_DAYS: Final = 250
 START_SECONDS: Final = 90.0
 SETTLE_SECONDS: Final = 60.0
 """For a broker that is on its way back when the run ends; what has not come by then is told as in flight."""
+WHERE_EVENTS_ARE: Final = (
+    "store",
+    "event_log",
+    "kafka",
+    "kafka_prefix",
+    "kafka_security_protocol",
+    "kafka_sasl_mechanism",
+    "kafka_user",
+    "kafka_ca_file",
+)
+"""Settings by which the account of events finds those of a run."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -114,15 +126,28 @@ def _lived(
         _start_servers(children, servers)
         return Stack(settings, plan, spec, children, watchers, lock=lock).run()
     except StopAsked:
-        say(_told_why(settings, hurried=children.stopping.hurried))
+        say(told_why(settings, servers, hurried=children.stopping.hurried))
         return 1 if plan.until is not None else 0
 
 
-def _told_why(settings: Settings, *, hurried: bool) -> str:
-    if hurried:
-        account = f"bellwether audit events --home {settings.home}"
-        return f"Told to stop again: everything ends at once; {account} tells what became of the events"
-    return "Told to stop before anybody had asked"
+def told_why(settings: Settings, servers: Sequence[OwnServer], *, hurried: bool) -> str:
+    if not hurried:
+        return "Told to stop before anybody had asked"
+    account = (
+        f"Told to stop again: everything ends at once; {_account_command(settings)} tells what became of the events"
+    )
+    asked = [server for server in servers if server.address in f"{settings.store} {settings.kafka}"]
+    return "; ".join(
+        [account, *(f"{each.name} ended too, start it first: {shlex.join(each.command)}" for each in asked)]
+    )
+
+
+def _account_command(settings: Settings) -> str:
+    """With every flag by which it finds the events of this run: where it was told nothing, they are in the home."""
+    elsewhere = {name: getattr(settings, name) for name in WHERE_EVENTS_ARE}
+    unlike = {name: value for name, value in elsewhere.items() if value != getattr(Settings(), name)}
+    flags = [word for name, value in unlike.items() for word in ("--" + name.replace("_", "-"), value)]
+    return shlex.join(["bellwether", "audit", "events", "--home", str(settings.home), *flags])
 
 
 def say(line: str) -> None:

@@ -10,7 +10,6 @@ import pandas as pd
 
 from monitoring.evaluation.baseline import decision_without_model
 from monitoring.evaluation.outcome_checks import Doubt, Kind
-from monitoring.evaluation.performance import MINIMUM_ROWS
 from monitoring.evaluation.standing import DOUBTS
 from monitoring.evaluation.unknown import NotEnoughData
 from monitoring.lifecycle.gate import Changed, Scores, Verdict, changed, judge
@@ -18,7 +17,7 @@ from monitoring.lifecycle.outcomes import doubts_of_outcomes
 from monitoring.lifecycle.packaging import Package, package
 from monitoring.lifecycle.promote import promote
 from monitoring.lifecycle.scoring import Unscorable, scores, scores_of_rule, scores_of_version, without_gaps
-from monitoring.lifecycle.training_set import Snapshot, asked_lately, keep, past_rows, served_rows
+from monitoring.lifecycle.training_set import Asked, Snapshot, asked_lately, keep, past_rows, served_rows
 from services.core.clock import Now
 from services.core.ports import Fleet, ModelStore, RecordStore
 from services.core.records import CHAMPION, JobState, VersionRecord
@@ -135,13 +134,16 @@ def _made(
 
 def _judged(spec: ModelSpec, workshop: Workshop, candidate: Package, verdict: Verdict) -> Retrained:
     """Promoted, or waiting for a person where callers would be told too much that is new."""
-    found = _changed_answers(spec, workshop, candidate)
-    if found is None:
+    asked = asked_lately(spec, workshop.store, now=workshop.now())
+    if not asked.entities:
         return _promoted(spec, workshop, candidate, verdict)
+    if not asked.enough:
+        return _waiting(spec, workshop, candidate, verdict, why=_unknown(asked))
+    found = _changed_answers(spec, workshop, candidate, asked.vectors)
     verdict = replace(verdict, evidence=verdict.evidence | {"changed_answers": found.as_body()})
     if not found.waits(spec.gate):
         return _promoted(spec, workshop, candidate, verdict)
-    return _waiting(spec, workshop, candidate, verdict, found)
+    return _waiting(spec, workshop, candidate, verdict, why=_too_many(spec, found))
 
 
 def _promoted(spec: ModelSpec, workshop: Workshop, candidate: Package, verdict: Verdict) -> Retrained:
@@ -155,14 +157,10 @@ def _promoted(spec: ModelSpec, workshop: Workshop, candidate: Package, verdict: 
     )
 
 
-def _waiting(spec: ModelSpec, workshop: Workshop, candidate: Package, verdict: Verdict, found: Changed) -> Retrained:
+def _waiting(spec: ModelSpec, workshop: Workshop, candidate: Package, verdict: Verdict, *, why: str) -> Retrained:
     version = candidate.manifest.version
     _register(spec, workshop, candidate, verdict.evidence)
-    waits = (
-        f"{version} waits for a person: it would tell {found.share:.0%} of the {found.n} who were asked about lately "
-        f"something else, limit {spec.gate.changed_answers_at_most:.0%}; to let it serve: "
-        f"bellwether promote {spec.name} {version}"
-    )
+    waits = f"{version} waits for a person: {why}; to let it serve: bellwether promote {spec.name} {version}"
     return Retrained(
         state=JobState.AWAITS_APPROVAL,
         version=version,
@@ -171,14 +169,25 @@ def _waiting(spec: ModelSpec, workshop: Workshop, candidate: Package, verdict: V
     )
 
 
-def _changed_answers(spec: ModelSpec, workshop: Workshop, candidate: Package) -> Changed | None:
-    """What callers are told now against what they would be told; None where too few were asked about lately to say.
+def _too_many(spec: ModelSpec, found: Changed) -> str:
+    return (
+        f"it would tell {found.share:.0%} of the {found.n} who were asked about lately something else, "
+        f"limit {spec.gate.changed_answers_at_most:.0%}"
+    )
+
+
+def _unknown(asked: Asked) -> str:
+    return (
+        "how many it would tell something else is not known: only "
+        f"{len(asked.vectors)} of {asked.entities} entities that were asked about lately had all features"
+    )
+
+
+def _changed_answers(spec: ModelSpec, workshop: Workshop, candidate: Package, asked: pd.DataFrame) -> Changed:
+    """What callers are told now against what they would be told.
 
     Where no champion can answer, they are told what the rule says.
     """
-    asked = asked_lately(spec, workshop.store, now=workshop.now())
-    if len(asked) < MINIMUM_ROWS:
-        return None
     champion = _champion_scores(spec, workshop, asked)
     after = [spec.decide(float(score)) for score in scores(candidate.form, asked)]
     return changed(_decisions(spec, asked, champion), after)

@@ -44,7 +44,10 @@ class Workshop:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Retrained:
-    """How it ended. `version` is the registered version, "" when there is none; `evidence` is JSON-ready."""
+    """How it ended. `version` is the registered version, "" when there is none; `evidence` is JSON-ready.
+
+    `state` is WAITING where nothing was trained, because too little is known yet.
+    """
 
     state: JobState
     version: str = ""
@@ -101,7 +104,7 @@ def _doubted(spec: ModelSpec, workshop: Workshop, since: datetime) -> Retrained 
     )
     if isinstance(found, NotEnoughData):
         reason = f"whether its outcomes can be believed is not known: {found.as_body()['reason']}"
-        return Retrained(state=JobState.REFUSED, reasons=(reason,), evidence={"reasons": [reason]})
+        return Retrained(state=JobState.WAITING, reasons=(reason,), evidence={"reasons": [reason]})
     return _stopped(found, spec, {}) if found else None
 
 

@@ -73,7 +73,7 @@ class Snapshot:
 
 @dataclass(frozen=True, slots=True)
 class Asked:
-    """Whom callers asked about lately: `vectors` has the complete ones, a row for each of at most so many `entities`."""
+    """Whom callers asked about lately: `vectors` has the complete ones, a row each, of so many `entities`."""
 
     vectors: pd.DataFrame
     entities: int

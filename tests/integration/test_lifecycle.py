@@ -149,6 +149,40 @@ def test_the_same_alert_is_tried_again_once_the_right_outcomes_were_sent(bench: 
     assert stepped(bench).state is JobState.PROMOTED
 
 
+def test_answers_without_an_outcome_do_not_keep_outcomes_from_being_checked(bench: Bench) -> None:
+    record(bench.store, toy_rows(500, seed=2, every=timedelta(minutes=2)))
+    record(bench.store, world_after(600))
+    record(bench.store, flood(40_000, begin=CHANGED))
+    alert(bench)
+
+    done = stepped(bench.at(CHANGED + 6 * DAY))
+
+    assert done.state is JobState.PROMOTED, done.note
+
+
+def test_a_busy_history_does_not_keep_the_outcomes_since_the_change_from_being_checked(bench: Bench) -> None:
+    record(bench.store, toy_rows(40_000, seed=2, begin=CHANGED - 20 * DAY, every=timedelta(seconds=40), first=200_000))
+    record(bench.store, world_after(600))
+    alert(bench)
+
+    done = stepped(bench.at(CHANGED + 6 * DAY))
+
+    assert done.state is JobState.PROMOTED, done.note
+
+
+def test_a_job_waits_for_outcomes_to_check_until_its_patience_ends(bench: Bench) -> None:
+    few = replace(SPEC.retraining, minimum_outcomes=50)
+    spec = replace(SPEC, retraining=few, gate=replace(SPEC.gate, minimum_outcomes=10))
+    record(bench.store, world_after(120))
+    alert(bench, spec=spec)
+
+    waits = stepped(bench.at(CHANGED + 6 * DAY), spec=spec)
+    refused = stepped(bench.at(CHANGED + 25 * DAY), spec=spec)
+
+    assert (waits.state, refused.state) == (JobState.WAITING, JobState.REFUSED)
+    assert waits.note.startswith("waits: whether its outcomes can be believed is not known: ")
+
+
 def test_what_a_person_believes_teaches_and_waits_for_a_person_to_be_promoted(bench: Bench) -> None:
     record(bench.store, [flipped(row) for row in answers_after(1200)])
     bench.at(CHANGED + 5 * DAY).store.open_job(

@@ -10,7 +10,7 @@ import pandas as pd
 
 from monitoring.evaluation.baseline import decision_without_model
 from monitoring.evaluation.outcome_checks import Doubt, Kind
-from monitoring.evaluation.standing import DOUBTS
+from monitoring.evaluation.standing import CHECKED_UNTIL, DOUBTS, SAID_BY
 from monitoring.evaluation.unknown import NotEnoughData
 from monitoring.lifecycle.gate import Changed, Scores, Verdict, changed, judge
 from monitoring.lifecycle.outcomes import doubts_of_outcomes
@@ -73,12 +73,18 @@ def retrain(spec: ModelSpec, workshop: Workshop, *, since: datetime, trigger: st
         TooFewRows: the rows are of one class, or there are none.
         NotServable: the trained estimator has no served form.
     """
-    if not believed and (ended := _doubted(spec, workshop, since)):
-        return ended
+    found = None if believed else _checked(spec, workshop, since)
+    if isinstance(found, NotEnoughData):
+        return _unchecked(found)
+    looked = {} if found is None else _looked(spec, workshop, found)
+    if found:
+        return _stopped(found, spec, looked)
     rows = served_rows(spec, workshop.store, made_from=since, now=workshop.now())
     candidate, verdict = _made(spec, workshop, rows, trigger=trigger, believed=believed)
     if verdict.doubted:
-        return _stopped([Doubt(Kind.INVERTED, since, verdict.reasons[0])], spec, verdict.evidence)
+        doubt = Doubt(Kind.INVERTED, since, verdict.reasons[0], {SAID_BY: candidate.manifest.version})
+        return _stopped([doubt], spec, verdict.evidence | _looked(spec, workshop, [doubt]))
+    verdict = replace(verdict, evidence=verdict.evidence | looked)
     if not verdict.promoted:
         return Retrained(state=JobState.REFUSED, reasons=verdict.reasons, evidence=verdict.evidence)
     return _judged(spec, workshop, candidate, verdict)
@@ -94,18 +100,25 @@ def first_version(spec: ModelSpec, workshop: Workshop, *, cases: Sequence[PastCa
     return _promoted(spec, workshop, candidate, verdict)
 
 
-def _doubted(spec: ModelSpec, workshop: Workshop, since: datetime) -> Retrained | None:
-    found = doubts_of_outcomes(
+def _checked(spec: ModelSpec, workshop: Workshop, since: datetime) -> tuple[Doubt, ...] | NotEnoughData | None:
+    return doubts_of_outcomes(
         spec,
         workshop.store,
         since=since,
         now=workshop.now(),
         score_champion=lambda features: _champion_scores(spec, workshop, features),
     )
-    if isinstance(found, NotEnoughData):
-        reason = f"whether its outcomes can be believed is not known: {found.as_body()['reason']}"
-        return Retrained(state=JobState.WAITING, reasons=(reason,), evidence={"reasons": [reason]})
-    return _stopped(found, spec, {}) if found else None
+
+
+def _unchecked(found: NotEnoughData) -> Retrained:
+    reason = f"whether its outcomes can be believed is not known: {found.as_body()['reason']}"
+    return Retrained(state=JobState.WAITING, reasons=(reason,), evidence={"reasons": [reason]})
+
+
+def _looked(spec: ModelSpec, workshop: Workshop, found: Sequence[Doubt]) -> dict[str, Any]:
+    """Evidence that outcomes were looked at, and what was found: a doubt ends where a later look finds none."""
+    until = workshop.now() - spec.task.outcome_delay
+    return {DOUBTS: [each.as_body() for each in found], CHECKED_UNTIL: until.isoformat()}
 
 
 def _stopped(found: Sequence[Doubt], spec: ModelSpec, evidence: dict[str, Any]) -> Retrained:
@@ -117,7 +130,7 @@ def _stopped(found: Sequence[Doubt], spec: ModelSpec, evidence: dict[str, Any]) 
     return Retrained(
         state=JobState.OUTCOMES_DOUBTED,
         reasons=reasons,
-        evidence=evidence | {DOUBTS: [each.as_body() for each in found], "reasons": list(reasons)},
+        evidence=evidence | {"reasons": list(reasons)},
     )
 
 

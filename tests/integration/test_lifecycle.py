@@ -103,6 +103,7 @@ def test_a_job_waits_for_outcomes_of_the_changed_world_then_trains_and_promotes(
     assert late.state is JobState.PROMOTED
     assert late.evidence["version"] == "v2"
     assert late.evidence["auc"]["challenger"]["value"] > late.evidence["auc"]["champion"]["value"]
+    assert late.evidence["doubts"] == []
     assert late.closed_at == CHANGED + 6 * DAY
     assert bench.workshop.fleet.published("toy") == {CHAMPION: "v2"}
     assert bench.store.versions("toy")[-1].evidence["trigger"] == "drift"
@@ -201,6 +202,7 @@ def test_what_a_person_believes_teaches_and_waits_for_a_person_to_be_promoted(be
     assert waits.note.startswith("v2 waits for a person: it would tell ")
     assert waits.note.split(";")[1].endswith("bellwether promote toy v2")
     assert waits.evidence["changed_answers"]["share"] > 0.5
+    assert "doubts" not in waits.evidence
     assert bench.workshop.models.versions("toy") == ["v1", "v2"]
     assert bench.workshop.fleet.published("toy") == {CHAMPION: "v1"}
     assert awaiting(bench.store.jobs("toy", limit=5), bench.store.alias_changes("toy")) == waits

@@ -98,10 +98,9 @@ def _dead_letters(pace: Pace) -> Alert:
 
 
 def _position_reset(pace: Pace) -> Alert:
-    window = pace.window(timedelta(hours=1))
     return Alert(
         name="PositionReset",
-        expr=f"sum by (reason) ({_grown(table.POSITION_RESETS, window)})",
+        expr=_lately(f"max by (reason) ({table.POSITION_RESET_AT})", pace),
         lasts=timedelta(0),
         severity=Severity.TICKET,
         summary="Consumers read again from an earlier position: {{ $labels.reason }}",
@@ -113,19 +112,18 @@ def _position_reset(pace: Pace) -> Alert:
 def _expired(pace: Pace) -> Alert:
     return Alert(
         name="EventsExpired",
-        expr=f"sum({_grown(table.EVENTS_EXPIRED, pace.window(timedelta(hours=1)))})",
+        expr=_lately(f"max({table.EVENTS_EXPIRED_AT})", pace),
         lasts=timedelta(0),
         severity=Severity.PAGE,
-        summary="{{ $value | printf `%.0f` }} events were gone from the log before they were stored",
+        summary="Events were gone from the log before they were stored",
         description="The log keeps events for less time than consumers were away, or somebody removed some.",
         dashboard=Dashboard.PIPELINE,
     )
 
 
-def _grown(counter: str, window: str) -> str:
-    """By how much a counter has grown, for what mostly happens when a process starts: a counter that is first seen with
-    a value has no earlier one that it could have risen from."""
-    return f"increase({counter}[{window}]) > 0\nor ({counter} > 0 unless {counter} offset {window})"
+def _lately(moment: str, pace: Pace) -> str:
+    """For what mostly happens when a process starts: its counters have no earlier value that they could rise from."""
+    return f"time() - {moment} < {pace.age(timedelta(hours=1))}"
 
 
 def _lag(pace: Pace, batch: int) -> Alert:

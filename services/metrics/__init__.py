@@ -139,8 +139,11 @@ class ConsumerMetrics:
         self._dead = _counter(table.EVENTS_DEAD_LETTERED, registry)
         self._expired = _counter(table.EVENTS_EXPIRED, registry)
         self._resets = _counter(table.POSITION_RESETS, registry)
+        self._expired_at = _gauge(table.EVENTS_EXPIRED_AT, registry)
+        self._reset_at = _gauge(table.POSITION_RESET_AT, registry)
         for reason in LostPosition:
             self._resets.labels(reason)
+            self._reset_at.labels(reason)
         self._lag = _gauge(table.CONSUMER_LAG, registry)
         self._round = _gauge(table.CONSUMER_LAST_ROUND, registry)
 
@@ -161,9 +164,11 @@ class ConsumerMetrics:
 
     def expired(self, events: int) -> None:
         self._expired.inc(events)
+        self._expired_at.set_to_current_time()
 
     def position_reset(self, reason: LostPosition) -> None:
         self._resets.labels(reason).inc()
+        self._reset_at.labels(reason).set_to_current_time()
 
 
 class ForwarderMetrics:

@@ -39,7 +39,9 @@ EVENTS_STORED: Final = "bellwether_events_stored_total"
 EVENTS_DUPLICATE: Final = "bellwether_events_duplicate_total"
 EVENTS_DEAD_LETTERED: Final = "bellwether_events_dead_lettered_total"
 EVENTS_EXPIRED: Final = "bellwether_events_expired_total"
+EVENTS_EXPIRED_AT: Final = "bellwether_events_expired_timestamp_seconds"
 POSITION_RESETS: Final = "bellwether_position_resets_total"
+POSITION_RESET_AT: Final = "bellwether_position_reset_timestamp_seconds"
 CONSUMER_LAG: Final = "bellwether_consumer_lag"
 CONSUMER_LAST_ROUND: Final = "bellwether_consumer_last_round_timestamp_seconds"
 
@@ -93,11 +95,13 @@ CONSUMER: Final[Mapping[str, Described]] = {
     EVENTS_EXPIRED: Described(
         "Events that the log had lost before the consumer came to them, and that it does not have.", (), Kind.COUNTER
     ),
+    EVENTS_EXPIRED_AT: Described("When that happened last, 0 for never since the consumer started."),
     POSITION_RESETS: Described(
         "Times that reading began again, because the log or the store was another one or an earlier copy, by reason.",
         ("reason",),
         Kind.COUNTER,
     ),
+    POSITION_RESET_AT: Described("When that happened last, 0 for never since the consumer started.", ("reason",)),
     CONSUMER_LAG: Described("Events of a partition that this consumer has not stored yet.", ("topic", "partition")),
     CONSUMER_LAST_ROUND: Described("When the consumer last looked for events."),
 }

@@ -33,6 +33,7 @@ class StoreInMemory:
         made_until: datetime,
         version: str | None = None,
         limit: int | None = None,
+        settled: bool = False,
     ) -> list[Judged]:
         self._fail()
         found = [
@@ -41,6 +42,7 @@ class StoreInMemory:
             if row.prediction.model == model
             and made_from <= row.prediction.made_at < made_until
             and version in (None, row.prediction.version)
+            and (row.outcome is not None or not settled)
         ]
         found.sort(key=lambda row: row.prediction.made_at)
         return found if limit is None or len(found) <= limit else found[:: -(-len(found) // limit)]

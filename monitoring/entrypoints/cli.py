@@ -296,6 +296,8 @@ def retrain(model: str, as_json: bool, believe_outcomes: str | None, **flags: An
     """Train on the newest matured outcomes now, and promote if the gate lets it through."""
     from monitoring.entrypoints.by_hand import retrain_now
 
+    if believe_outcomes is not None and not believe_outcomes.strip():
+        raise click.UsageError("--believe-outcomes is empty; expected why outcomes that look wrong are true, in words")
     settings = _settings(flags)
     with _using_home(settings):
         _print(retrain_now(settings, model, believe_outcomes=believe_outcomes), as_json=as_json)

@@ -10,7 +10,7 @@ from monitoring.entrypoints.overview import Overview, by_traffic, overview
 from monitoring.entrypoints.wording import present, unasked
 from services import bootstrap
 from services.core.clock import wall_clock
-from services.core.records import CHAMPION, EvaluationResult, Job, ResultKind
+from services.core.records import ResultKind
 from services.ingest.audit import audit
 from services.models.discovery import discover
 from services.settings import Settings
@@ -33,38 +33,24 @@ def event_account(settings: Settings) -> dict[str, Any]:
 
 
 def status_now(settings: Settings) -> dict[str, Any]:
-    """Per model: what serves and on which workers, the newest judgement of each kind, and the newest job."""
-    store, fleet, now = (
-        bootstrap.record_store(settings),
-        bootstrap.fleet(settings),
-        bootstrap.clock_of_records(settings)(),
-    )
-    try:
-        return {
-            model: {
-                "champion": store.aliases(model).get(CHAMPION),
-                "workers": {str(each.pid): each.version for each in fleet.workers(model)},
-                "records": msgspec.to_builtins(store.counts(model)),
-                "judged": {
-                    kind.value: _judgement(store.results(model, kind, limit=1, until=now)) for kind in ResultKind
-                },
-                "job": _job(store.jobs(model, limit=1)),
-            }
-            for model in discover()
-        }
-    finally:
-        store.close()
+    """Per model: what serves and on which workers, the newest judgement of each kind, the newest job, why outcomes are
+    doubted, and the job whose version waits for a person."""
+    return {state.spec.name: _as_json(state) for state in _states(settings)}
 
 
 def status_lines(settings: Settings) -> list[str]:
     """The same for people: a few lines for each model that was ever asked, one for each other."""
+    return [line for state in by_traffic(_states(settings)) for line in _told(state)]
+
+
+def _states(settings: Settings) -> list[Overview]:
     store, fleet, now = (
         bootstrap.record_store(settings),
         bootstrap.fleet(settings),
         bootstrap.clock_of_records(settings)(),
     )
     try:
-        states = [
+        return [
             overview(
                 spec,
                 store=store,
@@ -80,7 +66,21 @@ def status_lines(settings: Settings) -> list[str]:
         ]
     finally:
         store.close()
-    return [line for state in by_traffic(states) for line in _told(state)]
+
+
+def _as_json(state: Overview) -> dict[str, Any]:
+    found: dict[str, Any] = msgspec.to_builtins(
+        {
+            "champion": state.champion,
+            "workers": {str(each.pid): each.version for each in state.workers},
+            "records": state.counts,
+            "judged": {kind.value: next(iter(state.of(kind)), None) for kind in ResultKind},
+            "job": next(iter(state.jobs), None),
+            "doubts": state.doubts,
+            "awaiting_approval": state.awaiting_approval,
+        }
+    )
+    return found
 
 
 def _told(state: Overview) -> list[str]:
@@ -110,11 +110,3 @@ def _troubles(state: Overview) -> Iterator[str]:
     for worker in state.workers:
         if worker.problem:
             yield f"worker {worker.pid} serves {worker.version or 'no version'}: {worker.problem}"
-
-
-def _judgement(newest: list[EvaluationResult]) -> dict[str, Any] | None:
-    return msgspec.to_builtins(newest[-1]) if newest else None
-
-
-def _job(newest: list[Job]) -> dict[str, Any] | None:
-    return msgspec.to_builtins(newest[0]) if newest else None

@@ -29,6 +29,7 @@ from numpy.typing import NDArray
 from monitoring.evaluation.auc import Estimate, auc, auc_interval
 from monitoring.evaluation.baseline import score_without_model, usable_of
 from monitoring.evaluation.performance import MINIMUM_OF_A_CLASS, MINIMUM_ROWS, SLICES_AT_MOST
+from monitoring.evaluation.standing import GROUP
 from monitoring.evaluation.unknown import NotEnoughData
 from services.core.records import Judged, VersionRecord
 from services.core.spec import ModelSpec
@@ -195,7 +196,7 @@ def _of_groups(answers: Answers, *, since: datetime) -> Iterator[Doubt]:
         for group, _ in Counter(groups).most_common(SLICES_AT_MOST):
             inside = np.array(groups) == group
             part, others = answers.where(np.flatnonzero(inside)), answers.where(np.flatnonzero(~inside))
-            found = _inverted(part, part.first_since(since), None, where=f" where {name} is {group}")
+            found = _inverted(part, part.first_since(since), None, group=f"{name} is {group}")
             if found is not None and _is_untouched(others, found.since):
                 yield found
                 break
@@ -235,7 +236,7 @@ def _expected_of_the_other(answers: Answers, start: int) -> float:
     return min(expected, share * len(newest))
 
 
-def _inverted(answers: Answers, first: int, was: Was | None, where: str = "") -> Doubt | None:
+def _inverted(answers: Answers, first: int, was: Was | None, group: str = "") -> Doubt | None:
     """Whether champion and rule look like their own mirror image in some stretch since the place `first`.
 
     Without `was`, only the answers before the stretch say what was.
@@ -250,10 +251,10 @@ def _inverted(answers: Answers, first: int, was: Was | None, where: str = "") ->
         return None
     if not champion.mirrored(FLIPPED_BY_CHAMPION) or not rule.mirrored(FLIPPED_BY_RULE):
         return None
-    return _contradiction(contradicted, (champion, rule), where)
+    return _contradiction(contradicted, (champion, rule), group)
 
 
-def _contradiction(answers: Answers, witnesses: Sequence["_Witness"], where: str) -> Doubt:
+def _contradiction(answers: Answers, witnesses: Sequence["_Witness"], group: str) -> Doubt:
     since, share = answers.made_at[0], witnesses[0].flipped_share
     said = "; ".join(witness.told for witness in witnesses)
     many = f"; about {share:.0%} of these {len(answers)} outcomes are the wrong way round"
@@ -262,7 +263,9 @@ def _contradiction(answers: Answers, witnesses: Sequence["_Witness"], where: str
         "until": answers.made_at[-1].isoformat(),
         "flipped_share": share,
         **{witness.name: witness.as_body() for witness in witnesses},
+        **({GROUP: group} if group else {}),
     }
+    where = f" where {group}" if group else ""
     return Doubt(Kind.INVERTED, since, f"outcomes look inverted since {_moment(since)}{where}: {said}{many}", evidence)
 
 

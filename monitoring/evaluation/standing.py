@@ -1,14 +1,24 @@
-"""What speaks against a model's outcomes now: by the newest judgement, and by the newest retraining that was stopped.
-Pure."""
+"""What speaks against a model's outcomes now: by the newest judgement, and by the newest retraining that looked at
+them. Pure."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import Any, Final
 
-from services.core.records import EvaluationResult, Job, JobState, ResultKind
+from services.core.records import EvaluationResult, Job, ResultKind
 
 DOUBTS: Final = "doubts"
-"""In the body of a performance result, and in the evidence of a job: `Doubt.as_body` of each."""
+"""In the body of a performance result, and in the evidence of a job: `Doubt.as_body` of each. Empty says that the
+outcomes were looked at and found good; it is absent where nobody looked."""
+
+CHECKED_UNTIL: Final = "outcomes_checked_until"
+"""In the evidence of a job: when the newest of the answers whose outcomes it looked at may have been made."""
+
+GROUP: Final = "group"
+"""In the body of a doubt about one group of a slice: which one. A doubt about all answers has none."""
+
+SAID_BY: Final = "said_by"
+"""In the body of a doubt that no check of outcomes raised: who did, as a new version that learnt the opposite."""
 
 BELIEVED: Final = "believes_outcomes"
 """In the evidence of a job: why a person who asked for it believes outcomes that look wrong."""
@@ -32,13 +42,29 @@ def standing_doubts(results: Iterable[EvaluationResult], jobs: Sequence[Job]) ->
 
 
 def _of_newest(jobs: Sequence[Job], performances: Sequence[EvaluationResult]) -> list[Body]:
-    """Those that stopped the newest retraining, until everything that is judged was answered after its end.
+    """What the newest retraining that looked at outcomes found, until everything that is judged was answered after it.
 
-    It sees more than a judgement does: a longer time, and single groups.
+    One that ended without a look, as for a broken source, says nothing about them. A retraining sees more than a
+    judgement does: a longer time, and single groups. What a later judgement sees as well ends when it finds no fault.
     """
-    newest = next((job for job in jobs if not job.state.open), None)
-    if newest is None or newest.state is not JobState.OUTCOMES_DOUBTED or newest.closed_at is None:
+    newest = next((job for job in jobs if not job.state.open and DOUBTS in job.evidence), None)
+    if newest is None or newest.closed_at is None:
         return []
     if performances and all(result.window_start >= newest.closed_at for result in performances):
         return []
-    return list(newest.evidence.get(DOUBTS, []))
+    checked = newest.evidence.get(CHECKED_UNTIL)
+    until = newest.closed_at if checked is None else datetime.fromisoformat(checked)
+    later = [result for result in performances if result.window_end > until]
+    return [doubt for doubt in newest.evidence[DOUBTS] if not _is_repaired(doubt, later)]
+
+
+def _is_repaired(doubt: Body, later: Sequence[EvaluationResult]) -> bool:
+    """Whether these judgements found no fault with the whole time that the doubt is about.
+
+    They look at no groups and train nothing, so they say nothing of doubts that came from there.
+    """
+    if GROUP in doubt or SAID_BY in doubt:
+        return False
+    found = [result.body[DOUBTS] for result in later if DOUBTS in result.body]
+    since = datetime.fromisoformat(doubt["since"])
+    return bool(found) and not any(found) and all(each.window_start <= since for each in later)

@@ -7,13 +7,14 @@ from datetime import datetime
 import pandas as pd
 
 from monitoring.evaluation.outcome_checks import Answers, Doubt, Was, doubts, too_early
+from monitoring.evaluation.performance import MINIMUM_ROWS
 from monitoring.evaluation.unknown import NotEnoughData
 from monitoring.evaluation.windows import SAMPLE_LIMIT
 from monitoring.lifecycle.gate import Scores
 from monitoring.lifecycle.scoring import scores_of_rule
-from monitoring.lifecycle.training_set import MADE_AT, TARGET, WEIGHT, frame_of, usable
+from monitoring.lifecycle.training_set import MADE_AT, ROWS_AT_MOST, TARGET, WEIGHT, frame_of, usable
 from services.core.ports import RecordStore
-from services.core.records import CHAMPION
+from services.core.records import CHAMPION, Judged
 from services.core.spec import ModelSpec
 
 ScoreChampion = Callable[[pd.DataFrame], Scores | None]
@@ -21,22 +22,36 @@ ScoreChampion = Callable[[pd.DataFrame], Scores | None]
 
 def doubts_of_outcomes(
     spec: ModelSpec, store: RecordStore, *, since: datetime, now: datetime, score_champion: ScoreChampion
-) -> tuple[Doubt, ...] | NotEnoughData:
+) -> tuple[Doubt, ...] | NotEnoughData | None:
     """What speaks against the matured outcomes since `since`; nothing where they can be believed.
 
-    Without a champion that can score them there is nothing to hold them against: a rule alone may simply be bad.
+    Those made before say what was. Both times are sampled for themselves: however much was asked in the one, the other
+    is not crowded out. None where the outcomes could not be looked at: without a champion that can score them there is
+    nothing to hold them against, since a rule alone may simply be bad.
     """
-    begin = min(since, now - spec.retraining.history - spec.task.outcome_delay)
-    judged = store.judged(spec.name, made_from=begin, made_until=now - spec.task.outcome_delay, limit=SAMPLE_LIMIT)
-    early = too_early([row for row in judged if row.prediction.made_at >= since])
-    if early is not None:
+    matured = now - spec.task.outcome_delay
+    tested = _tested(spec, store, since=since, until=matured)
+    if early := too_early(tested):
         return (early,)
-    frame = usable(frame_of(spec, judged))
+    before = _sampled(spec, store, since=min(since, matured - spec.retraining.history), until=since, limit=SAMPLE_LIMIT)
+    frame = usable(frame_of(spec, [*before, *tested]))
     champion = None if frame.empty else score_champion(frame[list(spec.feature_names)])
     if champion is None:
-        return ()
+        return None
     was = Was.recorded(store.versions(spec.name), store.aliases(spec.name).get(CHAMPION))
     return doubts(_answers(spec, frame, champion), since=since, was=was)
+
+
+def _tested(spec: ModelSpec, store: RecordStore, *, since: datetime, until: datetime) -> list[Judged]:
+    """A sample; all that a training set is made of where too few of it can be used, as when most were acted on."""
+    rows = _sampled(spec, store, since=since, until=until, limit=SAMPLE_LIMIT)
+    if len(rows) < SAMPLE_LIMIT or len(usable(frame_of(spec, rows))) >= MINIMUM_ROWS:
+        return rows
+    return _sampled(spec, store, since=since, until=until, limit=ROWS_AT_MOST)
+
+
+def _sampled(spec: ModelSpec, store: RecordStore, *, since: datetime, until: datetime, limit: int) -> list[Judged]:
+    return store.judged(spec.name, made_from=since, made_until=until, limit=limit, settled=True)
 
 
 def _answers(spec: ModelSpec, frame: pd.DataFrame, champion: Scores) -> Answers:

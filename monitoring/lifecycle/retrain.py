@@ -10,15 +10,14 @@ import pandas as pd
 
 from monitoring.evaluation.baseline import decision_without_model
 from monitoring.evaluation.outcome_checks import Doubt, Kind
-from monitoring.evaluation.performance import MINIMUM_ROWS
-from monitoring.evaluation.standing import DOUBTS
+from monitoring.evaluation.standing import CHECKED_UNTIL, DOUBTS, SAID_BY
 from monitoring.evaluation.unknown import NotEnoughData
 from monitoring.lifecycle.gate import Changed, Scores, Verdict, changed, judge
 from monitoring.lifecycle.outcomes import doubts_of_outcomes
 from monitoring.lifecycle.packaging import Package, package
 from monitoring.lifecycle.promote import promote
 from monitoring.lifecycle.scoring import Unscorable, scores, scores_of_rule, scores_of_version, without_gaps
-from monitoring.lifecycle.training_set import Snapshot, asked_lately, keep, past_rows, served_rows
+from monitoring.lifecycle.training_set import Asked, Snapshot, asked_lately, keep, past_rows, served_rows
 from services.core.clock import Now
 from services.core.ports import Fleet, ModelStore, RecordStore
 from services.core.records import CHAMPION, JobState, VersionRecord
@@ -45,7 +44,10 @@ class Workshop:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Retrained:
-    """How it ended. `version` is the registered version, "" when there is none; `evidence` is JSON-ready."""
+    """How it ended. `version` is the registered version, "" when there is none; `evidence` is JSON-ready.
+
+    `state` is WAITING where nothing was trained, because too little is known yet.
+    """
 
     state: JobState
     version: str = ""
@@ -73,12 +75,18 @@ def retrain(
         TooFewRows: the rows are of one class, or there are none.
         NotServable: the trained estimator has no served form.
     """
-    if not believed and (ended := _doubted(spec, workshop, since, as_of)):
-        return ended
+    found = None if believed else _checked(spec, workshop, since, as_of)
+    if isinstance(found, NotEnoughData):
+        return _unchecked(found)
+    looked = {} if found is None else _looked(spec, found, as_of)
+    if found:
+        return _stopped(found, spec, looked)
     rows = served_rows(spec, workshop.store, made_from=since, now=as_of)
     candidate, verdict = _made(spec, workshop, rows, trigger=trigger, believed=believed)
     if verdict.doubted:
-        return _stopped([Doubt(Kind.INVERTED, since, verdict.reasons[0])], spec, verdict.evidence)
+        doubt = Doubt(Kind.INVERTED, since, verdict.reasons[0], {SAID_BY: candidate.manifest.version})
+        return _stopped([doubt], spec, verdict.evidence | _looked(spec, [doubt], as_of))
+    verdict = replace(verdict, evidence=verdict.evidence | looked)
     if not verdict.promoted:
         return Retrained(state=JobState.REFUSED, reasons=verdict.reasons, evidence=verdict.evidence)
     return _judged(spec, workshop, candidate, verdict, as_of=as_of)
@@ -94,18 +102,27 @@ def first_version(spec: ModelSpec, workshop: Workshop, *, cases: Sequence[PastCa
     return _promoted(spec, workshop, candidate, verdict)
 
 
-def _doubted(spec: ModelSpec, workshop: Workshop, since: datetime, as_of: datetime) -> Retrained | None:
-    found = doubts_of_outcomes(
+def _checked(
+    spec: ModelSpec, workshop: Workshop, since: datetime, as_of: datetime
+) -> tuple[Doubt, ...] | NotEnoughData | None:
+    return doubts_of_outcomes(
         spec,
         workshop.store,
         since=since,
         now=as_of,
         score_champion=lambda features: _champion_scores(spec, workshop, features),
     )
-    if isinstance(found, NotEnoughData):
-        reason = f"whether its outcomes can be believed is not known: {found.as_body()['reason']}"
-        return Retrained(state=JobState.REFUSED, reasons=(reason,), evidence={"reasons": [reason]})
-    return _stopped(found, spec, {}) if found else None
+
+
+def _unchecked(found: NotEnoughData) -> Retrained:
+    reason = f"whether its outcomes can be believed is not known: {found.as_body()['reason']}"
+    return Retrained(state=JobState.WAITING, reasons=(reason,), evidence={"reasons": [reason]})
+
+
+def _looked(spec: ModelSpec, found: Sequence[Doubt], as_of: datetime) -> dict[str, Any]:
+    """Evidence that outcomes were looked at, and what was found: a doubt ends where a later look finds none."""
+    until = as_of - spec.task.outcome_delay
+    return {DOUBTS: [each.as_body() for each in found], CHECKED_UNTIL: until.isoformat()}
 
 
 def _stopped(found: Sequence[Doubt], spec: ModelSpec, evidence: dict[str, Any]) -> Retrained:
@@ -117,7 +134,7 @@ def _stopped(found: Sequence[Doubt], spec: ModelSpec, evidence: dict[str, Any]) 
     return Retrained(
         state=JobState.OUTCOMES_DOUBTED,
         reasons=reasons,
-        evidence=evidence | {DOUBTS: [each.as_body() for each in found], "reasons": list(reasons)},
+        evidence=evidence | {"reasons": list(reasons)},
     )
 
 
@@ -137,13 +154,16 @@ def _made(
 
 def _judged(spec: ModelSpec, workshop: Workshop, candidate: Package, verdict: Verdict, *, as_of: datetime) -> Retrained:
     """Promoted, or waiting for a person where callers would be told too much that is new."""
-    found = _changed_answers(spec, workshop, candidate, as_of=as_of)
-    if found is None:
+    asked = asked_lately(spec, workshop.store, now=as_of)
+    if not asked.entities:
         return _promoted(spec, workshop, candidate, verdict)
+    if not asked.enough:
+        return _waiting(spec, workshop, candidate, verdict, why=_unknown(asked))
+    found = _changed_answers(spec, workshop, candidate, asked.vectors)
     verdict = replace(verdict, evidence=verdict.evidence | {"changed_answers": found.as_body()})
     if not found.waits(spec.gate):
         return _promoted(spec, workshop, candidate, verdict)
-    return _waiting(spec, workshop, candidate, verdict, found)
+    return _waiting(spec, workshop, candidate, verdict, why=_too_many(spec, found))
 
 
 def _promoted(spec: ModelSpec, workshop: Workshop, candidate: Package, verdict: Verdict) -> Retrained:
@@ -157,14 +177,10 @@ def _promoted(spec: ModelSpec, workshop: Workshop, candidate: Package, verdict: 
     )
 
 
-def _waiting(spec: ModelSpec, workshop: Workshop, candidate: Package, verdict: Verdict, found: Changed) -> Retrained:
+def _waiting(spec: ModelSpec, workshop: Workshop, candidate: Package, verdict: Verdict, *, why: str) -> Retrained:
     version = candidate.manifest.version
     _register(spec, workshop, candidate, verdict.evidence)
-    waits = (
-        f"{version} waits for a person: it would tell {found.share:.0%} of the {found.n} who were asked about lately "
-        f"something else, limit {spec.gate.changed_answers_at_most:.0%}; to let it serve: "
-        f"bellwether promote {spec.name} {version}"
-    )
+    waits = f"{version} waits for a person: {why}; to let it serve: bellwether promote {spec.name} {version}"
     return Retrained(
         state=JobState.AWAITS_APPROVAL,
         version=version,
@@ -173,14 +189,25 @@ def _waiting(spec: ModelSpec, workshop: Workshop, candidate: Package, verdict: V
     )
 
 
-def _changed_answers(spec: ModelSpec, workshop: Workshop, candidate: Package, *, as_of: datetime) -> Changed | None:
-    """What callers are told now against what they would be told; None where too few were asked about lately to say.
+def _too_many(spec: ModelSpec, found: Changed) -> str:
+    return (
+        f"it would tell {found.share:.0%} of the {found.n} who were asked about lately something else, "
+        f"limit {spec.gate.changed_answers_at_most:.0%}"
+    )
+
+
+def _unknown(asked: Asked) -> str:
+    return (
+        "how many it would tell something else is not known: only "
+        f"{len(asked.vectors)} of {asked.entities} entities that were asked about lately had all features"
+    )
+
+
+def _changed_answers(spec: ModelSpec, workshop: Workshop, candidate: Package, asked: pd.DataFrame) -> Changed:
+    """What callers are told now against what they would be told.
 
     Where no champion can answer, they are told what the rule says.
     """
-    asked = asked_lately(spec, workshop.store, now=as_of)
-    if len(asked) < MINIMUM_ROWS:
-        return None
     champion = _champion_scores(spec, workshop, asked)
     after = [spec.decide(float(score)) for score in scores(candidate.form, asked)]
     return changed(_decisions(spec, asked, champion), after)

@@ -156,12 +156,21 @@ def _run(spec: ModelSpec, workshop: Workshop, job: Job) -> Job:
 
 
 def _finish(spec: ModelSpec, workshop: Workshop, job: Job, retrained: Retrained) -> Job:
+    if retrained.state is JobState.WAITING:
+        return _not_yet(spec, workshop, job, retrained)
     evidence = retrained.evidence | ({"version": retrained.version} if retrained.version else {})
     if not retrained.promoted:
         return _close(workshop, job, retrained.state, retrained.note, evidence)
     behind = await_fleet(workshop.fleet, spec.name, retrained.version)
     note = "; ".join([f"{retrained.version} serves: {retrained.note}", *behind])
     return _close(workshop, job, JobState.PROMOTED, note, evidence)
+
+
+def _not_yet(spec: ModelSpec, workshop: Workshop, job: Job, retrained: Retrained) -> Job:
+    """More outcomes will tell. Who asked by hand is told so at once; a job that has waited long enough gives up."""
+    if job.trigger == BY_HAND or workshop.now() - job.opened_at > spec.retraining.patience:
+        return _close(workshop, job, JobState.REFUSED, retrained.note, retrained.evidence)
+    return _wait(workshop, job, f"waits: {retrained.note}")
 
 
 def _close(workshop: Workshop, job: Job, state: JobState, note: str, evidence: dict[str, Any]) -> Job:

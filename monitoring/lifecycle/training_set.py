@@ -10,7 +10,7 @@ import math
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any, Final
 
@@ -20,10 +20,12 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from monitoring.evaluation.performance import MINIMUM_ROWS
 from services.core.clock import require_aware
 from services.core.errors import BellwetherError
 from services.core.features import Value
 from services.core.ports import Records
+from services.core.predictions import PredictionMade
 from services.core.records import Judged
 from services.core.spec import Feature, ModelSpec, Numeric, Unavailable
 from services.core.training import TrainingSet
@@ -37,9 +39,8 @@ METADATA: Final = b"bellwether"
 ROWS_AT_MOST: Final = 200_000
 """Rows read for one training set, spread evenly over its time: the cost of a retraining must not grow with history."""
 
-
 ASKED_AT_MOST: Final = 2_000
-"""Answers among which a changed share is looked for: its standard error is one per cent."""
+"""Entities among which a changed share is looked for: its standard error is one per cent."""
 
 
 class TooFewRows(BellwetherError):
@@ -70,6 +71,19 @@ class Snapshot:
         return _training_set(spec, rows.iloc[:cut]), _training_set(spec, rows.iloc[cut:])
 
 
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """Whom callers asked about lately: `vectors` has the complete ones, a row each, of so many `entities`."""
+
+    vectors: pd.DataFrame
+    entities: int
+
+    @property
+    def enough(self) -> bool:
+        """Whether they tell what callers are told: a hundred do, and of a model with few entities half of those do."""
+        return len(self.vectors) >= MINIMUM_ROWS or 2 * len(self.vectors) >= self.entities
+
+
 def usable(frame: pd.DataFrame) -> pd.DataFrame:
     """The rows whose outcome says what happens when nobody acts."""
     return frame[frame[WEIGHT] > 0]
@@ -77,7 +91,8 @@ def usable(frame: pd.DataFrame) -> pd.DataFrame:
 
 def served_rows(spec: ModelSpec, store: Records, *, made_from: datetime, now: datetime) -> pd.DataFrame:
     """The matured answers with an outcome and a complete vector made since `made_from`, as a training frame."""
-    judged = store.judged(spec.name, made_from=made_from, made_until=now - spec.task.outcome_delay, limit=ROWS_AT_MOST)
+    until = now - spec.task.outcome_delay
+    judged = store.judged(spec.name, made_from=made_from, made_until=until, limit=ROWS_AT_MOST, settled=True)
     return frame_of(spec, judged)
 
 
@@ -86,14 +101,22 @@ def frame_of(spec: ModelSpec, judged: Sequence[Judged]) -> pd.DataFrame:
     return _frame(spec, [row for each in judged if (row := _served_row(spec, each)) is not None])
 
 
-def asked_lately(spec: ModelSpec, store: Records, *, now: datetime) -> pd.DataFrame:
-    """The complete vectors of the newest drift window, with or without an outcome: one row for each entity, its newest.
+def asked_lately(spec: ModelSpec, store: Records, *, now: datetime) -> Asked:
+    """The newest vectors of the newest drift window, with or without an outcome; where few were asked about in it, of
+    all the history that the spec allows.
 
-    One row each, because a caller that asks about the same entity a thousand times is told one thing.
+    One row for each entity, because a caller that asks about the same one a thousand times is told one thing.
     """
-    judged = store.judged(spec.name, made_from=now - spec.drift.window, made_until=now, limit=ASKED_AT_MOST)
-    newest = {each.prediction.entity_id: vector for each in judged if (vector := _vector(spec, each)) is not None}
-    return pd.DataFrame(list(newest.values()), columns=list(spec.feature_names))
+    lately = _newest_vectors(spec, store, now=now, back=spec.drift.window)
+    if lately.entities >= MINIMUM_ROWS:
+        return lately
+    return _newest_vectors(spec, store, now=now, back=spec.retraining.history + spec.task.outcome_delay)
+
+
+def _newest_vectors(spec: ModelSpec, store: Records, *, now: datetime, back: timedelta) -> Asked:
+    made = store.newest_of_entities(spec.name, made_from=now - back, made_until=now, limit=ASKED_AT_MOST)
+    complete = [vector for each in made if (vector := _vector(spec, each)) is not None]
+    return Asked(pd.DataFrame(complete, columns=list(spec.feature_names)), len(made))
 
 
 def past_rows(spec: ModelSpec, cases: Sequence[PastCase]) -> pd.DataFrame:
@@ -131,21 +154,21 @@ def _require_both_classes(spec: ModelSpec, rows: pd.DataFrame, *, part: str) -> 
 
 
 def _served_row(spec: ModelSpec, judged: Judged) -> dict[str, Any] | None:
-    made, vector = judged.prediction, _vector(spec, judged)
+    made, vector = judged.prediction, _vector(spec, judged.prediction)
     if judged.outcome is None or vector is None:
         return None
     return vector | {MADE_AT: made.made_at, TARGET: int(judged.outcome == spec.task.positive), WEIGHT: made.weight}
 
 
-def _vector(spec: ModelSpec, judged: Judged) -> dict[str, Any] | None:
+def _vector(spec: ModelSpec, made: PredictionMade) -> dict[str, Any] | None:
     """What the model was given, or would have been; None where it would not have been asked."""
-    values = {each.name: _usable(judged, each) for each in spec.features}
+    values = {each.name: _usable(made, each) for each in spec.features}
     return None if any(value is None for value in values.values()) else values
 
 
-def _usable(judged: Judged, feature: Feature) -> Value | None:
+def _usable(made: PredictionMade, feature: Feature) -> Value | None:
     """What the model was given; a gap where it takes one, None where it would not have been asked."""
-    verdict = judged.prediction.features.get(feature.name)
+    verdict = made.features.get(feature.name)
     if verdict is None:
         # Logged before the feature was declared: nobody looked, so this is no gap that serving would have seen.
         return None

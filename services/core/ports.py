@@ -18,6 +18,7 @@ from services.core.artifacts import Manifest, WorkerReport
 from services.core.errors import ContentRefused, EventLogUnavailable
 from services.core.events import Event, LoggedEvent
 from services.core.features import Reading, Readings
+from services.core.predictions import PredictionMade
 from services.core.records import (
     AliasChange,
     Batch,
@@ -157,12 +158,27 @@ class Records(Protocol):
         made_until: datetime,
         version: str | None = None,
         limit: int | None = None,
+        settled: bool = False,
     ) -> list[Judged]:
         """Predictions made in [made_from, made_until), oldest first, each with its latest outcome.
 
         An outcome counts for the model it was sent to; one that names another model's prediction is kept and joined
         to nothing. With `limit`, a random sample of at most so many, which is
         the same whenever it is asked for and whose cost does not grow with the window.
+
+        Args:
+            settled: those with an outcome alone, and the sample is of them: any number of others takes no place in it.
+                Where fewer than `limit` have one, the cost does grow with the window.
+        """
+        ...
+
+    def newest_of_entities(
+        self, model: str, *, made_from: datetime, made_until: datetime, limit: int
+    ) -> list[PredictionMade]:
+        """The newest prediction of each entity in [made_from, made_until), oldest first.
+
+        Of at most `limit` entities, drawn at random: each has the same chance, however often it was asked about. The
+        cost grows with the window; this is for what is done once in a retraining.
         """
         ...
 

@@ -269,6 +269,31 @@ class TestRecords:
         assert len(sample) == min(made, limit)
         assert sample == [each for each in inside if each in sample]
 
+    def test_a_sample_of_the_settled_has_no_place_for_those_without_an_outcome_of_their_model(
+        self, store: RecordStore
+    ) -> None:
+        made = [prediction(n, made_at=NOON + timedelta(seconds=n)) for n in range(2000)]
+        seen = [outcome(n) for n in range(0, 2000, 50)] + [outcome(n, model="another") for n in range(1, 2000, 50)]
+        store.commit(Batch(made, seen, []), consumer="c", position=1)
+
+        assert [each.prediction for each in judged(store, limit=40, settled=True)] == made[::50]
+        assert [each.prediction for each in judged(store, settled=True)] == made[::50]
+        assert len(judged(store, limit=7, settled=True)) == 7
+
+    def test_each_entity_counts_once_by_its_newest_answer_of_the_window(self, store: RecordStore) -> None:
+        """One that is asked about all the time takes nobody's place."""
+        made = [
+            prediction(n, entity_id=f"user-{n % 3 if n < 60 else 3}", made_at=NOON + timedelta(seconds=n))
+            for n in range(2000)
+        ]
+        beyond = [prediction(3000, entity_id="user-0", made_at=NOON + timedelta(days=2))]
+        store.commit(Batch(made + beyond, [], []), consumer="c", position=1)
+        window = {"made_from": NOON, "made_until": NOON + timedelta(days=1)}
+
+        assert store.newest_of_entities("toy", **window, limit=10) == [*made[57:60], made[-1]]
+        assert len(store.newest_of_entities("toy", **window, limit=2)) == 2
+        assert store.newest_of_entities("another", **window, limit=2) == []
+
     def test_a_version_and_who_answered_can_be_told_apart(self, store: RecordStore) -> None:
         made = [prediction(1), prediction(2, version="v2"), prediction(3, served_by=ServedBy.RULE)]
         store.commit(Batch(made, [], []), consumer="c", position=3)

@@ -47,6 +47,22 @@ def world_after(n: int, *, first: int = 10_000) -> list[Judged]:
     return world_of_moods(answers_after(n, first=first), seed=3)
 
 
+def of_entity(row: Judged, entity_id: str) -> Judged:
+    return msgspec.structs.replace(row, prediction=msgspec.structs.replace(row.prediction, entity_id=entity_id))
+
+
+def answers_of_others(n: int, *, begin: datetime) -> list[Judged]:
+    """Their outcomes are not known yet."""
+    rows = toy_rows(n, seed=7, begin=begin, every=timedelta(minutes=2), first=50_000)
+    return [msgspec.structs.replace(row, outcome=None, observed_at=None) for row in rows]
+
+
+def flood(n: int, *, begin: datetime) -> list[Judged]:
+    """One caller, who asks about the same entity again and again."""
+    rows = toy_rows(n, seed=5, begin=begin, every=timedelta(seconds=2), first=100_000)
+    return [of_entity(msgspec.structs.replace(row, outcome=None, observed_at=None), "again") for row in rows]
+
+
 def outcomes_again(bench: Bench, rows: list[Judged], *, at: timedelta) -> None:
     """Their outcomes once more, observed so much later: a correction."""
     record(
@@ -93,6 +109,7 @@ def test_a_job_waits_for_outcomes_of_the_changed_world_then_trains_and_promotes(
     assert late.state is JobState.PROMOTED
     assert late.evidence["version"] == "v2"
     assert late.evidence["auc"]["challenger"]["value"] > late.evidence["auc"]["champion"]["value"]
+    assert late.evidence["doubts"] == []
     assert late.closed_at == CHANGED + 6 * DAY
     assert bench.workshop.fleet.published("toy") == {CHAMPION: "v2"}
     assert bench.store.versions("toy")[-1].evidence["trigger"] == "drift"
@@ -139,6 +156,40 @@ def test_the_same_alert_is_tried_again_once_the_right_outcomes_were_sent(bench: 
     assert stepped(bench).state is JobState.PROMOTED
 
 
+def test_answers_without_an_outcome_do_not_keep_outcomes_from_being_checked(bench: Bench) -> None:
+    record(bench.store, toy_rows(500, seed=2, every=timedelta(minutes=2)))
+    record(bench.store, world_after(600))
+    record(bench.store, flood(40_000, begin=CHANGED))
+    alert(bench)
+
+    done = stepped(bench.at(CHANGED + 6 * DAY))
+
+    assert done.state is JobState.PROMOTED, done.note
+
+
+def test_a_busy_history_does_not_keep_the_outcomes_since_the_change_from_being_checked(bench: Bench) -> None:
+    record(bench.store, toy_rows(40_000, seed=2, begin=CHANGED - 20 * DAY, every=timedelta(seconds=40), first=200_000))
+    record(bench.store, world_after(600))
+    alert(bench)
+
+    done = stepped(bench.at(CHANGED + 6 * DAY))
+
+    assert done.state is JobState.PROMOTED, done.note
+
+
+def test_a_job_waits_for_outcomes_to_check_until_its_patience_ends(bench: Bench) -> None:
+    few = replace(SPEC.retraining, minimum_outcomes=50)
+    spec = replace(SPEC, retraining=few, gate=replace(SPEC.gate, minimum_outcomes=10))
+    record(bench.store, world_after(120))
+    alert(bench, spec=spec)
+
+    waits = stepped(bench.at(CHANGED + 6 * DAY), spec=spec)
+    refused = stepped(bench.at(CHANGED + 25 * DAY), spec=spec)
+
+    assert (waits.state, refused.state) == (JobState.WAITING, JobState.REFUSED)
+    assert waits.note.startswith("waits: whether its outcomes can be believed is not known: ")
+
+
 def test_what_a_person_believes_teaches_and_waits_for_a_person_to_be_promoted(bench: Bench) -> None:
     record(bench.store, [flipped(row) for row in answers_after(1200)])
     later(bench, 5).store.open_job(
@@ -157,6 +208,7 @@ def test_what_a_person_believes_teaches_and_waits_for_a_person_to_be_promoted(be
     assert waits.note.startswith("v2 waits for a person: it would tell ")
     assert waits.note.split(";")[1].endswith("bellwether promote toy v2")
     assert waits.evidence["changed_answers"]["share"] > 0.5
+    assert "doubts" not in waits.evidence
     assert bench.workshop.models.versions("toy") == ["v1", "v2"]
     assert bench.workshop.fleet.published("toy") == {CHAMPION: "v1"}
     assert awaiting(bench.store.jobs("toy", limit=5), bench.store.alias_changes("toy")) == waits
@@ -187,6 +239,52 @@ def test_a_version_that_waits_is_promoted_by_a_person_and_its_alert_is_answered(
     assert bench.store.jobs("toy", limit=1)[0].state is JobState.PROMOTED
     assert awaiting(bench.store.jobs("toy", limit=5), bench.store.alias_changes("toy")) is None
     assert receipt.code == "answered"
+
+
+def test_one_caller_s_flood_does_not_let_a_version_serve_that_has_to_wait(bench: Bench) -> None:
+    spec = replace(SPEC, gate=replace(SPEC.gate, changed_answers_at_most=0.05))
+    record(bench.store, world_after(1200))
+    record(bench.store, flood(8000, begin=CHANGED + 4 * DAY))
+    alert(bench)
+
+    waits = stepped(bench.at(CHANGED + 5 * DAY), spec=spec)
+
+    assert waits.state is JobState.AWAITS_APPROVAL
+    assert waits.evidence["changed_answers"]["n"] > 1000
+
+
+def test_who_was_asked_about_before_counts_where_few_were_lately(bench: Bench) -> None:
+    spec = replace(SPEC, gate=replace(SPEC.gate, changed_answers_at_most=0.05))
+    record(bench.store, world_after(1200))
+    record(bench.store, flood(50, begin=CHANGED + 20 * DAY))
+    alert(bench)
+
+    waits = stepped(bench.at(CHANGED + 20 * DAY), spec=spec)
+
+    assert waits.state is JobState.AWAITS_APPROVAL
+    assert waits.evidence["changed_answers"]["n"] > 1000
+
+
+def test_a_version_waits_where_what_it_changes_cannot_be_known(bench: Bench) -> None:
+    record(bench.store, world_after(1200))
+    lately = answers_of_others(1500, begin=CHANGED + 14 * DAY)
+    record(bench.store, [unusable(row, "visits") for row in lately])
+    alert(bench)
+
+    waits = stepped(bench.at(CHANGED + 19 * DAY))
+
+    assert waits.state is JobState.AWAITS_APPROVAL
+    assert "only 0 of 1500 entities that were asked about lately had all features" in waits.note
+
+
+def test_few_entities_that_were_all_looked_at_are_enough(bench: Bench) -> None:
+    rows = [of_entity(row, f"user-{number % 40}") for number, row in enumerate(world_after(1200))]
+    record(bench.store, rows)
+    alert(bench)
+
+    done = stepped(bench.at(CHANGED + 6 * DAY))
+
+    assert (done.state, done.evidence["changed_answers"]["n"]) == (JobState.PROMOTED, 40)
 
 
 def test_a_spec_that_says_so_lets_every_version_serve_that_passes(bench: Bench) -> None:

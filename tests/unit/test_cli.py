@@ -57,6 +57,14 @@ def test_an_unknown_model_is_named_with_those_that_there_are() -> None:
     assert f"found model 'chrun', expected one of {', '.join(discover())}" in err
 
 
+@pytest.mark.parametrize("reason", ["", "  "])
+def test_outcomes_are_believed_for_a_reason_alone(tmp_path: Path, reason: str) -> None:
+    code, _, err = run("retrain", "churn", "--believe-outcomes", reason, "--home", str(tmp_path))
+
+    assert code == 2
+    assert "--believe-outcomes is empty; expected why" in err
+
+
 def test_up_refuses_a_home_whose_directory_does_not_exist(tmp_path: Path) -> None:
     code, _, err = run("up", "--home", str(tmp_path / "nowhere" / "home"))
 

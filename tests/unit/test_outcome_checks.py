@@ -82,6 +82,7 @@ def test_the_outcomes_of_one_feed_are_named_by_its_group() -> None:
     (doubt,) = looked_at(stream(then=lambda row: flipped(row) if feed_of(row) == "north" else row), since=FROM)
 
     assert (doubt.kind, doubt.reason.count("where feed is north")) == (Kind.INVERTED, 1)
+    assert doubt.evidence["group"] == "feed is north"
     assert abs(doubt.since - FROM) < 100 * EVERY
 
 

@@ -2,17 +2,18 @@
 
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from monitoring.entrypoints.reports import status_lines
+from monitoring.entrypoints.reports import status_lines, status_now
 from services import bootstrap
 from services.core.artifacts import WorkerReport
 from services.core.clock import wall_clock
 from services.core.outcomes import OutcomeObserved
 from services.core.ports import RecordStore
 from services.core.predictions import ServedBy
-from services.core.records import CHAMPION, AliasChange, Batch
+from services.core.records import CHAMPION, AliasChange, Batch, Job, JobState
 from services.models.discovery import discover
 from services.settings import Settings
 from tests.toy import NOON, prediction
@@ -61,3 +62,24 @@ def test_what_is_wrong_is_told(settings: Settings, store: RecordStore) -> None:
 
     assert "  1 outcomes without a prediction" in lines
     assert "  worker 1 serves v1: v2 was refused: it is corrupt" in lines
+
+
+def test_for_machines_it_says_what_is_doubted_and_which_version_waits(settings: Settings, store: RecordStore) -> None:
+    doubt = {"kind": "inverted", "since": NOON.isoformat(), "reason": "outcomes look inverted"}
+    waiting = ended(store, JobState.AWAITS_APPROVAL, {"version": "v2"})
+    ended(store, JobState.OUTCOMES_DOUBTED, {"doubts": [doubt]})
+
+    told = status_now(settings)
+
+    assert told[ASKED]["doubts"] == [doubt]
+    assert told[ASKED]["awaiting_approval"]["id"] == waiting.id
+    assert told[ASKED]["job"]["state"] == "outcomes_doubted"
+    assert (told[IDLE[0]]["doubts"], told[IDLE[0]]["awaiting_approval"], told[IDLE[0]]["job"]) == ([], None, None)
+
+
+def ended(store: RecordStore, state: JobState, evidence: dict[str, Any]) -> Job:
+    job = store.open_job(
+        model=ASKED, trigger="drift", dedupe_key=state.value, since=NOON, opened_at=NOON, note="opened"
+    )
+    assert job is not None
+    return store.update_job(job.id, state=state, note="ended", evidence=evidence, closed_at=NOON)

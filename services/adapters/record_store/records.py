@@ -74,13 +74,24 @@ class SqlRecords:
         made_until: datetime,
         version: str | None = None,
         limit: int | None = None,
+        settled: bool = False,
     ) -> list[Judged]:
         window = _window(model, made_from, made_until, version)
+        if settled:
+            window.append(select(1).where(_same_prediction()).correlate(predictions).exists())
         with self._database.transaction() as connection:
             if limit is not None:
                 window = [predictions.c.prediction_id.in_(sample_ids(connection, window, limit))]
             rows = connection.execute(_with_outcomes(predictions).where(*window).order_by(*IN_ORDER)).all()
         return [_judged(row) for row in rows]
+
+    def newest_of_entities(
+        self, model: str, *, made_from: datetime, made_until: datetime, limit: int
+    ) -> list[PredictionMade]:
+        newest = _newest_of_each(_window(model, made_from, made_until, None), limit)
+        query = select(predictions.c.data).where(predictions.c.prediction_id.in_(newest)).order_by(*IN_ORDER)
+        with self._database.transaction() as connection:
+            return [_decode(data) for data in connection.scalars(query)]
 
     def count_made(self, model: str, *, made_from: datetime, made_until: datetime, version: str | None = None) -> int:
         with self._database.transaction() as connection:
@@ -272,6 +283,15 @@ def _answers_of(model: str, version: str | None = None) -> list[Any]:
 
 def _window(model: str, made_from: datetime, made_until: datetime, version: str | None) -> list[Any]:
     return [*_answers_of(model, version), predictions.c.made_at >= made_from, predictions.c.made_at < made_until]
+
+
+def _newest_of_each(window: list[Any], limit: int) -> Select[Any]:
+    """The ids of entities' newest predictions. The draws of these are as good as the entities' own."""
+    newest_first = (predictions.c.made_at.desc(), predictions.c.prediction_id.desc())
+    place = func.row_number().over(partition_by=predictions.c.entity_id, order_by=newest_first)
+    ranked = select(predictions.c.prediction_id, predictions.c.draw, place.label("place")).where(*window).subquery()
+    drawn = select(ranked.c.prediction_id).where(ranked.c.place == 1)
+    return drawn.order_by(ranked.c.draw, ranked.c.prediction_id).limit(limit)
 
 
 def _with_outcomes(found: FromClause) -> Select[Any]:

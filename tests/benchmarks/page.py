@@ -8,13 +8,16 @@ from tests.benchmarks import pipeline, scale
 from tests.benchmarks.contestants import TITLES
 from tests.benchmarks.serving import CONNECTIONS, PEERS, table
 
-BEGIN: Final = "<!-- figures of {}: written by `make bench` -->"
+BEGIN: Final = "<!-- figures of {}: written by `make {}` -->"
 END: Final = "<!-- end of figures -->"
 
 
-def write_page(path: Path, name: str, figures: str) -> None:
-    """Replace what stands between the marks of that name. Raises `BellwetherError` when the page lacks them."""
-    mark = BEGIN.format(name)
+def write_page(path: Path, name: str, figures: str, *, target: str = "bench") -> None:
+    """Replace what stands between the marks of that name, which say what `target` of make writes.
+
+    Raises `BellwetherError` when the page lacks them.
+    """
+    mark = BEGIN.format(name, target)
     before, begin, rest = path.read_text("utf-8").partition(mark)
     _, end, after = rest.partition(END)
     if not (begin and end):

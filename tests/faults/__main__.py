@@ -39,7 +39,7 @@ def main() -> int:
     if arguments.json:
         arguments.json.write_bytes(msgspec.json.format(msgspec.json.encode(trials)) + b"\n")
     if arguments.page:
-        write_page(arguments.page, "faults", figures(trials))
+        write_page(arguments.page, "faults", figures(trials), target="faults")
     return 1 if any(trial.problems for trial in trials) else 0
 
 

@@ -75,12 +75,14 @@ class FileWatch:
 
     def __init__(self, path: Path) -> None:
         self._path = path
-        self._opened = _inode(path)
-        self._journal = _inode(_beside(path, "-wal"))
+        # Kept as strings: they are asked for before each commit, and to build a path takes longer than to ask.
+        self._name, self._journal_name = str(path), str(_beside(path, "-wal"))
+        self._opened = _inode(self._name)
+        self._journal = _inode(self._journal_name)
 
     def has_changed(self) -> bool:
         """Also when the journal alone is gone: what is committed into it is seen by nobody else."""
-        return _inode(self._path) != self._opened or _inode(_beside(self._path, "-wal")) != self._journal
+        return _inode(self._name) != self._opened or _inode(self._journal_name) != self._journal
 
     def await_rest(self) -> None:
         """Return when nobody has removed or made any of the files for a moment: they are removed one by one."""
@@ -91,20 +93,20 @@ class FileWatch:
                 seen, since = now, time.monotonic()
 
     def lost_its_journal_alone(self) -> bool:
-        return _inode(self._path) == self._opened and _inode(_beside(self._path, "-wal")) is None
+        return _inode(self._name) == self._opened and _inode(self._journal_name) is None
 
     def require_own_journal(self) -> None:
         """Raises `OSError` when what took the file's place lies beside the journal of the old one: SQLite would write
         the journal into it, and damage it."""
-        replaced = _inode(self._path) not in (None, self._opened)
-        if replaced and self._journal is not None and _inode(_beside(self._path, "-wal")) == self._journal:
+        replaced = _inode(self._name) not in (None, self._opened)
+        if replaced and self._journal is not None and _inode(self._journal_name) == self._journal:
             raise OSError(
                 "another file has taken its place while it was open, beside the journal of the old one; stop the "
                 f"processes that use it, remove {self._path.name}-wal and {self._path.name}-shm, and start them again"
             )
 
     def _files(self) -> list[tuple[int, int] | None]:
-        return [_inode(_beside(self._path, ending)) for ending in ("", *JOURNALS)]
+        return [_inode(str(_beside(self._path, ending))) for ending in ("", *JOURNALS)]
 
 
 def set_orphaned_journals_aside(path: Path) -> None:
@@ -121,9 +123,9 @@ def _beside(path: Path, ending: str) -> Path:
     return path.with_name(path.name + ending)
 
 
-def _inode(path: Path) -> tuple[int, int] | None:
+def _inode(name: str) -> tuple[int, int] | None:
     try:
-        found = os.stat(path)  # noqa: PTH116 - asked before each commit, and pathlib's takes twice as long
+        found = os.stat(name)  # noqa: PTH116 - of a string, see FileWatch
     except FileNotFoundError:
         return None
     return found.st_dev, found.st_ino

@@ -1,6 +1,7 @@
 """The local log as its consumer reads it: positions that belong to one log, and what goes when it is old."""
 
 import sqlite3
+import time
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from datetime import UTC, datetime, timedelta
@@ -8,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from services.adapters.event_log_file import DRAIN_SECONDS, EventLogFile
+from services.adapters.event_log_file import DRAIN_SECONDS, LOOK_SECONDS, EventLogFile
 from services.adapters.event_log_sqlite import EventLogSqlite
 from services.adapters.last_log_file import LastLogFile
 from services.adapters.outbox_sqlite import OutboxSqlite
@@ -61,12 +62,17 @@ class Home:
     def remove_log(self) -> None:
         for path in self.directory.glob("events.sqlite*"):
             path.unlink()
+        until_a_writer_looks()
 
     @property
     def stored(self) -> set[int]:
         numbers = range(1, 20)
         ids = {prediction(number).prediction_id: number for number in numbers}
         return {ids[each] for each in self.store.stored_event_ids(list(ids))}
+
+
+def until_a_writer_looks() -> None:
+    time.sleep(LOOK_SECONDS)
 
 
 @pytest.fixture
@@ -218,6 +224,7 @@ def test_a_file_that_took_the_logs_place_beside_its_journal_is_refused(home: Hom
     log = EventLogSqlite(home.path)
     log.append(prediction_event(prediction(2))).result(10)
     copy.rename(home.path)
+    until_a_writer_looks()
 
     (refused,) = log.append(prediction_event(prediction(3))).result(10)
 
@@ -231,6 +238,7 @@ def test_what_was_committed_is_there_for_everybody_after_the_journal_alone_was_r
     log.append(prediction_event(prediction(1))).result(10)
     for ending in ("-wal", "-shm"):
         (home.directory / f"events.sqlite{ending}").unlink()
+    until_a_writer_looks()
 
     log.append(prediction_event(prediction(2))).result(10)
 

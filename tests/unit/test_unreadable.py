@@ -10,17 +10,23 @@ from hypothesis import strategies as st
 from kafka.record.memory_records import MemoryRecordsBuilder
 from kafka.record.util import calc_crc32c
 
+from services.adapters.event_log_kafka.decompression import BATCH_BYTES
 from services.adapters.event_log_kafka.unreadable import Unreadable, first_unreadable
 from tests.servers.kafka_files import ATTRIBUTES_AT, CHECKSUM_AT, RECORDS_AT
 
+LENGTH_AT = 8
+BEHIND_LENGTH_AT = 12
 CODECS = {"none": 0, "gzip": 1, "snappy": 2, "lz4": 3, "zstd": 4}
 OFFSET = 100
 
 
-def batch_of(codec: str, *, first: int = OFFSET, records: int = 3) -> bytearray:
+def batch_of(codec: str, *, first: int = OFFSET, records: int = 3, value: bytes | None = None) -> bytearray:
+    """Of so many short records, or of one with this value."""
+    if value is not None:
+        records = 1
     builder = MemoryRecordsBuilder(2, CODECS[codec], 1_000_000, offset=0)
     for number in range(records):
-        builder.append(timestamp=0, key=b"key", value=b"value %d" % number, headers=[("ce_id", b"id")])
+        builder.append(timestamp=0, key=b"key", value=value or b"value %d" % number, headers=[("ce_id", b"id")])
     builder.close()
     batch = bytearray(builder.buffer())
     struct.pack_into(">q", batch, 0, first)
@@ -51,6 +57,32 @@ def test_a_batch_that_its_codec_did_not_write_is_unreadable_to_its_end(codec: st
 
     assert found is not None
     assert found.end == OFFSET + 3
+
+
+@pytest.mark.parametrize("codec", ["gzip", "lz4", "zstd"])
+def test_a_batch_that_would_fill_the_memory_is_unreadable_to_its_end(codec: str) -> None:
+    bomb = batch_of(codec, value=bytes(BATCH_BYTES))
+
+    found = first_unreadable(bytes(bomb), OFFSET)
+
+    assert found == Unreadable(
+        OFFSET + 1,
+        "BatchTooLarge: the batch is more than 134,217,728 bytes when it is taken apart, expected at most that",
+    )
+
+
+@pytest.mark.parametrize("codec", ["gzip", "snappy", "lz4", "zstd"])
+def test_a_batch_that_packs_well_is_readable(codec: str) -> None:
+    assert first_unreadable(bytes(batch_of(codec, value=bytes(20_000_000))), OFFSET) is None
+
+
+@pytest.mark.parametrize("codec", ["gzip", "lz4", "zstd"])
+def test_a_batch_whose_records_end_too_early_is_unreadable(codec: str) -> None:
+    batch = batch_of(codec, records=100)
+    del batch[-10:]
+    struct.pack_into(">i", batch, LENGTH_AT, len(batch) - BEHIND_LENGTH_AT)
+
+    assert first_unreadable(vouched_for(batch), OFFSET) is not None
 
 
 def test_a_batch_that_rotted_is_unreadable_to_its_end_if_its_length_did_not_rot() -> None:

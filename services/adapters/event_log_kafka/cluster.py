@@ -10,6 +10,7 @@ from typing import Any, Final
 from kafka import KafkaAdminClient, TopicPartition
 from kafka.errors import KafkaConfigurationError, KafkaError, KafkaTimeoutError
 
+from services.adapters.event_log_kafka.decompression import limit_decompression
 from services.adapters.event_log_kafka.listening import Wanted, misfit
 from services.core.errors import EventLogUnavailable, SettingsError
 from services.core.events import DEAD_LETTERS_TOPIC, OUTCOMES_TOPIC, PREDICTIONS_TOPIC
@@ -34,6 +35,8 @@ READING: Final[dict[str, Any]] = {
     "fetch_max_bytes": 8_000_000,
 }
 """What every consumer is made with. Of a transaction that was not committed, nothing is read."""
+
+limit_decompression()
 
 DEAD_LETTER_BYTES: Final = 8_000_000
 """A dead letter may hold what was too large for the other topics: eight times what a broker takes by default."""

@@ -9,6 +9,7 @@ from kafka import KafkaProducer
 
 from services.adapters.event_log_kafka import KafkaCluster, KafkaSink, KafkaSource
 from services.adapters.event_log_kafka.cloud_events import headers_of
+from services.adapters.event_log_kafka.decompression import BATCH_BYTES
 from services.adapters.event_log_kafka.unreadable import alone
 from services.adapters.record_store import RecordStoreSql
 from services.core.events import DEAD_LETTERS_TOPIC, PREDICTIONS_TOPIC
@@ -31,7 +32,11 @@ def put_raw(cluster: KafkaCluster, *records: Mapping[str, object], compression: 
 def put_batch(cluster: KafkaCluster, *records: Mapping[str, object], compression: str | None = None) -> None:
     """The same, all of them in one batch."""
     producer = KafkaProducer(
-        bootstrap_servers=cluster.servers, compression_type=compression, linger_ms=1000, batch_size=900_000
+        bootstrap_servers=cluster.servers,
+        compression_type=compression,
+        linger_ms=1000,
+        batch_size=900_000,
+        max_request_size=2 * BATCH_BYTES,
     )
     topic = cluster.topics()[PREDICTIONS_TOPIC].name
     sent = [producer.send(topic, partition=0, **record) for record in records]
@@ -133,6 +138,17 @@ class TestCompressedRecords:
         carry_until(source, store, lambda: store.stored_event_ids(list(ids(1, 2, 3))) == ids(1, 2, 3))
 
         assert store.dead_letters(limit=5) == []
+
+    def test_a_batch_that_would_fill_the_memory_is_passed_over_as_a_dead_letter(
+        self, cluster: KafkaCluster, source: KafkaSource, store: RecordStoreSql
+    ) -> None:
+        put_batch(cluster, {"key": b"k", "value": bytes(BATCH_BYTES)}, compression="gzip")
+        put_raw(cluster, record(1))
+
+        carry_until(source, store, lambda: store.stored_event_ids(list(ids(1))) == ids(1))
+
+        (letter,) = store.dead_letters(limit=5)
+        assert (letter.reason, letter.detail.split(":")[0]) == ("unreadable", "BatchTooLarge")
 
     @pytest.mark.parametrize("compression", ["gzip", "snappy", "lz4", "zstd"])
     def test_a_batch_that_its_codec_did_not_write_is_passed_over_as_dead_letters(

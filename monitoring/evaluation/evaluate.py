@@ -18,7 +18,7 @@ from monitoring.evaluation.availability import availability
 from monitoring.evaluation.business import business
 from monitoring.evaluation.confirmation import Confirmation, confirm, newest_confirmation
 from monitoring.evaluation.drift import SCORE, ColumnDrift, FeatureDrift, Reference, drift
-from monitoring.evaluation.outcome_checks import Was, answers_of, doubts, too_early
+from monitoring.evaluation.outcome_checks import Arrivals, Was, answers_of, doubts, too_early
 from monitoring.evaluation.performance import by_version, coverage, performance
 from monitoring.evaluation.standing import DOUBTS
 from monitoring.evaluation.unknown import Failed, NotEnoughData
@@ -170,11 +170,19 @@ def _doubts(evaluation: Evaluation, version: str, answered: list[Judged]) -> dic
     """What speaks against the outcomes that the figures rest on; no member where that cannot be known."""
     if early := too_early(answered):
         return {DOUBTS: [early.as_body()]}
-    answers = answers_of(evaluation.spec, answered)
+    spec, store = evaluation.spec, evaluation.store
+    answers = answers_of(spec, answered)
     if not len(answers):
         return {}
-    was = Was.recorded(evaluation.store.versions(evaluation.spec.name), version)
-    found = doubts(answers, since=answers.made_at[0], was=was)
+
+    def arrivals() -> Arrivals:
+        oldest, newest = answers.made_at[0] - spec.retraining.history, answered[-1].prediction.made_at
+        return Arrivals.of(
+            store.judged(spec.name, made_from=oldest, made_until=newest, version=version, limit=SAMPLE_LIMIT)
+        )
+
+    was = Was.recorded(store.versions(spec.name), version)
+    found = doubts(answers, since=answers.made_at[0], was=was, arrivals=arrivals)
     return {} if isinstance(found, NotEnoughData) else {DOUBTS: [each.as_body() for each in found]}
 
 

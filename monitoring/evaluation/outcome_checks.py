@@ -6,8 +6,8 @@ Three things are well-defined enough to stop a retraining:
 - *inverted*: champion and rule, which both ranked better than chance, both look like their own mirror image. A world
   that changes makes what was learnt useless; it may make some of it wrong, but not the opposite of all of it right, for
   the model and for the plain rule at once.
-- *one class*: the newest outcomes are all of one class, where dozens of the other were expected: a default has been
-  filled in somewhere upstream.
+- *one class*: the newest outcomes are of one class, all but a few, where dozens of the other were expected: a default
+  has been filled in somewhere upstream. Where outcomes are late, the other class may be what is late.
 - *too early*: outcomes were observed more than a day before the question was asked.
 
 A base rate that jumps is left alone, since real changes do that; so are outcomes that are corrected in great number,
@@ -16,7 +16,7 @@ since feeds that send provisional ones do that. If such a correction flips outco
 
 from bisect import bisect_left
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from enum import StrEnum
@@ -64,6 +64,9 @@ world may have been changing by then already."""
 EXPECTED_OF_THE_OTHER: Final = 50.0
 """So many of the class that is absent the champion expected. Were that class ten times rarer than it has ever been, all
 of them would still be missing by chance in one of 150 such runs only."""
+EXPECTED_PER_ODD_ONE: Final = 25.0
+"""So many more for each that did come: chance gets there as rarely, and one outcome that somebody entered by hand does
+not hide a default."""
 
 TOO_EARLY: Final = timedelta(days=1)
 """Feeds that know the day alone say midnight for an outcome of the afternoon."""
@@ -159,16 +162,49 @@ def answers_of(spec: ModelSpec, judged: Sequence[Judged]) -> Answers:
     )
 
 
-def doubts(answers: Answers, *, since: datetime, was: Was) -> tuple[Doubt, ...] | NotEnoughData:
+@dataclass(frozen=True, slots=True)
+class Arrivals:
+    """Of a sample of matured answers, oldest first: when each was made, and whether its outcome has come."""
+
+    made_at: Sequence[datetime]
+    come: Numbers
+
+    @classmethod
+    def of(cls, sample: Sequence[Judged]) -> "Arrivals":
+        """Those that were acted on are left out: nothing is learnt from their outcomes."""
+        counted = [row for row in sample if row.prediction.weight > 0]
+        return cls(
+            [row.prediction.made_at for row in counted], np.array([row.outcome is not None for row in counted], bool)
+        )
+
+    def late_per_come(self, since: datetime) -> float:
+        """How many outcomes are late for each that has come, of answers made since then: those that are missing beyond
+        what was missing before. All that are missing, where there is no before."""
+        start = bisect_left(self.made_at, since)
+        before = _missing_per_come(self.come[:start]) if start >= MINIMUM_ROWS else 0.0
+        return max(0.0, _missing_per_come(self.come[start:]) - before)
+
+
+def _missing_per_come(come: Numbers) -> float:
+    came = int(come.sum())
+    return (len(come) - came) / max(1, came)
+
+
+def doubts(
+    answers: Answers, *, since: datetime, was: Was, arrivals: Callable[[], Arrivals]
+) -> tuple[Doubt, ...] | NotEnoughData:
     """What speaks against the outcomes of the answers made since `since`; nothing where they can be believed.
 
     Those made earlier say what was before, and may put the beginning before `since`. A part of the answers, one group
     of a slice, is looked at where the whole looks right.
+
+    Args:
+        arrivals: reads those of the same answers and of as many earlier ones as there are; called where it matters.
     """
     tested = len(answers) - answers.first_since(since)
     if tested < MINIMUM_ROWS:
         return NotEnoughData(tested, MINIMUM_ROWS, "matured answers whose outcomes could be checked")
-    whole = _one_class(answers) or _inverted(answers, answers.first_since(since), was)
+    whole = _one_class(answers, arrivals) or _inverted(answers, answers.first_since(since), was)
     return (whole,) if whole is not None else tuple(_of_groups(answers, since=since))
 
 
@@ -211,29 +247,43 @@ def _is_untouched(answers: Answers, since: datetime) -> bool:
     return _auc(later, "champion") - 0.5 >= UNTOUCHED * (_auc(earlier, "champion") - 0.5)
 
 
-def _one_class(answers: Answers) -> Doubt | None:
-    """Whether the newest outcomes are all of one class, where dozens of the other were expected."""
-    others = np.flatnonzero(answers.target != answers.target[-1])
-    start = int(others[-1]) + 1 if len(others) else 0
-    n, expected = len(answers) - start, _expected_of_the_other(answers, start)
-    if n < MINIMUM_ROWS or expected < EXPECTED_OF_THE_OTHER:
+def _one_class(answers: Answers, arrivals: Callable[[], Arrivals]) -> Doubt | None:
+    """Whether the newest outcomes are of one class, all but a few, where dozens of the other were expected."""
+    found = (_all_of(one, answers, arrivals) for one in (0, 1))
+    return next((each for each in found if each is not None), None)
+
+
+def _all_of(one: int, answers: Answers, arrivals: Callable[[], Arrivals]) -> Doubt | None:
+    seen = np.concatenate([[0], np.cumsum(answers.target != one)])
+    starts = np.concatenate([[0], np.flatnonzero(answers.target != one) + 1])
+    starts = starts[len(answers) - starts >= MINIMUM_ROWS]
+    if not len(starts):
         return None
-    since = answers.made_at[start]
+    odd, expected = seen[-1] - seen[starts], _expected_of_the_other(one, answers, starts)
+    clearest = int(np.argmax(expected - EXPECTED_PER_ODD_ONE * odd))
+    start, came, missing = int(starts[clearest]), int(odd[clearest]), float(expected[clearest])
+    enough = EXPECTED_OF_THE_OTHER + EXPECTED_PER_ODD_ONE * came
+    if missing < enough:
+        return None
+    n, since = len(answers) - start, answers.made_at[start]
+    late = n * arrivals().late_per_come(since)
+    if missing - late < enough:
+        return None
     reason = (
-        f"outcomes are all of one class since {_moment(since)}: {n} in a row, among which {expected:.0f} of the other "
+        f"outcomes are of one class since {_moment(since)}: {n - came} of {n}, among which {missing:.0f} of the other "
         "were to be expected"
     )
-    return Doubt(Kind.ONE_CLASS, since, reason, {"n": n, "expected_of_the_other": expected})
+    return Doubt(Kind.ONE_CLASS, since, reason, {"n": n, "odd": came, "late": late, "expected_of_the_other": missing})
 
 
-def _expected_of_the_other(answers: Answers, start: int) -> float:
-    """By the champion's probabilities, or by how many there were before, whichever is less."""
-    newest = answers.champion[start:]
-    expected = float((newest if answers.target[-1] == 0 else 1 - newest).sum())
-    if start < MINIMUM_ROWS:
-        return expected
-    share = float((answers.target[:start] != answers.target[-1]).mean())
-    return min(expected, share * len(newest))
+def _expected_of_the_other(one: int, answers: Answers, starts: Numbers) -> Numbers:
+    """How many of the other class the answers from each of these places on should have: by the champion's
+    probabilities, or by the share of it before, whichever is less."""
+    scores = answers.champion if one == 0 else 1 - answers.champion
+    by_champion = np.append(np.cumsum(scores[::-1])[::-1], 0)[starts]
+    before = np.concatenate([[0], np.cumsum(answers.target != one)])[starts]
+    by_share = before / np.maximum(starts, 1) * (len(answers) - starts)
+    return np.where(starts < MINIMUM_ROWS, by_champion, np.minimum(by_champion, by_share))
 
 
 def _inverted(answers: Answers, first: int, was: Was | None, group: str = "") -> Doubt | None:

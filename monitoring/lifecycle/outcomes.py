@@ -6,7 +6,7 @@ from datetime import datetime
 
 import pandas as pd
 
-from monitoring.evaluation.outcome_checks import Answers, Doubt, Was, doubts, too_early
+from monitoring.evaluation.outcome_checks import Answers, Arrivals, Doubt, Was, doubts, too_early
 from monitoring.evaluation.performance import MINIMUM_ROWS
 from monitoring.evaluation.unknown import NotEnoughData
 from monitoring.evaluation.windows import SAMPLE_LIMIT
@@ -33,13 +33,18 @@ def doubts_of_outcomes(
     tested = _tested(spec, store, since=since, until=matured)
     if early := too_early(tested):
         return (early,)
-    before = _sampled(spec, store, since=min(since, matured - spec.retraining.history), until=since, limit=SAMPLE_LIMIT)
+    oldest = min(since, matured - spec.retraining.history)
+    before = _sampled(spec, store, since=oldest, until=since, limit=SAMPLE_LIMIT)
     frame = usable(frame_of(spec, [*before, *tested]))
     champion = None if frame.empty else score_champion(frame[list(spec.feature_names)])
     if champion is None:
         return None
     was = Was.recorded(store.versions(spec.name), store.aliases(spec.name).get(CHAMPION))
-    return doubts(_answers(spec, frame, champion), since=since, was=was)
+
+    def arrivals() -> Arrivals:
+        return Arrivals.of(store.judged(spec.name, made_from=oldest, made_until=matured, limit=SAMPLE_LIMIT))
+
+    return doubts(_answers(spec, frame, champion), since=since, was=was, arrivals=arrivals)
 
 
 def _tested(spec: ModelSpec, store: RecordStore, *, since: datetime, until: datetime) -> list[Judged]:

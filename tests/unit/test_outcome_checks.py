@@ -1,5 +1,6 @@
 """Outcomes that contradict champion and rule at once are doubted; what real changes do is not."""
 
+import re
 from collections.abc import Callable, Sequence
 from datetime import datetime, timedelta
 from typing import Any
@@ -8,7 +9,7 @@ import msgspec
 import numpy as np
 import pytest
 
-from monitoring.evaluation.outcome_checks import Answers, Doubt, Kind, Was, answers_of, doubts, too_early
+from monitoring.evaluation.outcome_checks import Answers, Arrivals, Doubt, Kind, Was, answers_of, doubts, too_early
 from monitoring.evaluation.unknown import NotEnoughData
 from services.core.records import Judged, VersionRecord
 from tests.toy import NOON, toy_spec
@@ -26,7 +27,7 @@ def stream(*, seed: int = 1, then: Callable[[Judged], Judged] = lambda row: row)
 
 
 def looked_at(rows: Sequence[Judged], *, since: datetime = NOON, was: Was = WAS) -> tuple[Doubt, ...]:
-    found = doubts(with_plans(rows), since=since, was=was)
+    found = doubts(with_plans(rows), since=since, was=was, arrivals=lambda: Arrivals.of(rows))
     assert not isinstance(found, NotEnoughData)
     return found
 
@@ -34,7 +35,7 @@ def looked_at(rows: Sequence[Judged], *, since: datetime = NOON, was: Was = WAS)
 def with_plans(rows: Sequence[Judged]) -> Answers:
     """With a slice that has nothing to do with what happens: whose feed it was."""
     answers = answers_of(SPEC, rows)
-    counted = [row for row in rows if row.prediction.weight > 0]
+    counted = [row for row in rows if row.prediction.weight > 0 and row.outcome is not None]
     groups = {"feed": [feed_of(row) for row in counted]}
     return Answers(
         made_at=answers.made_at,
@@ -142,11 +143,12 @@ def test_a_rule_that_never_ranked_is_no_witness() -> None:
         rule=np.full(len(answers), 0.5),
     )
 
-    assert doubts(blind, since=NOON, was=Was(champion=0.78, rule=0.5)) == ()
+    assert doubts(blind, since=NOON, was=Was(champion=0.78, rule=0.5), arrivals=lambda: Arrivals.of(rows)) == ()
 
 
 def test_too_few_outcomes_are_no_reason_to_believe_them() -> None:
-    found = doubts(with_plans(toy_rows(90)), since=NOON, was=WAS)
+    rows = toy_rows(90)
+    found = doubts(with_plans(rows), since=NOON, was=WAS, arrivals=lambda: Arrivals.of(rows))
 
     assert isinstance(found, NotEnoughData)
     assert found.needed == 100
@@ -157,7 +159,34 @@ def test_a_default_that_was_filled_in_is_seen_as_outcomes_of_one_class() -> None
 
     assert doubt.kind is Kind.ONE_CLASS
     assert abs(doubt.since - FROM) < 20 * EVERY
-    assert "in a row" in doubt.reason
+    assert re.search(r": (\d+) of \1, among which \d+ of the other were to be expected", doubt.reason)
+
+
+@pytest.mark.parametrize("place", [-1, -40, -700])
+def test_an_odd_outcome_does_not_hide_a_default(place: int) -> None:
+    rows = stream(then=lambda row: answered(row, "stayed"))
+    rows[place] = answered(rows[place], "left")
+
+    (doubt,) = looked_at(rows)
+
+    assert (doubt.kind, doubt.evidence["odd"]) == (Kind.ONE_CLASS, 1)
+    assert abs(doubt.since - FROM) < 20 * EVERY
+
+
+def test_outcomes_of_which_one_class_comes_late_are_believed() -> None:
+    """Who left is known at once; who stayed is sent in one file, which has not come."""
+    late = lambda row: row if row.outcome == "left" else msgspec.structs.replace(row, outcome=None)  # noqa: E731
+
+    assert looked_at(stream(then=late)) == ()
+
+
+def test_a_default_is_seen_where_outcomes_are_always_missing() -> None:
+    def lossy(row: Judged) -> Judged:
+        return msgspec.structs.replace(row, outcome=None) if int(row.prediction.entity_id[-1]) % 2 else row
+
+    (doubt,) = looked_at([lossy(row) for row in stream(then=lambda row: answered(row, "stayed"))])
+
+    assert doubt.kind is Kind.ONE_CLASS
 
 
 def test_a_short_run_of_one_class_is_chance() -> None:

@@ -1,6 +1,5 @@
 """`bellwether replay`: a CSV of real history becomes live traffic, and its true outcomes judge the answers."""
 
-import asyncio
 import socket
 import sys
 import tempfile
@@ -93,27 +92,33 @@ def _send(
     with stopping.listening():
         try:
             with stopping.within():
-                return _sent(settings, spec, rows, children, lock)
+                url = _started(settings, children, lock)
+            counts = stopping.run(_replay(settings, spec, rows, url))
+            with stopping.within():
+                _all_stored(settings)
         except StopAsked:
             raise BellwetherError("told to stop before the whole file had been sent; start replay again") from None
         finally:
             children.stop()
+    return counts
 
 
-def _sent(
-    settings: Settings, spec: ModelSpec, rows: Sequence[CsvRow], children: Children, lock: HomeLock
-) -> tuple[ReplayCounts, TrafficCounts]:
+def _started(settings: Settings, children: Children, lock: HomeLock) -> str:
+    """The address of the service, which is ready when this returns."""
     serving = [*module("services.entrypoints.serve"), HOLDING, str(lock.descriptor)]
     children.start("serving", serving, handed=[lock.descriptor])
     children.start("consumer", module("services.entrypoints.consumer"))
     url = f"http://{settings.host}:{settings.port}"
     await_answer(f"{url}/readyz", seconds=90, alive=children.revive)
-    counts = asyncio.run(_replay(settings, spec, rows, url))
+    return url
+
+
+def _all_stored(settings: Settings) -> None:
+    """Returns when every event is in the store."""
     log, store = bootstrap.event_log(settings), bootstrap.record_store(settings)
     CatchingUp(log, store).wait()
     log.close()
     store.close()
-    return counts
 
 
 async def _replay(

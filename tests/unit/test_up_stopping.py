@@ -1,5 +1,6 @@
 """The first signal ends a run in order, the second at once, and neither breaks what cleans up."""
 
+import asyncio
 import signal
 import subprocess
 import sys
@@ -86,6 +87,25 @@ def test_who_wants_to_be_called_is_called_at_every_signal_and_for_one_from_befor
     with stopping.listening(), stopping.calling(lambda: called.append(stopping.times)):
         signal.raise_signal(signal.SIGTERM)
     assert called == [1, 2]
+
+
+def test_a_signal_that_comes_in_a_callback_cancels_what_is_run() -> None:
+    stopping, cleaned = Stopping(), []
+
+    async def work() -> None:
+        asyncio.get_running_loop().call_soon(signal.raise_signal, signal.SIGINT)
+        try:
+            await asyncio.Event().wait()
+        finally:
+            cleaned.append(True)
+
+    with stopping.listening(), pytest.raises(StopAsked):
+        stopping.run(work())
+    assert cleaned == [True]
+
+
+def test_what_nobody_stopped_is_run_to_its_end() -> None:
+    assert Stopping().run(asyncio.sleep(0, result=3)) == 3
 
 
 def test_a_run_that_is_to_outlive_its_terminal_ignores_that_it_closes() -> None:

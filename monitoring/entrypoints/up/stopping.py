@@ -1,10 +1,13 @@
 """How a run is told to stop: by the first signal in order, by the second at once."""
 
+import asyncio
 import signal
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Coroutine, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import Any, Final
+from typing import Any, Final, TypeVar
+
+Result = TypeVar("Result")
 
 SIGNALS: Final = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGQUIT)
 """SIGHUP is what a terminal that is closed sends."""
@@ -22,7 +25,7 @@ class Stopping:
     """
 
     times: int = 0
-    _at_once: Callable[[], None] | None = None
+    _at_once: Callable[[], object] | None = None
     _interrupting: int = 0
     _before: dict[int, Any] = field(default_factory=dict)
 
@@ -79,7 +82,7 @@ class Stopping:
             self._interrupting = 0
 
     @contextmanager
-    def calling(self, at_once: Callable[[], None]) -> Iterator[None]:
+    def calling(self, at_once: Callable[[], object]) -> Iterator[None]:
         """Call this at every signal, and now if there was one."""
         self._at_once = at_once
         try:
@@ -88,3 +91,19 @@ class Stopping:
             yield
         finally:
             self._at_once = None
+
+    def run(self, work: Coroutine[Any, Any, Result]) -> Result:
+        """`asyncio.run`, cancelled as soon as the run was told to stop. Raises `StopAsked` then.
+
+        To be called outside of `within`: what a signal raises in the middle of a callback, asyncio may log and drop.
+        """
+
+        async def cancellable() -> Result:
+            loop, task = asyncio.get_running_loop(), asyncio.ensure_future(work)
+            with self.calling(lambda: loop.call_soon_threadsafe(task.cancel)):
+                return await task
+
+        try:
+            return asyncio.run(cancellable())
+        except asyncio.CancelledError:
+            raise StopAsked from None

@@ -80,12 +80,8 @@ class Database:
                 for table in COPIED:
                     other.execute(f"CREATE TABLE {table}_copy AS TABLE {table}")
             yield
-            with other.transaction():
-                for table in COPIED:
-                    other.execute(f"LOCK TABLE {table} IN ACCESS EXCLUSIVE MODE")
-                for table in COPIED:
-                    other.execute(f"DELETE FROM {table}")
-                    other.execute(f"INSERT INTO {table} TABLE {table}_copy")
+            while not _put_back(other):
+                pass
             for table in COPIED:
                 other.execute(f"DROP TABLE {table}_copy")
 
@@ -102,6 +98,20 @@ class Database:
             with contextlib.suppress(psutil.NoSuchProcess):
                 process.suspend()
         return [*others, first]
+
+
+def _put_back(connection: psycopg.Connection) -> bool:
+    """False where it and a consumer's transaction waited for each other, and the server ended this one."""
+    try:
+        with connection.transaction():
+            for table in COPIED:
+                connection.execute(f"LOCK TABLE {table} IN ACCESS EXCLUSIVE MODE")
+            for table in COPIED:
+                connection.execute(f"DELETE FROM {table}")
+                connection.execute(f"INSERT INTO {table} TABLE {table}_copy")
+    except psycopg.errors.DeadlockDetected:
+        return False
+    return True
 
 
 def _lock_a_while(connection: psycopg.Connection) -> None:

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 import uvloop
 
@@ -36,6 +36,7 @@ bench = set_up(directory, Settings(home=directory / "home"))
 """Run by each checkout's own interpreter, so that each has its own formats."""
 
 Say = Callable[[str], None]
+Entry = TypeVar("Entry")
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,8 +83,8 @@ def _serving(checkouts: Sequence[Checkout], seconds: float, rounds: int, say: Sa
             what = f"predictions, {connections} connection(s)"
             measured = {name: [0.0] * rounds for name in servers}
             for place in range(rounds):
-                for name, server in servers.items():
-                    measured[name][place] = _asked(server, connections=connections, seconds=seconds)
+                for name in _turns(list(servers), place):
+                    measured[name][place] = _asked(servers[name], connections=connections, seconds=seconds)
             yield _row(what, measured, say)
 
 
@@ -91,13 +92,18 @@ def _pipeline(checkouts: Sequence[Checkout], events: int, rounds: int, say: Say)
     measured: dict[str, dict[str, list[float]]] = {}
     with tempfile.TemporaryDirectory(prefix="bellwether-against-") as directory:
         figures = Path(directory) / "figures.json"
-        for _ in range(rounds):
-            for checkout in checkouts:
+        for place in range(rounds):
+            for checkout in _turns(checkouts, place):
                 checkout.run("-m", "tests.benchmarks", "pipeline", "--events", str(events), "--json", str(figures))
                 for row in json.loads(figures.read_bytes())["rows"]:
                     measured.setdefault(row["stage"], {}).setdefault(checkout.name, []).append(row["per_second"])
     for stage, by_checkout in measured.items():
         yield _row(stage, by_checkout, say)
+
+
+def _turns(contestants: Sequence[Entry], place: int) -> list[Entry]:
+    """Who begins changes from round to round: what comes second finds caches warm, or the machine tired."""
+    return [*contestants] if place % 2 == 0 else [*reversed(contestants)]
 
 
 @contextmanager

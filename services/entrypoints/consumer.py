@@ -8,7 +8,7 @@ from typing import Final
 
 from prometheus_client import CollectorRegistry
 
-from services import bootstrap
+from services import bootstrap, home_settings
 from services.adapters.home_lock import use
 from services.core.clock import wall_clock
 from services.core.errors import EventLogUnavailable, StoreUnavailable
@@ -35,11 +35,14 @@ def run_consumer(settings: Settings, *, once: bool = False, again_from: datetime
     """Carry events over until the process is told to stop; with `once`, until what was there at the start is stored.
 
     With `again_from`, consumers first go back to what the log has taken since then.
-    Raises `AlreadyRunning` where the home's files are being moved away.
+
+    Raises:
+        AlreadyRunning: the home's files are being moved away.
+        SettingsError: the home keeps its records or its events somewhere else.
     """
     log_to_stderr()
     with use(settings.home, command=NAME):
-        return _consume(settings, once=once, again_from=again_from)
+        return _consume(home_settings.of_home(settings), once=once, again_from=again_from)
 
 
 def _consume(settings: Settings, *, once: bool, again_from: datetime | None) -> int:
@@ -48,7 +51,7 @@ def _consume(settings: Settings, *, once: bool, again_from: datetime | None) -> 
     if store is None:
         return 0
     source = bootstrap.event_source(settings, store)
-    metrics = ConsumerMetrics(CollectorRegistry())
+    home_settings.keep(settings, "store", *home_settings.OF_THE_LOG)
     now = bootstrap.clock(settings)
     retention = bootstrap.stored_log_retention(settings, store)
 

@@ -276,16 +276,28 @@ def replay(model: str, as_json: bool, csv: Path, mapping: Path | None, train_sha
 
 @main.command()
 @model_argument
-@flag("--csv", "csv", type=click.Path(path_type=Path), required=True, help="history, one row per case")
+@settings_flags("home", "versions", "store")
+@flag("--csv", "csv", type=click.Path(path_type=Path), help="history, one row per case; without it the spec is checked")
 @flag("--mapping", type=click.Path(path_type=Path), help="mapping file; the one in the model's folder by default")
 @json_flag
-def check(model: str, as_json: bool, csv: Path, mapping: Path | None) -> None:
-    """Check a CSV of real history for what was not known at the decisions; exit code 1 when it must not be used."""
-    from monitoring.entrypoints.check import check_now, lines
+def check(model: str, as_json: bool, csv: Path | None, mapping: Path | None, **flags: Any) -> None:
+    """Check before a deploy that workers would serve the champion with the spec as it is here, or before a training
+    that a CSV of real history holds only what was known at the decisions.
 
-    found = check_now(model, csv=csv, mapping=mapping)
-    click.echo(json.dumps(found.as_body(), indent=2) if as_json else "\n".join(lines(found)))
-    sys.exit(1 if found.refusals else 0)
+    Exit code 1 when they would not, or when the file must not be used.
+    """
+    from monitoring.entrypoints import check as of_history
+    from monitoring.entrypoints import check_version as of_version
+
+    if csv is not None:
+        history = of_history.check_now(model, csv=csv, mapping=mapping)
+        click.echo(json.dumps(history.as_body(), indent=2) if as_json else "\n".join(of_history.lines(history)))
+        sys.exit(1 if history.refusals else 0)
+    if mapping is not None:
+        raise click.UsageError("--mapping says how to read a file; expected --csv FILE with it")
+    version = of_version.check_champion(_settings_of_model(model, flags), model)
+    click.echo(json.dumps(version.as_body(), indent=2) if as_json else "\n".join(of_version.lines(version)))
+    sys.exit(1 if version.refused else 0)
 
 
 @main.command()
@@ -384,7 +396,7 @@ def write_dashboards(monitor_url: str, check: bool) -> None:
     wanted = dashboards.texts(monitor_url)
     changed = sorted(dashboards.differences(wanted)) if check else dashboards.write(wanted)
     for name in changed:
-        click.echo(f"{name} differs; run bellwether dashboards" if check else f"wrote {dashboards.DIRECTORY / name}")
+        click.echo(f"{name} differs; run `bellwether dashboards`" if check else f"wrote {dashboards.DIRECTORY / name}")
     sys.exit(1 if check and changed else 0)
 
 

@@ -221,7 +221,10 @@ def _codes(kind: Categorical, values: Sequence[object]) -> Numbers:
 
 def _reference_column(spec: ModelSpec, name: str, frame: pd.DataFrame) -> ReferenceColumn | Failed:
     if name not in frame:
-        return Failed(f"the training reference has no column {name!r}; register the version anew")
+        return Failed(
+            f"the champion was trained without {name!r}, so there is nothing to compare it with; "
+            f"`bellwether retrain {spec.name}` trains one with it"
+        )
     kind = Numeric() if name == SCORE else spec.feature(name).kind
     numeric = isinstance(kind, Numeric)
     values = _clean(kind, frame[name].tolist()).values

@@ -127,6 +127,7 @@ def _parts(settings: Settings, store: RecordStore) -> Iterator[_Parts]:
         hand_over=hand_over if settings.drift_alerts == MONITOR else _leave_it,
         observe=lambda spec, results: metrics.observe(spec.name, _observed(spec, store, totals, results)),
         forget=metrics.forget,
+        unknown=metrics.not_observed,
     )
     http = MonitorHttp(
         specs=specs,
@@ -162,6 +163,7 @@ def _observed(spec: ModelSpec, store: RecordStore, totals: Totals, results: list
         spec.objectives,
         rollbacks=rollbacks(changes),
         awaiting_approval=int(awaiting(jobs, changes) is not None),
+        promotions=promotions(changes),
     )
 
 

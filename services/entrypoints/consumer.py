@@ -2,7 +2,10 @@
 
 import logging
 import sys
+import time
+from collections.abc import Callable
 from contextlib import suppress
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Final
 
@@ -12,6 +15,8 @@ from services import bootstrap, home_settings
 from services.adapters.home_lock import use
 from services.core.clock import wall_clock
 from services.core.errors import EventLogUnavailable, StoreUnavailable
+from services.core.ports import RecordStore
+from services.core.transport import EventSource, Lag
 from services.entrypoints.processes import (
     end_unless_called_within,
     log_to_stderr,
@@ -27,6 +32,11 @@ from services.settings import Settings
 NAME: Final = "bellwether consume"
 LONGEST_ROUND_SECONDS: Final = 180.0
 """Above every limit of time that a round has, and below what an operator would wait before restarting it by hand."""
+
+ASK_SECONDS: Final = 5.0
+"""Between two questions to a store that has nothing to do: as often as a round that fails comes again."""
+NOBODY: Final = ""
+"""A consumer that there is not, whose position is a question that costs nothing."""
 
 logger = logging.getLogger("bellwether.consumer")
 
@@ -47,7 +57,10 @@ def run_consumer(settings: Settings, *, once: bool = False, again_from: datetime
 
 def _consume(settings: Settings, *, once: bool, again_from: datetime | None) -> int:
     stop = stop_on_signals()
-    store = opened(lambda: bootstrap.record_store(settings), stop=stop, patient=not once)
+    metrics = ConsumerMetrics(CollectorRegistry())
+    if not once:
+        serve_metrics(metrics.registry, settings, "consumer_port")
+    store = opened(lambda: _opened(settings, metrics), stop=stop, patient=not once)
     if store is None:
         return 0
     source = bootstrap.event_source(settings, store)
@@ -57,7 +70,7 @@ def _consume(settings: Settings, *, once: bool, again_from: datetime | None) -> 
 
     def each_round() -> None:
         end_unless_called_within(LONGEST_ROUND_SECONDS)
-        metrics.looked(source.lags(), at=wall_clock())
+        metrics.looked(_lags(source), at=wall_clock())
         if retention is not None:
             # What keeps the log from being pruned keeps the round from reading it, and is told there.
             with suppress(EventLogUnavailable, StoreUnavailable):
@@ -74,7 +87,6 @@ def _consume(settings: Settings, *, once: bool, again_from: datetime | None) -> 
             ):
                 pass
         else:
-            serve_metrics(metrics.registry, settings, "consumer_port")
             consume(
                 source,
                 store,
@@ -85,6 +97,7 @@ def _consume(settings: Settings, *, once: bool, again_from: datetime | None) -> 
                 observer=metrics,
                 each_round=each_round,
                 alive=lambda: end_unless_called_within(LONGEST_ROUND_SECONDS),
+                nothing_found=AskedSometimes(store, metrics),
             )
     finally:
         logger.info("stored %d events", metrics.stored)
@@ -93,6 +106,45 @@ def _consume(settings: Settings, *, once: bool, again_from: datetime | None) -> 
             retention.close()
         store.close()
     return 0
+
+
+def _opened(settings: Settings, metrics: ConsumerMetrics) -> RecordStore:
+    """Raises `StoreUnavailable`, once that is shown."""
+    metrics.looked([], at=wall_clock())
+    try:
+        return bootstrap.record_store(settings)
+    except StoreUnavailable:
+        metrics.store_is(there=False)
+        raise
+
+
+def _lags(source: EventSource) -> list[Lag]:
+    try:
+        return source.lags()
+    except EventLogUnavailable:
+        # The round says so itself; what was known before is not known now.
+        return []
+
+
+@dataclass
+class AskedSometimes:
+    """Shows whether the store is there while nothing comes that could be stored."""
+
+    store: RecordStore
+    metrics: ConsumerMetrics
+    monotonic: Callable[[], float] = time.monotonic
+    _asked_at: float = -ASK_SECONDS
+
+    def __call__(self) -> None:
+        if self.monotonic() - self._asked_at < ASK_SECONDS:
+            return
+        try:
+            self.store.position(NOBODY)
+            self.metrics.store_is(there=True)
+        except StoreUnavailable:
+            self.metrics.store_is(there=False)
+        # After the answer, which may have taken long.
+        self._asked_at = self.monotonic()
 
 
 if __name__ == "__main__":

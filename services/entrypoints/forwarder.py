@@ -49,7 +49,11 @@ def _forward(settings: Settings, *, once: bool, again_from: datetime | None) -> 
 
     def each_round() -> None:
         end_unless_called_within(LONGEST_ROUND_SECONDS)
-        metrics.waiting(outbox.unsent(), limit=settings.outbox_limit, at=wall_clock())
+        try:
+            metrics.waiting(outbox.unsent(), limit=settings.outbox_limit, at=wall_clock())
+        except EventLogUnavailable:
+            metrics.waiting_is_unknown()
+            raise
         try:
             retention.prune()
         except EventLogUnavailable as error:

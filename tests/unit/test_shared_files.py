@@ -39,7 +39,7 @@ def test_aliases_are_empty_before_the_first_time_and_then_the_last_published(fle
 def test_an_alias_file_that_somebody_spoilt_by_hand_names_itself(fleet: FleetFiles, tmp_path: Path) -> None:
     fleet.publish("toy", {"champion": "v1"})
     (tmp_path / "aliases" / "toy.json").write_text("v2")
-    with pytest.raises(CorruptArtifact, match=r"toy\.json.*promote a version"):
+    with pytest.raises(CorruptArtifact, match=r"toy\.json.*bellwether promote toy VERSION"):
         fleet.published("toy")
 
 

@@ -130,6 +130,9 @@ def _facts(state: Overview) -> Iterator[str]:
         auc, rule = judged.body["auc"], judged.body["rule_auc"]["value"]
         interval = f"{auc['low']:.2f} to {auc['high']:.2f}"
         yield f"AUC of {judged.version} {auc['value']:.2f} ({interval}), rule {rule:.2f}, n {judged.body['n']:,}"
+    drift = state.one(ResultKind.DRIFT)
+    if drift is not None and (repeated := drift.body.get("repeated_rows")):
+        yield f"{repeated:,} of the newest {drift.n:,} answers repeat others to the last digit; drift counts them once"
     if state.jobs:
         yield f"job {state.jobs[0].id} {state.jobs[0].state.value.replace('_', ' ')}: {state.jobs[0].note}"
 

@@ -8,7 +8,6 @@ from services.core.artifacts import Manifest
 from services.core.errors import BellwetherError
 from services.core.records import CHAMPION
 from services.core.spec import Categorical, ModelSpec
-from services.models.discovery import spec_of
 from services.serving.fit import categories_of
 from services.serving.runtime import load
 from services.settings import Settings
@@ -27,9 +26,9 @@ class VersionCheck:
         return asdict(self)
 
 
-def check_champion(settings: Settings, model: str) -> VersionCheck:
-    """Load the champion as a worker would, with the spec that is in the code now. Raises `StoreUnavailable`."""
-    spec = spec_of(model)
+def check_champion(settings: Settings, spec: ModelSpec) -> VersionCheck:
+    """Load the champion as a worker with this spec would. Raises `StoreUnavailable`."""
+    model = spec.name
     champion = _champion(settings, model)
     if not champion:
         return VersionCheck(model=model, champion="")

@@ -288,6 +288,7 @@ def check(model: str, as_json: bool, csv: Path | None, mapping: Path | None, **f
     """
     from monitoring.entrypoints import check as of_history
     from monitoring.entrypoints import check_version as of_version
+    from services.models.discovery import spec_of
 
     if csv is not None:
         history = of_history.check_now(model, csv=csv, mapping=mapping)
@@ -295,7 +296,7 @@ def check(model: str, as_json: bool, csv: Path | None, mapping: Path | None, **f
         sys.exit(1 if history.refusals else 0)
     if mapping is not None:
         raise click.UsageError("--mapping says how to read a file; expected --csv FILE with it")
-    version = of_version.check_champion(_settings_of_model(model, flags), model)
+    version = of_version.check_champion(_settings_of_model(model, flags), spec_of(model))
     click.echo(json.dumps(version.as_body(), indent=2) if as_json else "\n".join(of_version.lines(version)))
     sys.exit(1 if version.refused else 0)
 

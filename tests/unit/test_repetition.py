@@ -1,7 +1,5 @@
 """Which rows of a window say something of the world."""
 
-from typing import Any
-
 import msgspec
 import pandas as pd
 
@@ -18,8 +16,8 @@ FEW = pd.DataFrame(
 )
 
 
-def equal(n: int, **values: Any) -> list[Judged]:
-    found = verdicts(**{"amount": 7.0, "plan": "yearly", "visits": 1.0, "mood": 0.0} | values)
+def equal(n: int, *, amount: float = 7.0) -> list[Judged]:
+    found = verdicts(amount=amount, plan="yearly", visits=1.0, mood=0.0)
     return [
         msgspec.structs.replace(row, prediction=msgspec.structs.replace(row.prediction, features=found))
         for row in toy_rows(n, seed=9)

@@ -7,6 +7,7 @@ and the monitor never loads the server.
 from __future__ import annotations
 
 import contextlib
+import logging
 from collections.abc import Callable
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -17,6 +18,8 @@ from services.core.errors import SettingsError, StoreUnavailable
 from services.core.ports import EventLog, Fleet, ModelStore, OnlineFeatures, RecordStore
 from services.core.transport import EventSink, EventSource, Outbox, Passage
 from services.settings import GROW, KAFKA, LOCAL, Settings
+
+logger = logging.getLogger("bellwether")
 
 SHORTEST_KEEP_DAYS: Final = 1.0
 LONGEST_KEEP_DAYS: Final = 36_500.0
@@ -37,9 +40,12 @@ def clock(settings: Settings) -> Now:
 def clock_of_records(settings: Settings) -> Now:
     """The clock by which the home's records were made, for a command that reads them: that of a world that played
     there, also where nobody names its file."""
-    if not settings.clock_file and settings.world_clock_path.is_file():
-        return clock(settings.with_flags(clock_file=str(settings.world_clock_path)))
-    return clock(settings)
+    from services.adapters.clock_file import ClockFile
+
+    path = Path(settings.clock_file) if settings.clock_file else settings.world_clock_path
+    if settings.clock_file or path.is_file():
+        return ClockFile(path, read_only=True).now
+    return wall_clock
 
 
 def world_clock(settings: Settings, *, start: datetime | None = None) -> ClockFile:
@@ -52,6 +58,11 @@ def world_clock(settings: Settings, *, start: datetime | None = None) -> ClockFi
 def event_log(settings: Settings) -> EventLog:
     """The local log, which every answer waits for, whatever carries its events on."""
     return _local_log(settings)
+
+
+def event_log_to_read(settings: Settings) -> EventLog:
+    """The same for a command that only looks: the log has to be there, and nothing is made or changed."""
+    return _log_to_read(settings)
 
 
 def outbox(settings: Settings) -> Outbox:
@@ -116,12 +127,13 @@ def passage(settings: Settings, store: RecordStore) -> Passage:
     if settings.event_log == LOCAL:
         from services.ingest.local import LocalPassage, partition_of
 
-        with contextlib.closing(event_log(settings)) as log:
+        with contextlib.closing(event_log_to_read(settings)) as log:
             partition = partition_of(log)
         return LocalPassage(stored=lambda: store.position(partition))
     from services.adapters.event_log_kafka import KafkaPassage
+    from services.adapters.outbox_sqlite import OutboxSqlite
 
-    return KafkaPassage(_kafka(settings), outbox=outbox(settings), position=store.position)
+    return KafkaPassage(_kafka(settings), outbox=OutboxSqlite(_log_to_read(settings)), position=store.position)
 
 
 def _local_log(settings: Settings) -> EventLogSqlite:
@@ -133,6 +145,12 @@ def _local_log(settings: Settings) -> EventLogSqlite:
     return EventLogSqlite(
         settings.event_log_path, require_room=refuse_beyond(settings.outbox_limit) if refusing else None
     )
+
+
+def _log_to_read(settings: Settings) -> EventLogSqlite:
+    from services.adapters.event_log_sqlite import EventLogSqlite
+
+    return EventLogSqlite(settings.event_log_path, read_only=True)
 
 
 def _kafka(settings: Settings) -> KafkaCluster:
@@ -183,6 +201,31 @@ def record_store(settings: Settings) -> RecordStore:
         store.close()
         raise
     return store
+
+
+def records_to_read(settings: Settings) -> RecordStore:
+    """The store as it is, for a command that only reads: nothing is made and nothing changed.
+
+    Where nobody has made it yet, that is said, and what is read is an empty one in memory.
+    Raises `StoreUnavailable`, and `SettingsError` where its tables are of another version of ours.
+    """
+    from services.adapters.record_store import RecordStoreSql
+
+    store = RecordStoreSql(settings.store_url, password=settings.store_password, read_only=True)
+    try:
+        if store.has_records():
+            return store
+    except BaseException:
+        store.close()
+        raise
+    store.close()
+    logger.warning(
+        "there is no record store yet (%s): what was answered so far waits in the log for `bellwether consume`",
+        settings.store_url,
+    )
+    nothing = RecordStoreSql("sqlite://")
+    nothing.migrate()
+    return nothing
 
 
 def retention(settings: Settings) -> timedelta:

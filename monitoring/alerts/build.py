@@ -6,11 +6,13 @@ from typing import Any, Final
 
 import yaml
 
+from monitoring.alerts.disk import disk_rules
 from monitoring.alerts.events import event_rules
 from monitoring.alerts.features import feature_rules
 from monitoring.alerts.judgement import judgement_rules
 from monitoring.alerts.lifecycle import lifecycle_rules
 from monitoring.alerts.pace import Pace, duration
+from monitoring.alerts.rates import rate_rules
 from monitoring.alerts.rule import Alert, Group, Recording
 from monitoring.alerts.serving import serving_rules, worker_rules
 from monitoring.alerts.watch import watch_rules
@@ -51,8 +53,10 @@ def subjects(stack: Stack) -> dict[str, list[Group]]:
     """The groups of each subject, a model's beside the other's."""
     pace, specs = stack.pace, stack.specs
     return {
-        "serving": [*(serving_rules(spec, pace) for spec in specs), worker_rules()],
+        "serving": [*(serving_rules(spec, pace) for spec in specs), worker_rules(pace)],
         "features": [feature_rules(spec, pace) for spec in specs],
+        "rates": [rate_rules(spec, pace) for spec in specs],
+        "disk": [disk_rules(pace)],
         "events": [event_rules(pace, batch=stack.batch)],
         "judgement": [judgement_rules(spec) for spec in specs],
         "lifecycle": [lifecycle_rules(spec, pace) for spec in specs],

@@ -33,13 +33,14 @@ def event_rules(pace: Pace, *, batch: int) -> Group:
             *_recordings(pace),
             _undelivered(pace),
             _nearly_full(),
-            _forwarder_down(),
+            _forwarder_down(pace),
             _dead_letters(pace),
             _position_reset(pace),
             _expired(pace),
             _lag(pace, batch),
+            _store_away(),
             _silent(pace),
-            _unaccounted(batch),
+            _unaccounted(),
         ),
     )
 
@@ -152,24 +153,41 @@ def _silent(pace: Pace) -> Alert:
     )
 
 
-def _forwarder_down() -> Alert:
+def _store_away() -> Alert:
+    return Alert(
+        name="StoreAway",
+        # One consumer that gets through shows that the store is there.
+        expr=f"max({table.STORE_UP}) == 0",
+        lasts=timedelta(minutes=3),
+        severity=Severity.PAGE,
+        summary="The record store takes nothing",
+        description="Events wait in the log and none is lost, up to what it keeps. Nothing is judged or retrained.",
+        dashboard=Dashboard.PIPELINE,
+        of_process=True,
+    )
+
+
+def _forwarder_down(pace: Pace) -> Alert:
     return Alert(
         name="ForwarderDown",
-        expr=f'up{{job="{FORWARDER_JOB}"}} == 0',
+        # One that answers and cannot see the local log knows as little of what waits there.
+        expr=f'up{{job="{FORWARDER_JOB}"}} == 0\nor time() - {table.FORWARDER_LAST_ROUND} > {pace.age(SILENCE)}',
         lasts=timedelta(minutes=5),
         severity=Severity.PAGE,
-        summary="The forwarder at {{ $labels.instance }} does not answer",
+        summary="The forwarder at {{ $labels.instance }} does not answer, or cannot see its log",
         description="Events of its machine wait, and it alone tells how many: at the limit predictions are refused.",
         dashboard=Dashboard.PIPELINE,
         of_process=True,
     )
 
 
-def _unaccounted(batch: int) -> Alert:
-    # Events under way are no loss: neither those that consumers have not stored, nor those that wait for Kafka.
+def _unaccounted() -> Alert:
+    # Events under way are no loss: neither those that consumers have not stored, nor those that wait for Kafka. Where
+    # no consumer knows how many those are, nobody knows whether one is missing; a store that is away has an alert.
     return Alert(
         name="EventsUnaccounted",
-        expr=f"{UNACCOUNTED} > 0\nunless on () {LAG} >= {batch}\nunless on () sum({table.OUTBOX_DEPTH}) >= {batch}",
+        expr=f"{UNACCOUNTED} - on () {LAG} - on () (sum({table.OUTBOX_DEPTH}) or vector(0)) > 0\n"
+        f"unless on () max({table.STORE_UP}) == 0",
         lasts=timedelta(hours=1),
         severity=Severity.PAGE,
         summary="At least {{ $value | printf `%.0f` }} events of the last hour were appended and never stored",

@@ -10,6 +10,8 @@ from services.core.spec import ModelSpec
 from services.metrics import table
 
 WINDOW: Final = timedelta(minutes=30)
+NEWEST: Final = timedelta(minutes=5)
+"""What tells that it is over: half an hour would still be half full of what was, long after the repair."""
 ANSWERS_AT_LEAST: Final = 20
 """A share of fewer answers says nothing: two of ten would be a fifth."""
 
@@ -43,28 +45,34 @@ def _unusable(spec: ModelSpec, pace: Pace) -> Alert:
 
 
 def _source_down(spec: ModelSpec, pace: Pace) -> Alert:
+    """One alert for all features: they are looked up together, and are away together."""
     return Alert(
         name="FeatureSourceDown",
-        expr=_share_above_limit(spec, pace, Status.SOURCE_DOWN),
+        expr=_share_above_limit(spec, pace, Status.SOURCE_DOWN, of="model"),
         lasts=timedelta(minutes=5),
         severity=Severity.PAGE,
-        summary=f"{spec.name}: {{{{ $labels.feature }}}} could not be looked up in {_shown(spec)}",
+        summary=f"{spec.name}: online features could not be looked up in {_shown(spec)}",
         description="The online store fails or is slower than its budget of time; the rule answers instead.",
         dashboard=Dashboard.MODEL,
     )
 
 
-def _share_above_limit(spec: ModelSpec, pace: Pace, *statuses: Status) -> str:
-    """Of the answers that could have had a value: those that asked too early do not count."""
-    window = pace.window(WINDOW)
-    found = f'{table.FEATURE_STATUS}{{model="{spec.name}",status=~"{"|".join(statuses)}"}}[{window}]'
-    expected = f'{table.FEATURE_STATUS}{{model="{spec.name}",status!="{Status.TOO_EARLY}"}}[{window}]'
+def _share_above_limit(spec: ModelSpec, pace: Pace, *statuses: Status, of: str = "model, feature") -> str:
+    """For so long that it matters, and until the newest answers show that it is over."""
+    share, limit = _share(spec, *statuses), f"{spec.drift.broken_share:g}"
+    long, short = (share.replace("WINDOW", pace.window(each)) for each in (WINDOW, NEWEST))
+    long = long.replace("ANSWERS", f">= {ANSWERS_AT_LEAST}")
     return (
-        f"sum by (model, feature) (increase({found}))\n"
-        "/\n"
-        f"(sum by (model, feature) (increase({expected})) >= {ANSWERS_AT_LEAST})\n"
-        f"> {spec.drift.broken_share:g}"
+        f"max by ({of}) (\n{long}\n)\n> {limit}\n"
+        f"unless on ({of}) max by ({of}) (\n{short.replace('ANSWERS', '> 0')}\n)\n<= {limit}"
     )
+
+
+def _share(spec: ModelSpec, *statuses: Status) -> str:
+    """Of the answers that could have had a value: those that asked too early do not count."""
+    found = f'{table.FEATURE_STATUS}{{model="{spec.name}",status=~"{"|".join(statuses)}"}}[WINDOW]'
+    expected = f'{table.FEATURE_STATUS}{{model="{spec.name}",status!="{Status.TOO_EARLY}"}}[WINDOW]'
+    return f"sum by (model, feature) (increase({found}))\n/\n(sum by (model, feature) (increase({expected})) ANSWERS)"
 
 
 def _shown(spec: ModelSpec) -> str:

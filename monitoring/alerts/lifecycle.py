@@ -5,11 +5,12 @@ from datetime import timedelta
 from typing import Final
 
 from monitoring.alerts.pace import Pace
-from monitoring.alerts.rule import Alert, Dashboard, Group, Severity
+from monitoring.alerts.rule import MONITOR_JOB, Alert, Dashboard, Group, Severity
 from monitoring.evaluation.windows import REFRESH_PARTS
 from monitoring.metrics import table
-from services.core.records import JobState, ResultKind
+from services.core.records import CHAMPION, JobState, ResultKind
 from services.core.spec import ModelSpec
+from services.metrics.table import MODEL_INFO
 
 ROUNDS_LATE: Final = 3
 """One round may be long and one may fail; after three the gauges are history."""
@@ -40,6 +41,7 @@ def lifecycle_rules(spec: ModelSpec, pace: Pace) -> Group:
             _retraining_refused(spec, pace),
             _awaits_approval(spec),
             _rolled_back(spec, pace),
+            _promoted(spec, pace),
         ),
     )
 
@@ -186,5 +188,19 @@ def _rolled_back(spec: ModelSpec, pace: Pace) -> Alert:
         severity=Severity.TICKET,
         summary=f"{spec.name} went back to an earlier champion {{{{ $value | printf `%.0f` }}}} time",
         description="Callers are served by a version that is known; what was wrong with the other is to be found out.",
+        dashboard=Dashboard.MODEL,
+    )
+
+
+def _promoted(spec: ModelSpec, pace: Pace) -> Alert:
+    champion = f'max by (model, version) ({MODEL_INFO}{{job="{MONITOR_JOB}",model="{spec.name}",alias="{CHAMPION}"}})'
+    promoted = f'{table.PROMOTIONS}{{model="{spec.name}"}}[{pace.window(LOOK_BACK)}]'
+    return Alert(
+        name="VersionPromoted",
+        expr=f"{champion}\nand on (model) round(sum by (model) (increase({promoted}))) > 0",
+        lasts=timedelta(0),
+        severity=Severity.TICKET,
+        summary=f"{spec.name}: {{{{ $labels.version }}}} is the champion now",
+        description="Callers are told what a new version says. The gate's reasons stand with the version.",
         dashboard=Dashboard.MODEL,
     )

@@ -23,9 +23,48 @@ YOURS: Final = (PAGE, TICKET, HEARTBEAT)
 FEEDS: Final = ("FeatureFeedStale", "FeatureSourceDown", "FeatureUnusable")
 """While one of these fires, drift of the model's inputs says nothing about the world."""
 
-MONITOR_AWAY: Final = "MonitorSilent"
-OF_THE_MONITOR: Final = ("EvaluationTooOld", "NeverEvaluated", "EvaluationFailing", "TargetDown")
-"""What follows from a monitor that is not there."""
+OF_THE_MONITOR: Final = ("EvaluationTooOld", "NeverEvaluated", "EvaluationFailing")
+"""What follows from a monitor that is not there, or from one that cannot read what was recorded."""
+OF_TRAFFIC: Final = ("TrafficVanished", "OutcomesVanished", "FeatureWritesVanished")
+SOURCE_DOWN: Final = "FeatureSourceDown"
+
+
+@dataclass(frozen=True, slots=True)
+class Cause:
+    """While one of `alerts` fires, those of `effects` with the same labels `equal` are about the same trouble."""
+
+    alerts: Sequence[str]
+    effects: Sequence[str]
+    equal: Sequence[str] = ()
+
+
+CAUSES: Final = (
+    Cause(("ServingDown",), (*OF_TRAFFIC, "WorkersGone", "ChampionNotServed")),
+    Cause(
+        (SOURCE_DOWN,),
+        ("FeatureFeedStale", "FeatureUnusable", "FeatureWritesFailing", "AnsweredByRuleTooOften", *OF_TRAFFIC),
+        ("model",),
+    ),
+    Cause(FEEDS, (DRIFT,), ("model",)),
+    # The rule answers because of the feature, and whoever mends that needs no second ticket.
+    Cause(("FeatureFeedStale", "FeatureUnusable", "ModelLoadFailing"), ("AnsweredByRuleTooOften",), ("model",)),
+    Cause(("ModelLoadFailing",), ("ChampionNotServed",), ("model",)),
+    Cause(
+        ("StoreAway",),
+        ("ConsumerLagNotFalling", "ConsumerSilent", "LifecycleFailing", "LifecycleSilent", *OF_THE_MONITOR),
+    ),
+    Cause(("ConsumerSilent",), ("ConsumerLagNotFalling",)),
+    Cause(("MonitorSilent",), OF_THE_MONITOR),
+    Cause(("ServingDown", "MonitorSilent", "ForwarderDown"), ("TargetDown",), ("job",)),
+    Cause(("ForwarderDown",), ("EventsUndelivered",), ("instance",)),
+    Cause(("WorkerNotResponding",), ("WorkersGone",), ("instance",)),
+    Cause(("DiskNearlyFull",), ("DiskFilling",), ("instance",)),
+    # Who is woken by a budget that burns fast needs no ticket of the same budget.
+    *(
+        Cause((f"{budget}BurnsFast",), (f"{budget}BurnsSlowly",), ("model",))
+        for budget in ("LatencyBudget", "AnswerBudget")
+    ),
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -84,6 +123,13 @@ def _route(pace: Pace) -> dict[str, Any]:
                 "repeat_interval": pace.wait(timedelta(hours=1)),
                 "continue": True,
             },
+            # There is one online store for all models.
+            {
+                "matchers": [f'alertname="{SOURCE_DOWN}"'],
+                "receiver": PAGE,
+                "group_by": ["alertname"],
+                "repeat_interval": pace.wait(timedelta(hours=1)),
+            },
             {
                 "matchers": ['severity="page"'],
                 "receiver": PAGE,
@@ -101,17 +147,9 @@ _HEARTBEAT: Final = timedelta(minutes=5)
 
 def _inhibitions() -> list[dict[str, Any]]:
     return [
-        {"source_matchers": [_any_of(FEEDS)], "target_matchers": [f'alertname="{DRIFT}"'], "equal": ["model"]},
-        {"source_matchers": [f'alertname="{MONITOR_AWAY}"'], "target_matchers": [_any_of(OF_THE_MONITOR)]},
-        # Who is woken by a budget that burns fast needs no ticket of the same budget.
-        *(
-            {
-                "source_matchers": [f'alertname="{budget}BurnsFast"'],
-                "target_matchers": [f'alertname="{budget}BurnsSlowly"'],
-                "equal": ["model"],
-            }
-            for budget in ("LatencyBudget", "AnswerBudget")
-        ),
+        {"source_matchers": [_any_of(cause.alerts)], "target_matchers": [_any_of(cause.effects)]}
+        | ({"equal": [*cause.equal]} if cause.equal else {})
+        for cause in CAUSES
     ]
 
 

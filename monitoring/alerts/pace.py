@@ -33,6 +33,10 @@ class Pace:
         """A range of a rate, in no world shorter than `least`."""
         return duration(max(length / self.speed, SCRAPES_PER_WINDOW * self.scrape, least))
 
+    def offset(self, length: timedelta, *, window: timedelta) -> str:
+        """How far back a window is compared with; the two never overlap."""
+        return duration(max(length / self.speed, 2 * max(window / self.speed, SCRAPES_PER_WINDOW * self.scrape)))
+
     def wait(self, length: timedelta, *, of_process: bool = False) -> str:
         """An alert's `for`; no wait at all stays none."""
         if not length:

@@ -19,6 +19,7 @@ from monitoring.alerts.promise import (
     latency_promise,
 )
 from monitoring.alerts.rule import MONITOR_JOB, SERVING_JOB, Alert, Dashboard, Group, Severity
+from services.core.artifacts import SILENT_AFTER
 from services.core.records import CHAMPION
 from services.core.spec import ModelSpec
 from services.metrics import table
@@ -34,13 +35,15 @@ SLOW: Final = (Burn(1.0, timedelta(days=3), timedelta(hours=6)),)
 
 WINDOWS: Final = sorted({window for burn in (*FAST, *SLOW) for window in (burn.long, burn.short)})
 BY_RULE_WINDOW: Final = timedelta(minutes=30)
+BY_RULE_NEWEST: Final = timedelta(minutes=5)
+"""What tells that it is over, minutes after the repair."""
 
 
 def serving_rules(spec: ModelSpec, pace: Pace) -> Group:
     latency, answers, by_model = latency_promise(spec), answer_promise(spec), by_model_promise(spec)
     recorded = [
         *(each for window in WINDOWS for promise in (latency, answers) for each in promise.recordings(window, pace)),
-        *by_model.recordings(BY_RULE_WINDOW, pace),
+        *(each for window in (BY_RULE_WINDOW, BY_RULE_NEWEST) for each in by_model.recordings(window, pace)),
     ]
     return Group(
         spec.name,
@@ -102,7 +105,8 @@ def _by_rule(spec: ModelSpec, promise: Promise) -> Alert:
     return Alert(
         name="AnsweredByRuleTooOften",
         expr=f"{promise.ratio(BY_RULE_WINDOW)} > {promise.budget:g}\n"
-        f"and {promise.count(BY_RULE_WINDOW)} >= {BAD_AT_LEAST}",
+        f"and {promise.count(BY_RULE_WINDOW)} >= {BAD_AT_LEAST}\n"
+        f"unless {promise.ratio(BY_RULE_NEWEST)} <= {promise.budget:g}",
         lasts=timedelta(minutes=15),
         severity=Severity.TICKET,
         summary=f"{spec.name}: {{{{ $value | humanizePercentage }}}} of the answers were not the model's, "
@@ -144,18 +148,29 @@ def _not_served(spec: ModelSpec) -> Alert:
     )
 
 
-def worker_rules() -> Group:
+def worker_rules(pace: Pace) -> Group:
     """Of the server as a whole."""
     return Group(
         "",
         (
             Alert(
+                name="WorkerNotResponding",
+                expr=f"time() - {table.WORKER_HEARTBEAT} > {pace.age(SILENT_AFTER)}",
+                lasts=timedelta(minutes=1),
+                severity=Severity.PAGE,
+                summary="A serving worker at {{ $labels.instance }} has not shown for {{ $value | humanizeDuration }} "
+                "that it works",
+                description="It hangs or was stopped: who is connected to it gets no answer. The other workers answer.",
+                dashboard=Dashboard.SERVING,
+                of_process=True,
+            ),
+            Alert(
                 name="WorkersGone",
                 expr=f"{table.WORKERS} < {table.WORKERS_WANTED}",
                 lasts=timedelta(minutes=5),
                 severity=Severity.TICKET,
-                summary="Only {{ $value }} serving workers are alive at {{ $labels.instance }}",
-                description="Workers that end are started again within seconds; these were not. The others answer.",
+                summary="Only {{ $value }} serving workers work at {{ $labels.instance }}",
+                description="Workers that end are started again within seconds; these were not, or hang. Others work.",
                 dashboard=Dashboard.SERVING,
                 of_process=True,
             ),

@@ -54,7 +54,7 @@ def require_fit(spec: ModelSpec, mapping: CsvMapping, rows: Sequence[CsvRow]) ->
     if found.refusals:
         raise UnfitHistory(
             "; ".join((f"this history cannot be trained on: {found.refusals[0]}", *found.refusals[1:]))
-            + f" (bellwether check {spec.name} --csv … shows every feature)"
+            + f" (`bellwether check {spec.name} --csv FILE` shows every feature)"
         )
 
 

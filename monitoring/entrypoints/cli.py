@@ -6,7 +6,7 @@ Every command imports what it runs when it runs it: `bellwether status` must not
 import json
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import fields
 from datetime import datetime
 from pathlib import Path
@@ -16,6 +16,7 @@ import click
 
 from services.core.clock import require_aware
 from services.core.errors import BellwetherError, SettingsError
+from services.home_settings import OF_A_HOME, of_home
 from services.settings import Settings, variable_of
 
 Command = Callable[..., Any]
@@ -124,7 +125,7 @@ def serve(**flags: Any) -> None:
     """Serve every model over HTTP."""
     from services.entrypoints.serve import run_serving
 
-    sys.exit(run_serving(_settings(flags)))
+    sys.exit(run_serving(_settings_of_home(flags)))
 
 
 @main.command()
@@ -136,7 +137,7 @@ def consume(once: bool, again: bool, since: str | None, **flags: Any) -> None:
     """Carry events from the log into the record store."""
     from services.entrypoints.consumer import run_consumer
 
-    sys.exit(run_consumer(_settings(flags), once=once, again_from=_again_from(again, since)))
+    sys.exit(run_consumer(_settings_of_home(flags), once=once, again_from=_again_from(again, since)))
 
 
 @main.command()
@@ -148,7 +149,7 @@ def forward(once: bool, again: bool, since: str | None, **flags: Any) -> None:
     """Carry events from the local log to Kafka."""
     from services.entrypoints.forwarder import run_forwarder
 
-    sys.exit(run_forwarder(_settings(flags), once=once, again_from=_again_from(again, since)))
+    sys.exit(run_forwarder(_settings_of_home(flags), once=once, again_from=_again_from(again, since)))
 
 
 @main.command()
@@ -166,7 +167,7 @@ def prune(as_json: bool, dry_run: bool, confirm_jump: bool, **flags: Any) -> Non
     from monitoring.entrypoints.prune import prune_now
 
     settings = _settings_of_records(flags)
-    with _using_home(settings):
+    with nullcontext() if dry_run else _using_home(settings):
         told = prune_now(settings, dry_run=dry_run, confirm_jump=confirm_jump)
     _print(told, as_json=as_json)
     sys.exit(3 if told["refused"] else 0)
@@ -222,7 +223,7 @@ def evaluate(once: bool, **flags: Any) -> None:
     """Judge what was recorded, and show it on /metrics, /status and the overview page."""
     from monitoring.entrypoints.evaluator import run_evaluator
 
-    sys.exit(run_evaluator(_settings(flags), once=once))
+    sys.exit(run_evaluator(_settings_of_home(flags), once=once))
 
 
 @main.command()
@@ -233,7 +234,7 @@ def lifecycle(once: bool, **flags: Any) -> None:
     """Work on retraining jobs: train, gate, promote."""
     from monitoring.entrypoints.lifecycle import run_lifecycle
 
-    sys.exit(run_lifecycle(_settings(flags), once=once))
+    sys.exit(run_lifecycle(_settings_of_home(flags), once=once))
 
 
 @main.command()
@@ -252,7 +253,7 @@ def simulate(model: str, as_json: bool, **flags: Any) -> None:
 
     names = ("history", "days", "calls_per_day", "days_per_second", "seed", "events")
     own = {name: flags.pop(name) for name in names}
-    settings = _settings(flags)
+    settings = _settings_of_home(flags)
     with _using_home(settings):
         _print(simulate_now(settings, model, **own), as_json=as_json)
 
@@ -275,16 +276,29 @@ def replay(model: str, as_json: bool, csv: Path, mapping: Path | None, train_sha
 
 @main.command()
 @model_argument
-@flag("--csv", "csv", type=click.Path(path_type=Path), required=True, help="history, one row per case")
+@settings_flags("home", "versions", "store")
+@flag("--csv", "csv", type=click.Path(path_type=Path), help="history, one row per case; without it the spec is checked")
 @flag("--mapping", type=click.Path(path_type=Path), help="mapping file; the one in the model's folder by default")
 @json_flag
-def check(model: str, as_json: bool, csv: Path, mapping: Path | None) -> None:
-    """Check a CSV of real history for what was not known at the decisions; exit code 1 when it must not be used."""
-    from monitoring.entrypoints.check import check_now, lines
+def check(model: str, as_json: bool, csv: Path | None, mapping: Path | None, **flags: Any) -> None:
+    """Check before a deploy that workers would serve the champion with the spec as it is here, or before a training
+    that a CSV of real history holds only what was known at the decisions.
 
-    found = check_now(model, csv=csv, mapping=mapping)
-    click.echo(json.dumps(found.as_body(), indent=2) if as_json else "\n".join(lines(found)))
-    sys.exit(1 if found.refusals else 0)
+    Exit code 1 when they would not, or when the file must not be used.
+    """
+    from monitoring.entrypoints import check as of_history
+    from monitoring.entrypoints import check_version as of_version
+    from services.models.discovery import spec_of
+
+    if csv is not None:
+        history = of_history.check_now(model, csv=csv, mapping=mapping)
+        click.echo(json.dumps(history.as_body(), indent=2) if as_json else "\n".join(of_history.lines(history)))
+        sys.exit(1 if history.refusals else 0)
+    if mapping is not None:
+        raise click.UsageError("--mapping says how to read a file; expected --csv FILE with it")
+    version = of_version.check_champion(_settings_of_model(model, flags), spec_of(model))
+    click.echo(json.dumps(version.as_body(), indent=2) if as_json else "\n".join(of_version.lines(version)))
+    sys.exit(1 if version.refused else 0)
 
 
 @main.command()
@@ -298,7 +312,7 @@ def retrain(model: str, as_json: bool, believe_outcomes: str | None, **flags: An
 
     if believe_outcomes is not None and not believe_outcomes.strip():
         raise click.UsageError("--believe-outcomes is empty; expected why outcomes that look wrong are true, in words")
-    settings = _settings(flags)
+    settings = _settings_of_model(model, flags)
     with _using_home(settings):
         _print(retrain_now(settings, model, believe_outcomes=believe_outcomes), as_json=as_json)
 
@@ -312,7 +326,7 @@ def promote(model: str, version: str, as_json: bool, **flags: Any) -> None:
     """Make a registered version the champion."""
     from monitoring.entrypoints.by_hand import promote_now
 
-    settings = _settings(flags)
+    settings = _settings_of_model(model, flags)
     with _using_home(settings):
         _print(promote_now(settings, model, version), as_json=as_json)
 
@@ -325,7 +339,7 @@ def rollback(model: str, as_json: bool, **flags: Any) -> None:
     """Make the version before the present champion the champion again."""
     from monitoring.entrypoints.by_hand import rollback_now
 
-    settings = _settings(flags)
+    settings = _settings_of_model(model, flags)
     with _using_home(settings):
         _print(rollback_now(settings, model), as_json=as_json)
 
@@ -383,7 +397,7 @@ def write_dashboards(monitor_url: str, check: bool) -> None:
     wanted = dashboards.texts(monitor_url)
     changed = sorted(dashboards.differences(wanted)) if check else dashboards.write(wanted)
     for name in changed:
-        click.echo(f"{name} differs; run bellwether dashboards" if check else f"wrote {dashboards.DIRECTORY / name}")
+        click.echo(f"{name} differs; run `bellwether dashboards`" if check else f"wrote {dashboards.DIRECTORY / name}")
     sys.exit(1 if check and changed else 0)
 
 
@@ -445,8 +459,56 @@ def status(as_json: bool, **flags: Any) -> None:
     click.echo(json.dumps(status_now(settings), indent=2) if as_json else "\n".join(status_lines(settings)))
 
 
+@main.group("settings")
+def home_settings() -> None:
+    """See where a home keeps its records, features, versions and events, and move it."""
+
+
+@home_settings.command("show")
+@settings_flags("home")
+@json_flag
+def settings_show(as_json: bool, **flags: Any) -> None:
+    """Say what the home keeps; what it does not is where the settings of each command say."""
+    from services.home_settings import kept
+
+    home = _existing_home(_settings(flags))
+    _print(dict(kept(home)), as_json=as_json)
+
+
+@home_settings.command("change")
+@settings_flags("home", *OF_A_HOME)
+@json_flag
+def settings_change(as_json: bool, **flags: Any) -> None:
+    """Let the home keep what is given here, while nothing uses it; '' stands for the home itself.
+
+    Nothing is moved: what was recorded stays where it was.
+    """
+    from services.adapters.home_lock import use_alone
+    from services.home_settings import change
+
+    names = [name for name in OF_A_HOME if flags[name] is not None]
+    if not names:
+        raise click.UsageError("nothing to change; expected a setting, such as --store or --features")
+    settings = _settings(flags)
+    with use_alone(_existing_home(settings), command=click.get_current_context().command_path):
+        _print(dict(change(settings.home, settings, names)), as_json=as_json)
+
+
 def _settings(flags: dict[str, Any]) -> Settings:
     return Settings.from_environment().with_flags(**flags)
+
+
+def _settings_of_home(flags: dict[str, Any]) -> Settings:
+    """With what the home keeps. Raises `SettingsError` where something else was said."""
+    return of_home(_settings(flags), said=[name for name, value in flags.items() if value is not None])
+
+
+def _settings_of_model(model: str, flags: dict[str, Any]) -> Settings:
+    """Of a home in which something is recorded of the model. Raises `UnknownModel` and `SettingsError`."""
+    from services.models.discovery import spec_of
+
+    spec_of(model)
+    return _settings_of_records(flags)
 
 
 def _settings_of_records(flags: dict[str, Any], *, in_the_log: bool = False) -> Settings:
@@ -455,9 +517,16 @@ def _settings_of_records(flags: dict[str, Any], *, in_the_log: bool = False) -> 
     Raises:
         SettingsError: there is no home, and no store elsewhere that would do (what is `in_the_log` is in the home).
     """
-    settings = _settings(flags)
-    if settings.home.is_dir() or (settings.store and not in_the_log):
-        return settings
+    settings = _settings_of_home(flags)
+    if not settings.store or in_the_log:
+        _existing_home(settings)
+    return settings
+
+
+def _existing_home(settings: Settings) -> Path:
+    """Raises `SettingsError`."""
+    if settings.home.is_dir():
+        return settings.home
     raise SettingsError(
         f"home {settings.home} does not exist, so nothing runs there; go to where the processes run, "
         "or say which home they have with --home or BELLWETHER_HOME"

@@ -13,7 +13,7 @@ from services.settings import Settings
 
 def letters_now(settings: Settings, *, reason: str | None, limit: int) -> list[DeadLetter]:
     """The newest first."""
-    store = bootstrap.record_store(settings)
+    store = bootstrap.records_to_read(settings)
     try:
         return store.dead_letters(limit=limit, reason=reason)
     finally:

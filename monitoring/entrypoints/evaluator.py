@@ -22,9 +22,9 @@ from monitoring.entrypoints.totals import Totals
 from monitoring.evaluation.monitor import Monitor
 from monitoring.evaluation.report_files import ReportFiles
 from monitoring.lifecycle.alerts import Receipt, Result, intake
-from monitoring.lifecycle.promote import awaiting, rollbacks
+from monitoring.lifecycle.promote import awaiting, promotions, rollbacks
 from monitoring.metrics import MonitorMetrics, Observed
-from services import bootstrap
+from services import bootstrap, home_settings
 from services.adapters.home_lock import use
 from services.core.clock import wall_clock
 from services.core.errors import PortTaken, SettingsError
@@ -47,14 +47,14 @@ def run_evaluator(settings: Settings, *, once: bool = False) -> int:
     """Judge every model whenever its event time has moved, until the process is told to stop.
 
     Raises:
-        SettingsError: nobody would hand drift over to the lifecycle.
+        SettingsError: nobody would hand drift over to the lifecycle, or the home keeps its records somewhere else.
         PortTaken: the monitor's port is in use (not with `once`, which serves nothing).
         AlreadyRunning: the home's files are being moved away.
     """
     log_to_stderr()
     _require_a_way_for_drift(settings)
     with use(settings.home, command=NAME):
-        return _evaluate(settings, once=once)
+        return _evaluate(home_settings.of_home(settings), once=once)
 
 
 def _evaluate(settings: Settings, *, once: bool) -> int:
@@ -62,6 +62,7 @@ def _evaluate(settings: Settings, *, once: bool) -> int:
     store = opened(lambda: bootstrap.record_store(settings), stop=stop, patient=not once)
     if store is None:
         return 0
+    home_settings.keep(settings, "store", "versions")
     with _parts(settings, store) as parts, parts.tenure:
         if once:
             parts.monitor.round()
@@ -126,6 +127,7 @@ def _parts(settings: Settings, store: RecordStore) -> Iterator[_Parts]:
         hand_over=hand_over if settings.drift_alerts == MONITOR else _leave_it,
         observe=lambda spec, results: metrics.observe(spec.name, _observed(spec, store, totals, results)),
         forget=metrics.forget,
+        unknown=metrics.not_observed,
     )
     http = MonitorHttp(
         specs=specs,
@@ -161,6 +163,7 @@ def _observed(spec: ModelSpec, store: RecordStore, totals: Totals, results: list
         spec.objectives,
         rollbacks=rollbacks(changes),
         awaiting_approval=int(awaiting(jobs, changes) is not None),
+        promotions=promotions(changes),
     )
 
 

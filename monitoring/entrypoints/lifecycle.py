@@ -13,7 +13,7 @@ from monitoring.lifecycle.retention import Upkeep
 from monitoring.lifecycle.retrain import Workshop
 from monitoring.lifecycle.step import follow, resume, step
 from monitoring.metrics import LifecycleMetrics
-from services import bootstrap
+from services import bootstrap, home_settings
 from services.adapters.home_lock import use
 from services.core.clock import wall_clock
 from services.core.errors import LeaseLost, StoreUnavailable
@@ -34,10 +34,11 @@ def run_lifecycle(settings: Settings, *, once: bool = False) -> int:
     Raises:
         PortTaken: something else has the port of its metrics (not with `once`, which shows none).
         AlreadyRunning: the home's files are being moved away.
+        SettingsError: the home keeps its records or versions somewhere else.
     """
     log_to_stderr()
     with use(settings.home, command=NAME):
-        return _attend(settings, once=once)
+        return _attend(home_settings.of_home(settings), once=once)
 
 
 def _attend(settings: Settings, *, once: bool) -> int:
@@ -45,6 +46,7 @@ def _attend(settings: Settings, *, once: bool) -> int:
     store = opened(lambda: bootstrap.record_store(settings), stop=stop, patient=not once)
     if store is None:
         return 0
+    home_settings.keep(settings, "store", "versions")
     with (
         workshop_of(settings, store, logger.info) as workshop,
         tenure_of(settings, workshop.store, discover()) as tenure,

@@ -39,6 +39,8 @@ class Overview:
     jobs: Sequence[Job]
     counts: RecordCounts
     results: Sequence[EvaluationResult]
+    silent: Sequence[WorkerReport] = ()
+    """Workers whose process is there and that do not work: they hang, or were stopped."""
 
     @property
     def champion(self) -> str | None:
@@ -103,6 +105,7 @@ def overview(
         jobs=store.jobs(spec.name, limit=JOBS_SHOWN),
         counts=counts,
         results=results,
+        silent=fleet.silent(spec.name),
     )
 
 
@@ -120,6 +123,7 @@ def as_json(state: Overview) -> dict[str, Any]:
             "not_converted": state.not_converted or None,
             "now": state.now,
             "workers": list(state.workers),
+            "silent_workers": list(state.silent),
             "availability": _judgement(state, ResultKind.AVAILABILITY),
             "drift": _judgement(state, ResultKind.DRIFT),
             "performance": {result.version: _told(result) for result in state.of(ResultKind.PERFORMANCE)},

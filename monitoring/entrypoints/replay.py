@@ -22,7 +22,7 @@ from monitoring.entrypoints.up.stopping import StopAsked, Stopping
 from monitoring.evaluation.auc import auc_interval
 from monitoring.evaluation.drift import drift, reference_of
 from monitoring.evaluation.windows import SAMPLE_LIMIT
-from services import bootstrap
+from services import bootstrap, home_settings
 from services.adapters.home_lock import HomeLock, use
 from services.core.artifacts import REFERENCE_FILE
 from services.core.errors import BellwetherError
@@ -72,6 +72,7 @@ def replay_now(
             clock_file=str(home / "clock"),
             control_share=EVERYBODY,
         )
+        home_settings.keep(own, *home_settings.OF_A_HOME, said=home_settings.OF_A_HOME)
         cases = training_cases(rows[:cut], spec=spec, origin=ORIGIN, rows_per_day=ROWS_PER_DAY)
         _say(f"training {model} on {len(cases)} complete rows of the first {cut}")
         clock = bootstrap.world_clock(own, start=ORIGIN)

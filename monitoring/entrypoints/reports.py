@@ -1,5 +1,6 @@
 """What the command line reads from the store: the account of events, and the present state."""
 
+import logging
 from collections.abc import Iterator
 from contextlib import closing
 from typing import Any, Final
@@ -10,10 +11,14 @@ from monitoring.entrypoints.overview import Overview, by_traffic, overview
 from monitoring.entrypoints.wording import present, unasked
 from services import bootstrap
 from services.core.clock import wall_clock
+from services.core.ports import RecordStore
 from services.core.records import ResultKind
-from services.ingest.audit import audit
+from services.ingest.audit import Account, audit
 from services.models.discovery import discover
+from services.serving.availability import in_words
 from services.settings import Settings
+
+logger = logging.getLogger("bellwether")
 
 PATIENCE_SECONDS: Final = 10.0
 """How long an account waits for the consumers to pass what is on its way; what they have not passed is in flight."""
@@ -21,7 +26,15 @@ PATIENCE_SECONDS: Final = 10.0
 
 def event_account(settings: Settings) -> dict[str, Any]:
     """The account of `services.ingest.audit`, JSON-ready."""
-    log, store = bootstrap.event_log(settings), bootstrap.record_store(settings)
+    store = bootstrap.records_to_read(settings)
+    try:
+        return _account(settings, store) if settings.event_log_path.is_file() else _account_without_log(settings, store)
+    finally:
+        store.close()
+
+
+def _account(settings: Settings, store: RecordStore) -> dict[str, Any]:
+    log = bootstrap.event_log_to_read(settings)
     try:
         with closing(bootstrap.passage(settings, store)) as passage:
             passed = passage.passed(patience=PATIENCE_SECONDS)
@@ -29,7 +42,23 @@ def event_account(settings: Settings) -> dict[str, Any]:
         return account
     finally:
         log.close()
-        store.close()
+
+
+def _account_without_log(settings: Settings, store: RecordStore) -> dict[str, Any]:
+    """Of a home from which nothing was ever answered; looking makes no log."""
+    logger.warning("there is no event log in %s, so there is nothing to account for", settings.home)
+    nothing = Account(
+        appended=0,
+        stored=0,
+        dead_lettered=0,
+        pruned=0,
+        in_flight=0,
+        duplicates_stored=store.stored_twice(),
+        unaccounted=0,
+        examples=[],
+    )
+    account: dict[str, Any] = msgspec.to_builtins(nothing)
+    return account
 
 
 def status_now(settings: Settings) -> dict[str, Any]:
@@ -45,7 +74,7 @@ def status_lines(settings: Settings) -> list[str]:
 
 def _states(settings: Settings) -> list[Overview]:
     store, fleet, now = (
-        bootstrap.record_store(settings),
+        bootstrap.records_to_read(settings),
         bootstrap.fleet(settings),
         bootstrap.clock_of_records(settings)(),
     )
@@ -73,6 +102,7 @@ def _as_json(state: Overview) -> dict[str, Any]:
         {
             "champion": state.champion,
             "workers": {str(each.pid): each.version for each in state.workers},
+            "silent_workers": {str(each.pid): each.at for each in state.silent},
             "records": state.counts,
             "judged": {kind.value: next(iter(state.of(kind)), None) for kind in ResultKind},
             "job": next(iter(state.jobs), None),
@@ -100,6 +130,9 @@ def _facts(state: Overview) -> Iterator[str]:
         auc, rule = judged.body["auc"], judged.body["rule_auc"]["value"]
         interval = f"{auc['low']:.2f} to {auc['high']:.2f}"
         yield f"AUC of {judged.version} {auc['value']:.2f} ({interval}), rule {rule:.2f}, n {judged.body['n']:,}"
+    drift = state.one(ResultKind.DRIFT)
+    if drift is not None and (repeated := drift.body.get("repeated_rows")):
+        yield f"{repeated:,} of the newest {drift.n:,} answers repeat others to the last digit; drift counts them once"
     if state.jobs:
         yield f"job {state.jobs[0].id} {state.jobs[0].state.value.replace('_', ' ')}: {state.jobs[0].note}"
 
@@ -107,6 +140,9 @@ def _facts(state: Overview) -> Iterator[str]:
 def _troubles(state: Overview) -> Iterator[str]:
     if state.counts.orphan_outcomes:
         yield f"{state.counts.orphan_outcomes:,} outcomes without a prediction"
+    for worker in state.silent:
+        silence = in_words((state.wall_now - worker.at).total_seconds())
+        yield f"worker {worker.pid} has not shown for {silence} that it works: it hangs, or was stopped"
     for worker in state.workers:
         if worker.problem:
             yield f"worker {worker.pid} serves {worker.version or 'no version'}: {worker.problem}"

@@ -9,6 +9,7 @@ import math
 import zlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import datetime
 from typing import Any, Final
 
 import numpy as np
@@ -23,8 +24,9 @@ from evidently.legacy.core import ColumnType
 from numpy.typing import NDArray
 
 from monitoring.evaluation.calibration import calibrated_size, chance_distance, level
+from monitoring.evaluation.onset import onset
 from monitoring.evaluation.unknown import Failed, NotEnoughData
-from monitoring.evaluation.windows import SAMPLE_LIMIT
+from monitoring.evaluation.windows import SAMPLE_LIMIT, Window
 from services.core.errors import BellwetherError, SpecError
 from services.core.features import Status
 from services.core.predictions import ServedBy
@@ -109,6 +111,13 @@ class ReferenceColumn:
     def distance(self, current: Numbers) -> float:
         return self._distance(self.values, self.fenced(current))
 
+    def between(self, one: Numbers, other: Numbers) -> float:
+        """The distance of two samples of the present from one another."""
+        return self._distance(self.fenced(one), self.fenced(other))
+
+    def drifted(self, current: Numbers) -> bool:
+        return self.distance(current) > self.threshold(len(current))
+
     def threshold(self, n: int) -> float:
         """The distance above which `n` rows have drifted."""
         size = calibrated_size(n)
@@ -161,6 +170,27 @@ def reference_of(spec: ModelSpec, version: str, frame: pd.DataFrame) -> Referenc
 def drift(spec: ModelSpec, *, reference: Reference, rows: Sequence[Judged]) -> dict[str, ColumnDrift]:
     """Compare each feature, and the model's score, with the reference. One column's failure stays its own."""
     return {name: _judged_alone(spec, name, known, rows) for name, known in reference.columns.items()}
+
+
+def has_drifted(spec: ModelSpec, name: str, *, reference: Reference, rows: Sequence[Judged]) -> bool:
+    """Whether these rows are enough to say so of this feature, and say so."""
+    found = _judged_alone(spec, name, reference.columns[name], rows)
+    return isinstance(found, FeatureDrift) and found.drifted
+
+
+def began(spec: ModelSpec, name: str, *, reference: Reference, rows: Sequence[Judged], window: Window) -> datetime:
+    """When the feature of these rows, oldest first, began to differ from the training reference."""
+    known = reference.columns[name]
+    if isinstance(known, Failed):
+        return window.start
+    times = [row.prediction.made_at for row in rows if _is_usable(row, name)]
+    values = column_of(spec, name, rows).values
+    return onset(window, values, times, distance=known.between, drifted=known.drifted)
+
+
+def _is_usable(row: Judged, name: str) -> bool:
+    verdict = row.prediction.features.get(name)
+    return verdict is not None and verdict.status is OK
 
 
 def _judged_alone(spec: ModelSpec, name: str, known: ReferenceColumn | Failed, rows: Sequence[Judged]) -> ColumnDrift:
@@ -221,7 +251,10 @@ def _codes(kind: Categorical, values: Sequence[object]) -> Numbers:
 
 def _reference_column(spec: ModelSpec, name: str, frame: pd.DataFrame) -> ReferenceColumn | Failed:
     if name not in frame:
-        return Failed(f"the training reference has no column {name!r}; register the version anew")
+        return Failed(
+            f"the champion was trained without {name!r}, so there is nothing to compare it with; "
+            f"`bellwether retrain {spec.name}` trains one with it"
+        )
     kind = Numeric() if name == SCORE else spec.feature(name).kind
     numeric = isinstance(kind, Numeric)
     values = _clean(kind, frame[name].tolist()).values

@@ -8,7 +8,7 @@
 A step that fails becomes a FAILED result with its reason; the others go on.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from functools import partial
@@ -17,9 +17,10 @@ from typing import Any, Final
 from monitoring.evaluation.availability import availability
 from monitoring.evaluation.business import business
 from monitoring.evaluation.confirmation import Confirmation, confirm, newest_confirmation
-from monitoring.evaluation.drift import SCORE, ColumnDrift, FeatureDrift, Reference, drift
+from monitoring.evaluation.drift import SCORE, ColumnDrift, FeatureDrift, Reference, began, drift, has_drifted
 from monitoring.evaluation.outcome_checks import Arrivals, Was, answers_of, doubts, too_early
 from monitoring.evaluation.performance import by_version, coverage, performance
+from monitoring.evaluation.repetition import distinct
 from monitoring.evaluation.standing import DOUBTS
 from monitoring.evaluation.unknown import Failed, NotEnoughData
 from monitoring.evaluation.windows import SAMPLE_LIMIT, Window, matured_window, newest_window
@@ -112,11 +113,32 @@ def _drift(evaluation: Evaluation, window: Window, rows: list[Judged]) -> Evalua
 
 
 def _compared(evaluation: Evaluation, reference: Reference, window: Window, rows: list[Judged]) -> Outcome:
-    columns = drift(evaluation.spec, reference=reference, rows=rows)
+    once = distinct(evaluation.spec, rows, reference=reference.frame)
+    columns = drift(evaluation.spec, reference=reference, rows=once.rows)
     features = {name: found for name, found in columns.items() if name != SCORE}
+    finds = WindowFinds(evaluation.spec, reference, window, once.rows, _drifted(features))
     earlier = _earlier(evaluation, reference.version)
-    confirmation = confirm(evaluation.spec.drift, window=window, drifted=_drifted(features), earlier=earlier)
-    return _drift_status(features), _drift_body(features, columns[SCORE], confirmation)
+    confirmation = confirm(evaluation.spec.drift, window=window, found=finds, earlier=earlier)
+    body = _drift_body(features, columns[SCORE], confirmation)
+    return _drift_status(features), body | {"repeated_rows": once.left_out}
+
+
+@dataclass(frozen=True, slots=True)
+class WindowFinds:
+    """See `confirmation.Finds`. `rows` are the window's, oldest first."""
+
+    spec: ModelSpec
+    reference: Reference
+    window: Window
+    rows: Sequence[Judged]
+    drifted: Sequence[str]
+
+    def drifted_since(self, name: str, moment: datetime) -> bool:
+        rows = [row for row in self.rows if row.prediction.made_at >= moment]
+        return has_drifted(self.spec, name, reference=self.reference, rows=rows)
+
+    def began(self, name: str) -> datetime:
+        return began(self.spec, name, reference=self.reference, rows=self.rows, window=self.window)
 
 
 def _earlier(evaluation: Evaluation, version: str) -> Confirmation:

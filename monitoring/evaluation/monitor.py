@@ -47,6 +47,7 @@ class Monitor:
         hand_over: takes an Alertmanager payload to the lifecycle, with the event time and the desk.
         observe: told every evaluation's results, for the gauges.
         forget: told of a model that another process judges from now on.
+        unknown: told of a model each time that it could not be judged.
     """
 
     specs: Mapping[str, ModelSpec]
@@ -59,6 +60,7 @@ class Monitor:
     hand_over: HandOver
     observe: Observe
     forget: Callable[[str], object]
+    unknown: Callable[[str], object] = lambda _: None
     _newest: dict[str, list[EvaluationResult]] = field(default_factory=dict)
     _kept_until: dict[str, datetime] = field(default_factory=dict)
     _references: dict[str, Reference] = field(default_factory=dict)
@@ -84,6 +86,7 @@ class Monitor:
             try:
                 self.judge(spec, now, desk)
             except BellwetherError as error:
+                self.unknown(spec.name)
                 logger.warning("%s could not be judged: %s", spec.name, error)
 
     def judge(self, spec: ModelSpec, now: datetime, desk: RecordStore) -> None:

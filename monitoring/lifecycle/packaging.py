@@ -16,7 +16,7 @@ from monitoring.lifecycle.scoring import Unscorable, scores, without_gaps
 from monitoring.lifecycle.training_set import Snapshot
 from services.core.artifacts import ESTIMATOR_FILE, REFERENCE_FILE, CanaryCase, Manifest, ServedForm
 from services.core.errors import BellwetherError
-from services.core.spec import ModelSpec
+from services.core.spec import Categorical, ModelSpec
 from services.core.training import TrainingSet
 from services.serving.form import Form, Unloadable
 from services.serving.runtime import open_form
@@ -88,6 +88,7 @@ def package(
         version=version,
         created_at=now,
         features=list(spec.feature_names),
+        categories={each.name: [*each.kind.categories] for each in spec.features if isinstance(each.kind, Categorical)},
         files={name: hashlib.sha256(content).hexdigest() for name, content in files.items()},
         training_set=snapshot.path.name,
         training_set_sha256=snapshot.sha256,

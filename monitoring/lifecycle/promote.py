@@ -74,6 +74,11 @@ def rollbacks(changes: Sequence[AliasChange]) -> int:
     return sum(version in champions[:place] for place, version in enumerate(champions))
 
 
+def promotions(changes: Sequence[AliasChange]) -> int:
+    """How often a version became the champion that had not been it before."""
+    return len({change.version for change in changes if change.alias == CHAMPION})
+
+
 def awaiting(jobs: Sequence[Job], changes: Sequence[AliasChange]) -> Job | None:
     """The newest job whose version waits for a person; None once the champion has changed since, by whatever way.
 

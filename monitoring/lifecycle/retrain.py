@@ -128,7 +128,7 @@ def _looked(spec: ModelSpec, found: Sequence[Doubt], as_of: datetime) -> dict[st
 def _stopped(found: Sequence[Doubt], spec: ModelSpec, evidence: dict[str, Any]) -> Retrained:
     remedy = (
         "nothing is learnt from them; look at the feed of outcomes and send the right ones again, or, if they are "
-        f'true: bellwether retrain {spec.name} --believe-outcomes "why"'
+        f'true: `bellwether retrain {spec.name} --believe-outcomes "why"`'
     )
     reasons = (*(each.reason for each in found), remedy)
     return Retrained(
@@ -180,7 +180,7 @@ def _promoted(spec: ModelSpec, workshop: Workshop, candidate: Package, verdict: 
 def _waiting(spec: ModelSpec, workshop: Workshop, candidate: Package, verdict: Verdict, *, why: str) -> Retrained:
     version = candidate.manifest.version
     _register(spec, workshop, candidate, verdict.evidence)
-    waits = f"{version} waits for a person: {why}; to let it serve: bellwether promote {spec.name} {version}"
+    waits = f"{version} waits for a person: {why}; to let it serve: `bellwether promote {spec.name} {version}`"
     return Retrained(
         state=JobState.AWAITS_APPROVAL,
         version=version,

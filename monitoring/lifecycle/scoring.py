@@ -9,11 +9,11 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from monitoring.evaluation.baseline import score_without_model
-from services.core.errors import BellwetherError
+from services.core.errors import BellwetherError, UnfitVersion
 from services.core.features import Value
 from services.core.spec import ModelSpec
 from services.serving.form import Form, Row
-from services.serving.runtime import load, read_manifest
+from services.serving.runtime import load
 
 
 class Unscorable(BellwetherError):
@@ -32,15 +32,17 @@ def scores(form: Form, features: pd.DataFrame) -> NDArray[Any]:
 
 
 def scores_of_version(spec: ModelSpec, directory: Path, features: pd.DataFrame) -> NDArray[Any] | None:
-    """P(positive) of every row by a registered version, None when it takes other features than the spec has now.
+    """P(positive) of every row by a registered version, None when it needs what the spec does not have any more.
 
     Raises:
         Unscorable: it takes these features and cannot score these rows.
         CorruptArtifact: it is not the version that was registered; what it scores would say nothing about what serves.
     """
-    if tuple(read_manifest(directory).features) != spec.feature_names:
+    try:
+        version = load(directory, spec)
+    except UnfitVersion:
         return None
-    return scores(load(directory, spec), features)
+    return scores(version, features)
 
 
 def without_gaps(row: Mapping[Any, Any]) -> dict[str, Value]:

@@ -4,8 +4,9 @@ The monitor's gauges are written out from the newest results at each scrape, so 
 is no longer known, has no line: nothing freezes at its last value. Labels are closed sets.
 """
 
+import time
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from threading import Lock
@@ -31,6 +32,10 @@ PERFORMANCE_METRICS: Final = ("log_loss", "brier", "precision", "recall", "posit
 AUC_METRICS: Final = ("auc", "rule_auc")
 
 
+UNKNOWN_AFTER_SECONDS: Final = 60.0
+"""A store that is away for a moment takes no gauge with it, and with the gauge an alert that would fire anew. After
+this the gauges are gone, and the age of the last success goes on growing."""
+
 TRIGGERS: Final = ("drift", "by hand")
 """Of retraining jobs."""
 
@@ -54,6 +59,7 @@ class Observed:
     objectives: Objectives
     rollbacks: int
     awaiting_approval: int = 0
+    promotions: int = 0
 
 
 @dataclass(eq=False)
@@ -61,7 +67,9 @@ class MonitorMetrics(Collector):
     """Of the monitor's process. Every method may be called from any thread."""
 
     registry: CollectorRegistry = field(default_factory=CollectorRegistry)
+    monotonic: Callable[[], float] = time.monotonic
     _observed: dict[str, Observed] = field(default_factory=dict)
+    _failing_since: dict[str, float] = field(default_factory=dict)
     _succeeded: dict[tuple[str, str], float] = field(default_factory=dict)
     _failures: Counter[tuple[str, str]] = field(default_factory=Counter)
     _alerts: Counter[tuple[str, str]] = field(default_factory=Counter)
@@ -76,11 +84,20 @@ class MonitorMetrics(Collector):
             for result in observed.results:
                 self._count(result)
             self._observed[model] = observed
+            self._failing_since.pop(model, None)
+
+    def not_observed(self, model: str) -> None:
+        """Looking failed: what was seen before is soon shown no more, and the ages stay."""
+        with self._lock:
+            since = self._failing_since.setdefault(model, self.monotonic())
+            if self.monotonic() - since >= UNKNOWN_AFTER_SECONDS:
+                self._observed.pop(model, None)
 
     def forget(self, model: str) -> None:
         """Show nothing of a model that another process judges now; it tells the ages, too."""
         with self._lock:
             self._observed.pop(model, None)
+            self._failing_since.pop(model, None)
             for key in [key for key in self._succeeded if key[0] == model]:
                 del self._succeeded[key]
 
@@ -149,8 +166,10 @@ class LifecycleMetrics(Collector):
             self._standing_still[model] = is_so
 
     def failed(self, model: str) -> None:
+        """What was known of it before may be over by now."""
         with self._lock:
             self._failures[model] += 1
+            self._standing_still.pop(model, None)
 
     def collect(self) -> Iterator[Any]:
         with self._lock:
@@ -180,6 +199,7 @@ def _of_model(model: str, observed: Observed) -> Iterator[Sample]:
     yield from _objectives(model, observed.objectives)
     yield from _doubts(model, observed)
     yield Sample(table.ROLLBACKS, (model,), observed.rollbacks)
+    yield Sample(table.PROMOTIONS, (model,), observed.promotions)
     yield Sample(table.AWAITING_APPROVAL, (model,), observed.awaiting_approval)
     for alias, version in observed.aliases.items():
         yield Sample(MODEL_INFO, (model, version, alias), 1)

@@ -30,6 +30,7 @@ RECORDS: Final = "bellwether_records"
 DEAD_LETTERS: Final = "bellwether_dead_letters"
 ALERTS_RECEIVED: Final = "bellwether_alerts_received_total"
 ROLLBACKS: Final = "bellwether_rollbacks_total"
+PROMOTIONS: Final = "bellwether_promotions_total"
 LIFECYCLE_LAST_ROUND: Final = "bellwether_lifecycle_last_round_timestamp_seconds"
 PRUNING_STANDS_STILL: Final = "bellwether_pruning_stands_still"
 LIFECYCLE_FAILURES: Final = "bellwether_lifecycle_failures_total"
@@ -75,6 +76,7 @@ MONITOR: Final[Mapping[str, Described]] = {
         "Retraining jobs that ended, of the newest thousand.", ("model", "trigger", "result"), Kind.COUNTER
     ),
     ROLLBACKS: Described("Times that an earlier champion became the champion again.", ("model",), Kind.COUNTER),
+    PROMOTIONS: Described("Times that a new version became the champion.", ("model",), Kind.COUNTER),
     RETRAINING_OPEN: Described("Retraining jobs that wait or run.", ("model",)),
     AWAITING_APPROVAL: Described("Versions that passed the gate and wait for a person to promote them.", ("model",)),
     OUTCOMES_DOUBTED: Described(

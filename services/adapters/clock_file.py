@@ -25,15 +25,20 @@ class ClockFile:
     time that this process has read: a broken file must not end those who ask for the time. It is said once.
 
     Raises:
-        SettingsError: there is a file, and it is no clock.
+        SettingsError: there is a file, and it is no clock; or there is none, and it is `read_only`, which makes none.
     """
 
-    def __init__(self, path: Path | str, *, start: datetime | None = None) -> None:
+    def __init__(self, path: Path | str, *, start: datetime | None = None, read_only: bool = False) -> None:
         self._path = Path(path)
-        self._descriptor = os.open(self._path, os.O_RDWR | os.O_CREAT, 0o644)
+        try:
+            self._descriptor = os.open(self._path, os.O_RDONLY if read_only else os.O_RDWR | os.O_CREAT, 0o644)
+        except FileNotFoundError as error:
+            raise SettingsError(
+                f"clock file {self._path} does not exist; remove --clock-file or name another"
+            ) from error
         self._is_broken = False
         try:
-            self._last = self._opened(start or wall_clock())
+            self._last = self._read_first() if read_only else self._opened(start or wall_clock())
         except BaseException:
             os.close(self._descriptor)
             raise
@@ -58,10 +63,13 @@ class ClockFile:
         os.close(self._descriptor)
 
     def _opened(self, start: datetime) -> datetime:
-        size = os.fstat(self._descriptor).st_size
-        if size == 0:
+        if os.fstat(self._descriptor).st_size == 0:
             os.pwrite(self._descriptor, _SECONDS.pack(require_aware(start, name="start").timestamp()), 0)
-        elif size != _SECONDS.size:
+        return self._read_first()
+
+    def _read_first(self) -> datetime:
+        size = os.fstat(self._descriptor).st_size
+        if size != _SECONDS.size:
             raise self._no_clock(f"has {size} bytes, expected {_SECONDS.size}")
         try:
             return self._read()

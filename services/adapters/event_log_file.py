@@ -53,12 +53,16 @@ logger = logging.getLogger(__name__)
 
 
 class EventLogFile:
-    """Connections of one process to the log's file. Threads: every method may be called from any thread."""
+    """Connections of one process to the log's file. Threads: every method may be called from any thread.
 
-    def __init__(self, path: Path, *, monotonic: Callable[[], float] = time.monotonic) -> None:
+    One that is `read_only` needs a log that is there, and makes and changes nothing.
+    """
+
+    def __init__(self, path: Path, *, monotonic: Callable[[], float] = time.monotonic, read_only: bool = False) -> None:
         self.path = path
+        self._read_only = read_only
         self._monotonic = monotonic
-        self._connections = ThreadConnections(path, synchronous="FULL", busy_seconds=BUSY_SECONDS)
+        self._connections = ThreadConnections(path, synchronous="FULL", busy_seconds=BUSY_SECONDS, read_only=read_only)
         self._opening = threading.Lock()
         self._gone_at: float | None = None
         self._drained = False
@@ -111,6 +115,10 @@ class EventLogFile:
         return "look at the disk and its rights"
 
     def _open(self) -> None:
+        if self._read_only:
+            self._connections.get()
+            self._watch = FileWatch(self.path)
+            return
         self._lock = self.path.with_name(self.path.name + ".turn").open("ab")
         with self.turn():
             set_orphaned_journals_aside(self.path)

@@ -40,11 +40,11 @@ class EventLogSqlite:
 
     Durability: WAL with `synchronous=FULL`. Order: `AUTOINCREMENT` positions are given inside the write transaction,
     and transactions are serial, so positions rise in the order of commits. `require_room` is asked before each commit,
-    and raises `EventLogUnavailable` when there is none.
+    and raises `EventLogUnavailable` when there is none. One that is `read_only` takes no events.
     """
 
-    def __init__(self, path: Path, *, require_room: RequireRoom | None = None) -> None:
-        self.file = EventLogFile(path)
+    def __init__(self, path: Path, *, require_room: RequireRoom | None = None, read_only: bool = False) -> None:
+        self.file = EventLogFile(path, read_only=read_only)
         self._require_room = require_room
         self._queue: queue.SimpleQueue[_Pending | None] = queue.SimpleQueue()
         self._closed = False

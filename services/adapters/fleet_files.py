@@ -2,20 +2,17 @@
 
 import socket
 from collections.abc import Mapping
+from contextlib import suppress
 from datetime import timedelta
 from pathlib import Path
-from typing import Final
 
 import msgspec
 
 from services.adapters.durable import replace_file
 from services.adapters.process_ids import runs
-from services.core.artifacts import WorkerReport
+from services.core.artifacts import SILENT_AFTER, WorkerReport
 from services.core.clock import Now, wall_clock
 from services.core.errors import CorruptArtifact
-
-REPORT_LIFE: Final = timedelta(seconds=30)
-"""A worker reports several times in this; an older report is of a process that ended and whose id another may have."""
 
 
 class FleetFiles:
@@ -41,7 +38,9 @@ class FleetFiles:
         except FileNotFoundError:
             return {}
         except (msgspec.DecodeError, UnicodeDecodeError) as error:
-            raise CorruptArtifact(f"alias file {path}: {error}; promote a version to write it anew") from error
+            raise CorruptArtifact(
+                f"alias file {path}: {error}; `bellwether promote {model} VERSION` writes it anew"
+            ) from error
 
     def report(self, report: WorkerReport) -> None:
         self._workers.mkdir(parents=True, exist_ok=True)
@@ -50,26 +49,37 @@ class FleetFiles:
         replace_file(path, msgspec.json.encode(report), durable=False)
 
     def workers(self, model: str) -> list[WorkerReport]:
-        """By process id. Reports of workers that have ended are removed."""
+        """By process id. Reports of workers that have ended are removed, where the home can be written to."""
+        return [report for report in self._reports(model) if self._age(report) < SILENT_AFTER]
+
+    def silent(self, model: str) -> list[WorkerReport]:
+        """By process id. A process of another host or container cannot be looked up: silent, it counts as ended."""
+        return [report for report in self._reports(model) if self._age(report) >= SILENT_AFTER]
+
+    def _reports(self, model: str) -> list[WorkerReport]:
+        """Of the workers that have not ended, by process id."""
         found = []
         for path in self._workers.glob(f"{model}-*@*.json"):
             report = _read_report(path)
             if report is None or report.model != model:
                 continue
-            if self._is_alive(report, path):
+            if self._is_there(report, path):
                 found.append(report)
             else:
-                path.unlink(missing_ok=True)
+                # Whoever only looks may not be able to tidy up.
+                with suppress(OSError):
+                    path.unlink(missing_ok=True)
         return sorted(found, key=lambda report: report.pid)
 
-    def _is_alive(self, report: WorkerReport, path: Path) -> bool:
-        """A process of another host, or of another container, cannot be looked up here: its report's age has to do.
-
-        One from the future is of a clock that has been set back since; who is alive reports again at once.
-        """
+    def _is_there(self, report: WorkerReport, path: Path) -> bool:
+        """Whether it may be: of a process elsewhere, its report's age has to do."""
+        age = self._age(report)
         here = path.stem.endswith(f"@{self._host}")
-        age = abs(self._now() - report.at)
-        return age < REPORT_LIFE and (not here or runs(report.pid, at_least=age))
+        return runs(report.pid, at_least=age) if here else age < SILENT_AFTER
+
+    def _age(self, report: WorkerReport) -> timedelta:
+        """One from the future is of a clock that has been set back since; who is alive reports again at once."""
+        return abs(self._now() - report.at)
 
 
 def _read_report(path: Path) -> WorkerReport | None:

@@ -1,6 +1,6 @@
 """What a registered version consists of, and what a worker says that it serves."""
 
-from datetime import datetime
+from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Final
 
@@ -39,6 +39,8 @@ class CanaryCase(msgspec.Struct, frozen=True):
 class Manifest(msgspec.Struct, frozen=True, kw_only=True):
     """`files` maps every other file of the version to its SHA-256 (hexadecimal).
 
+    `features` are those that the version scores with, and `categories` what each of them that is no number may be; a
+    spec that has more by now does not concern it. Manifests from before categories were written lack that member.
     `parity` is the largest difference between the served form's score and the estimator's on the training reference.
     `not_converted` is why scikit-learn serves, "" when ONNX does. Manifests from before the two were told apart lack
     both members, and theirs is the ONNX form.
@@ -56,7 +58,12 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True):
     canary: list[CanaryCase]
     served_form: ServedForm = ServedForm.ONNX
     not_converted: str = ""
+    categories: dict[str, list[str]] | None = None
     format: int = 1
+
+
+SILENT_AFTER: Final = timedelta(seconds=30)
+"""A worker shows several times in this that it works; one that has not hangs, was stopped, or has ended."""
 
 
 class WorkerReport(msgspec.Struct, frozen=True, kw_only=True):

@@ -154,6 +154,12 @@ class CorruptArtifact(BellwetherError):
     code = "corrupt_artifact"
 
 
+class UnfitVersion(BellwetherError):
+    """A sound model version that needs what the spec does not have any more."""
+
+    code = "unfit_version"
+
+
 class MappingError(BellwetherError):
     """A CSV or its mapping does not fit the model."""
 

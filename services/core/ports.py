@@ -452,3 +452,7 @@ class Fleet(Protocol):
     def workers(self, model: str) -> list[WorkerReport]:
         """The newest report of each worker that is alive."""
         ...
+
+    def silent(self, model: str) -> list[WorkerReport]:
+        """The last report of each worker whose process is there and that has not shown for long that it works."""
+        ...

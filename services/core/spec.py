@@ -190,7 +190,7 @@ class DriftPolicy:
         numeric, categorical: names of Evidently statistics (distances: high means drift).
         minimum_effect: a distance below this is never drift, however certain (`numeric` and `categorical` each).
         false_alarm_days: at most one false alarm in so many days without drift, all features together.
-        windows_in_a_row: how many evaluations in a row must find it before it is reported.
+        windows_in_a_row: how many windows in a row that share no rows must find it before it is reported.
         enough_features: how many features must have drifted for the model to be called drifted.
         broken_share: a drifted feature that was unusable in more than this share of rows has a broken source,
             which is no reason to retrain.

@@ -77,7 +77,11 @@ class EventSource(Protocol):
         ...
 
     def lags(self) -> list[Lag]:
-        """Of this consumer's partitions, as far as it knows without asking anybody."""
+        """Of this consumer's partitions, as far as it knows without asking the store; those it knows nothing of are not
+        told.
+
+        Raises `EventLogUnavailable`.
+        """
         ...
 
     def reached_end(self) -> bool:

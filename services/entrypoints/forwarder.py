@@ -8,7 +8,7 @@ from typing import Final
 
 from prometheus_client import CollectorRegistry
 
-from services import bootstrap
+from services import bootstrap, home_settings
 from services.adapters.home_lock import use
 from services.core.clock import wall_clock
 from services.core.errors import EventLogUnavailable
@@ -29,23 +29,31 @@ def run_forwarder(settings: Settings, *, once: bool = False, again_from: datetim
     """Deliver events until the process is told to stop; with `once`, until there are no more.
 
     With `again_from`, what was appended since then is delivered again.
-    Raises `AlreadyRunning` where the home's files are being moved away.
+
+    Raises:
+        AlreadyRunning: the home's files are being moved away.
+        SettingsError: the home's events go somewhere else.
     """
     log_to_stderr()
     with use(settings.home, command=NAME):
-        return _forward(settings, once=once, again_from=again_from)
+        return _forward(home_settings.of_home(settings), once=once, again_from=again_from)
 
 
 def _forward(settings: Settings, *, once: bool, again_from: datetime | None) -> int:
     stop = stop_on_signals()
     sink = bootstrap.event_sink(settings)
     outbox = bootstrap.outbox(settings)
+    home_settings.keep(settings, *home_settings.OF_THE_LOG)
     metrics = ForwarderMetrics(CollectorRegistry())
     retention = bootstrap.forwarded_log_retention(settings)
 
     def each_round() -> None:
         end_unless_called_within(LONGEST_ROUND_SECONDS)
-        metrics.waiting(outbox.unsent(), limit=settings.outbox_limit, at=wall_clock())
+        try:
+            metrics.waiting(outbox.unsent(), limit=settings.outbox_limit, at=wall_clock())
+        except EventLogUnavailable:
+            metrics.waiting_is_unknown()
+            raise
         try:
             retention.prune()
         except EventLogUnavailable as error:

@@ -1,7 +1,8 @@
 """The routes of the prediction service. Each decodes, calls one use case, and encodes; `http_problems` maps errors."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Iterator, Mapping
+from contextlib import contextmanager
 from functools import cached_property
 from typing import Any, Final
 
@@ -208,10 +209,11 @@ class Routes:
 
     async def write_features(self, request: Request) -> Response:
         hosted, worker = self._hosted(request), self._worker()
-        entity = entity_id(request.path_params["entity_id"])
-        now = worker.now()
-        readings = feature_readings(hosted.spec, await self._body(request), now=now)
-        await worker.features.write(hosted.spec.name, entity, readings, not_after=now + CLOCK_SKEW)
+        with _counted_write(worker, hosted.spec.name):
+            entity = entity_id(request.path_params["entity_id"])
+            now = worker.now()
+            readings = feature_readings(hosted.spec, await self._body(request), now=now)
+            await worker.features.write(hosted.spec.name, entity, readings, not_after=now + CLOCK_SKEW)
         return answer({"model": hosted.spec.name, "entity_id": entity, "written": list(readings)})
 
     async def availability(self, request: Request) -> Response:
@@ -219,7 +221,8 @@ class Routes:
         hosted = self._hosted(request)
         asked = prediction_request(hosted.spec, _asked(request))
         verdicts, at = await hosted.predictor.verdicts(asked)
-        reasons = blocking(hosted.spec, verdicts)
+        serving = hosted.watch.champion()
+        reasons = blocking(hosted.spec if serving is None else serving.spec, verdicts)
         return answer(
             {
                 "model": hosted.spec.name,
@@ -243,7 +246,8 @@ class Routes:
     async def metrics(self, _request: Request) -> Response:
         self._worker().metrics.publish()
         # Reads every worker's files, which takes longer than a prediction may wait.
-        text = await asyncio.to_thread(exposition, self._worker().metrics.registry)
+        worker = self._worker()
+        text = await asyncio.to_thread(exposition, worker.metrics.registry, home=worker.home)
         return Response(text, headers={**SECURITY_HEADERS, "Content-Type": CONTENT_TYPE})
 
     async def openapi(self, _request: Request) -> Response:
@@ -278,6 +282,16 @@ class Routes:
 async def predicted(hosted: HostedModel, body: object) -> Answer:
     """From one decoded body to the caller's answer."""
     return answer_of(await hosted.predictor.predict(prediction_request(hosted.spec, body)))
+
+
+@contextmanager
+def _counted_write(worker: Worker, model: str) -> Iterator[None]:
+    try:
+        yield
+    except BellwetherError as error:
+        worker.metrics.feature_write(model, "failed" if error.retriable else "refused")
+        raise
+    worker.metrics.feature_write(model, "written")
 
 
 def _rows(body: object) -> list[object]:

@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Final, NoReturn
 
+from services import home_settings
 from services.adapters.home_lock import own
 from services.core.errors import BellwetherError, PortTaken, SettingsError
 from services.entrypoints.access import access_of
@@ -33,14 +34,17 @@ def run_serving(settings: Settings, *, holding: int | None = None) -> NoReturn:
     Raises:
         PortTaken: somebody else listens there.
         AlreadyRunning: somebody else serves from this home, or keeps its server's files in the same place.
-        SettingsError: the host is no address, or callers from elsewhere would need no token.
+        SettingsError: the host is no address, callers from elsewhere would need no token, or the home keeps its
+            features, versions or events somewhere else.
     """
+    settings = home_settings.of_home(settings)
     access_of(settings)
     _require_port(settings.host, settings.port)
     _make(settings.serving_directory)
     # The server and its workers hold both: a home is in use until the last of them has left.
     home = own(settings.home, command=NAME, handed_on=holding)
     server = own(settings.serving_directory, command=NAME, remedy=SHARE_VERSIONS)
+    settings = home_settings.keep(settings, "features", "versions", "event_log")
     home.pass_on()
     server.pass_on()
     os.execve(sys.executable, command(settings), environment(settings, os.environ))  # noqa: S606 - our own interpreter

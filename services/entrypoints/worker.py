@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from os import EX_TEMPFAIL
+from pathlib import Path
 from threading import Event, Thread
 from typing import Final
 
@@ -75,6 +76,8 @@ class Worker:
     store: ModelStore
     now: Now
     metrics: ServingMetrics
+    home: Path | None = None
+    """Whose disk everything is recorded on."""
     started: bool = field(default=False, init=False)
     """Whether every model has its champion or its reason to have none."""
     _tasks: list[asyncio.Task[None]] = field(default_factory=list, init=False)
@@ -107,6 +110,7 @@ class Worker:
         while True:
             await asyncio.sleep(PUBLISH_SECONDS)
             self.metrics.publish()
+            self.metrics.beat()
 
     def model(self, name: str) -> HostedModel:
         hosted = self.models.get(name)
@@ -123,6 +127,7 @@ def build_worker(specs: Sequence[ModelSpec], settings: Settings) -> Worker:
         store=bootstrap.model_store(settings),
         now=bootstrap.clock(settings),
         metrics=ServingMetrics(CollectorRegistry(), objectives=[spec.objectives.p99 for spec in specs]),
+        home=settings.home,
     )
     worker.metrics.started([spec.name for spec in specs], workers=settings.workers)
     fleet, outbox = bootstrap.fleet(settings), Outbox(worker.log)

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from typing import Protocol
 
 from services.core.clock import Now
-from services.core.errors import LostPosition, PositionLost, StoreFailed
+from services.core.errors import LostPosition, PositionLost, StoreFailed, StoreUnavailable
 from services.core.ports import Records
 from services.core.records import Batch, Stored
 from services.core.transport import EventSource, Portion
@@ -34,6 +34,10 @@ class Observer(Protocol):
 
     def position_reset(self, reason: LostPosition) -> None:
         """Reading began again."""
+        ...
+
+    def store_is(self, *, there: bool) -> None:
+        """What was read could be stored, or could not; where there was nothing to store, the store was asked."""
         ...
 
 
@@ -84,11 +88,13 @@ def consume(
     observer: Observer,
     each_round: Callable[[], None],
     alive: Callable[[], None] = lambda: None,
+    nothing_found: Callable[[], None] = lambda: None,
 ) -> None:
     """Carry events over until `stop` is set. Outages of the log or the store are waited out; no event is skipped.
 
     `each_round` is called before every look for events, and `alive` between two steps of a long one, so that somebody
-    notices when that stops. Behind a failure that may be an event's fewer are read at once, until all goes well again.
+    notices when that stops; `nothing_found` after a look that had nothing to store. Behind a failure that may be an
+    event's fewer are read at once, until all goes well again.
     """
     evidence, at_once = Evidence(alive=alive), limit
 
@@ -97,10 +103,16 @@ def consume(
         each_round()
         try:
             found = consume_once(source, store, limit=at_once, now=now, observer=observer, evidence=evidence)
-        except StoreFailed:
-            at_once = max(1, at_once // 4)
+        except StoreUnavailable as error:
+            observer.store_is(there=False)
+            if isinstance(error, StoreFailed):
+                at_once = max(1, at_once // 4)
             raise
         at_once = min(limit, 2 * at_once)
+        if found:
+            observer.store_is(there=True)
+        else:
+            nothing_found()
         return found
 
     keep_going(look, stop=stop, idle_seconds=idle_seconds)

@@ -5,9 +5,12 @@ import, because prometheus_client decides by the environment of the process that
 with PROMETHEUS_MULTIPROC_DIR in files that all workers of a server share, without it in memory.
 """
 
+import math
 import os
+import time
 from collections import Counter as Tally
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Final, Literal
@@ -22,8 +25,12 @@ from prometheus_client import (
     disable_created_metrics,
     generate_latest,
 )
+from prometheus_client.core import GaugeMetricFamily
+from prometheus_client.metrics_core import Metric
 from prometheus_client.multiprocess import MultiProcessCollector, mark_process_dead
+from prometheus_client.registry import Collector
 
+from services.core.artifacts import SILENT_AFTER
 from services.core.errors import LostPosition
 from services.core.predictions import PredictionMade
 from services.core.records import CHAMPION, Batch, Stored
@@ -34,7 +41,9 @@ from services.metrics.table import CONSUMER, FORWARDER, SERVING
 CONTENT_TYPE: Final = CONTENT_TYPE_LATEST
 MULTIPROCESS_DIRECTORY: Final = "PROMETHEUS_MULTIPROC_DIR"
 
-Mode = Literal["all", "livemax", "livesum"]
+Mode = Literal["all", "livemax", "livemin", "livesum"]
+
+FEATURE_WRITE_RESULTS: Final = ("written", "refused", "failed")
 
 _BUCKETS: Final = (0.0005, 0.001, 0.002, 0.003, 0.005, 0.0075, 0.01, 0.02, 0.03, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5)
 """Seconds. Dense from 0.5 to 50 ms, where answers lie and the objectives are; coarse up to the server's timeout."""
@@ -54,21 +63,31 @@ class ServingMetrics:
         self._failures = _counter(table.ANSWER_FAILURES, registry)
         self._appended = _counter(table.EVENTS_APPENDED, registry)
         self._outcomes = _counter(table.OUTCOMES, registry)
+        self._feature_writes = _counter(table.FEATURE_WRITES, registry)
         self._refused = _counter(table.REQUESTS_REFUSED, registry)
         # A version that one of several workers serves is being served; workers that have ended do not count.
         self._info = _gauge(table.MODEL_INFO, registry, mode="livemax")
         self._load_failures = _counter(table.MODEL_LOAD_FAILURES, registry)
         self._workers = _gauge(table.WORKERS, registry, mode="livesum")
         self._workers_wanted = _gauge(table.WORKERS_WANTED, registry, mode="livemax")
+        # Of the worker that is silent for longest: no label tells them apart, for their ids are new at each restart.
+        self._heartbeat = _gauge(table.WORKER_HEARTBEAT, registry, mode="livemin")
         self._unpublished: list[tuple[PredictionMade, float]] = []
 
     def started(self, models: Iterable[str], *, workers: int) -> None:
         """This worker is one of `workers`. What it has not counted yet is 0, so that a first failure is a rise."""
         self._workers.set(1)
         self._workers_wanted.set(workers)
+        self.beat()
         for model in models:
             self._lost.labels(model)
             self._load_failures.labels(model)
+            for result in FEATURE_WRITE_RESULTS:
+                self._feature_writes.labels(model, result)
+
+    def beat(self) -> None:
+        """The worker works; call it several times a second from where it answers requests."""
+        self._heartbeat.set_to_current_time()
 
     def answered(self, made: PredictionMade, *, seconds: float) -> None:
         """An answer that is recorded. Repeats of it are `repeated`, so that this counts events.
@@ -91,6 +110,9 @@ class ServingMetrics:
         self._outcomes.labels(model, result).inc()
         if result == "accepted":
             self._appended.labels(model, "outcome").inc()
+
+    def feature_write(self, model: str, result: Literal["written", "refused", "failed"]) -> None:
+        self._feature_writes.labels(model, result).inc()
 
     def refused(self, code: str) -> None:
         self._refused.labels(code).inc()
@@ -146,13 +168,19 @@ class ConsumerMetrics:
             self._reset_at.labels(reason)
         self._lag = _gauge(table.CONSUMER_LAG, registry)
         self._round = _gauge(table.CONSUMER_LAST_ROUND, registry)
+        self._round.set_to_current_time()
+        self._store_up = _gauge(table.STORE_UP, registry)
+        self._store_up.set(math.nan)
 
     def looked(self, lags: Sequence[Lag], *, at: datetime) -> None:
-        """Partitions that have gone to another consumer are no longer told."""
+        """Partitions that have gone to another consumer, or of which nothing is known now, are no longer told."""
         self._lag.clear()
         for lag in lags:
             self._lag.labels(lag.topic, str(lag.partition)).set(lag.events)
         self._round.set(at.timestamp())
+
+    def store_is(self, *, there: bool) -> None:
+        self._store_up.set(there)
 
     def consumed(self, stored: Stored, batch: Batch) -> None:
         """Count a committed batch; what a replay had buried before counts as a duplicate, not as a dead letter."""
@@ -172,7 +200,7 @@ class ConsumerMetrics:
 
 
 class ForwarderMetrics:
-    """Of the forwarder: one process, so its values stay in memory."""
+    """Of the forwarder: one process, so its values stay in memory. What is not known now is no number."""
 
     def __init__(self, registry: CollectorRegistry) -> None:
         self.registry = registry
@@ -180,6 +208,9 @@ class ForwarderMetrics:
         self._depth = _gauge(table.OUTBOX_DEPTH, registry)
         self._limit = _gauge(table.OUTBOX_LIMIT, registry)
         self._oldest = _gauge(table.OUTBOX_OLDEST, registry)
+        self._round = _gauge(table.FORWARDER_LAST_ROUND, registry)
+        self._round.set_to_current_time()
+        self.waiting_is_unknown()
 
     def delivered(self, events: int) -> None:
         self._delivered.inc(events)
@@ -188,6 +219,12 @@ class ForwarderMetrics:
         self._depth.set(unsent.events)
         self._limit.set(limit)
         self._oldest.set(0.0 if unsent.oldest_at is None else max(0.0, (at - unsent.oldest_at).total_seconds()))
+        self._round.set(at.timestamp())
+
+    def waiting_is_unknown(self) -> None:
+        """The local log could not be read."""
+        for gauge in (self._depth, self._oldest):
+            gauge.set(math.nan)
 
 
 _ALL: Final = {**SERVING, **CONSUMER, **FORWARDER}
@@ -210,20 +247,76 @@ def _histogram(name: str, registry: CollectorRegistry, objectives: Iterable[time
     return Histogram(name, _ALL[name].meaning, _ALL[name].labels, buckets=bounds, registry=registry)
 
 
-def exposition(registry: CollectorRegistry) -> bytes:
-    """The text that Prometheus reads: of all workers of the server, or of `registry` where there is one process."""
+def exposition(registry: CollectorRegistry, *, home: Path | None = None) -> bytes:
+    """The text that Prometheus reads: of all workers of the server, or of `registry` where there is one process; and
+    how much room there is on the disk of `home` at this moment."""
+    return _counted(registry) + (b"" if home is None else generate_latest(_registry_of(_Disk(home))))
+
+
+def _counted(registry: CollectorRegistry) -> bytes:
     directory = os.environ.get(MULTIPROCESS_DIRECTORY)
     if directory is None:
         return generate_latest(registry)
     _forget_ended_workers(Path(directory))
-    shared = CollectorRegistry()
-    MultiProcessCollector(shared, path=directory)  # type: ignore[no-untyped-call]  # the library leaves it untyped
-    return generate_latest(shared)
+    return generate_latest(_registry_of(_Workers(Path(directory))))
+
+
+def _registry_of(collector: Collector) -> CollectorRegistry:
+    registry = CollectorRegistry()
+    registry.register(collector)
+    return registry
+
+
+@dataclass(frozen=True)
+class _Disk(Collector):
+    home: Path
+
+    def collect(self) -> Iterable[Metric]:
+        """Nothing where nobody can say."""
+        try:
+            found = os.statvfs(self.home)
+        except OSError:
+            return
+        for name, blocks in ((table.HOME_FREE, found.f_bavail), (table.HOME_SIZE, found.f_blocks)):
+            yield GaugeMetricFamily(name, SERVING[name].meaning, value=blocks * found.f_frsize)
+
+
+@dataclass(frozen=True)
+class _Workers(Collector):
+    """What all workers of a server have counted, and what those say of the present that work.
+
+    A worker that hangs or was stopped says nothing of the present but since when it is silent.
+    """
+
+    directory: Path
+
+    def collect(self) -> Iterable[Metric]:
+        silent = {_pid(path) for path in self.directory.glob(_HEARTBEATS) if _is_silent(path)}
+        files = [str(path) for path in self.directory.glob("*.db") if _is_told(path, silent)]
+        return list(MultiProcessCollector.merge(files, accumulate=True))  # type: ignore[no-untyped-call]
+
+
+_HEARTBEATS: Final = "gauge_livemin_*.db"
+
+
+def _is_told(path: Path, silent: Collection[int]) -> bool:
+    of_the_present = path.match("gauge_live*_*.db") and not path.match(_HEARTBEATS)
+    return not (of_the_present and _pid(path) in silent)
+
+
+def _is_silent(path: Path) -> bool:
+    metrics = MultiProcessCollector.merge([str(path)], accumulate=True)  # type: ignore[no-untyped-call]
+    beats = [sample.value for each in metrics if each.name == table.WORKER_HEARTBEAT for sample in each.samples]
+    return bool(beats) and time.time() - min(beats) >= SILENT_AFTER.total_seconds()
+
+
+def _pid(path: Path) -> int:
+    return int(path.stem.rpartition("_")[2])
 
 
 def _forget_ended_workers(directory: Path) -> None:
     """A worker that was killed cannot withdraw its live gauges; its counters stay, for what it counted happened."""
     for path in directory.glob("gauge_live*_*.db"):
-        pid = int(path.stem.rpartition("_")[2])
+        pid = _pid(path)
         if not psutil.pid_exists(pid):
             mark_process_dead(pid, path=str(directory))  # type: ignore[no-untyped-call]

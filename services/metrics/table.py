@@ -28,12 +28,16 @@ PREDICTIONS_LOST: Final = "bellwether_predictions_lost_total"
 ANSWER_FAILURES: Final = "bellwether_answer_failures_total"
 EVENTS_APPENDED: Final = "bellwether_events_appended_total"
 OUTCOMES: Final = "bellwether_outcomes_total"
+FEATURE_WRITES: Final = "bellwether_feature_writes_total"
 REQUESTS_REFUSED: Final = "bellwether_requests_refused_total"
 MODEL_INFO: Final = "bellwether_model_info"
 """Shown by the serving process and by the monitor: what answers, and what should."""
 MODEL_LOAD_FAILURES: Final = "bellwether_model_load_failures_total"
+HOME_FREE: Final = "bellwether_home_free_bytes"
+HOME_SIZE: Final = "bellwether_home_size_bytes"
 WORKERS: Final = "bellwether_workers"
 WORKERS_WANTED: Final = "bellwether_workers_wanted"
+WORKER_HEARTBEAT: Final = "bellwether_worker_heartbeat_timestamp_seconds"
 
 EVENTS_STORED: Final = "bellwether_events_stored_total"
 EVENTS_DUPLICATE: Final = "bellwether_events_duplicate_total"
@@ -44,11 +48,13 @@ POSITION_RESETS: Final = "bellwether_position_resets_total"
 POSITION_RESET_AT: Final = "bellwether_position_reset_timestamp_seconds"
 CONSUMER_LAG: Final = "bellwether_consumer_lag"
 CONSUMER_LAST_ROUND: Final = "bellwether_consumer_last_round_timestamp_seconds"
+STORE_UP: Final = "bellwether_store_up"
 
 EVENTS_DELIVERED: Final = "bellwether_events_delivered_total"
 OUTBOX_DEPTH: Final = "bellwether_outbox_depth"
 OUTBOX_LIMIT: Final = "bellwether_outbox_limit"
 OUTBOX_OLDEST: Final = "bellwether_outbox_oldest_seconds"
+FORWARDER_LAST_ROUND: Final = "bellwether_forwarder_last_round_timestamp_seconds"
 
 SERVING: Final[Mapping[str, Described]] = {
     PREDICTIONS: Described(
@@ -77,6 +83,11 @@ SERVING: Final[Mapping[str, Described]] = {
         ("model", "result"),
         Kind.COUNTER,
     ),
+    FEATURE_WRITES: Described(
+        "Requests to write online features, by what became of them: written, refused for what they hold, or failed.",
+        ("model", "result"),
+        Kind.COUNTER,
+    ),
     REQUESTS_REFUSED: Described("Requests that got an error, by its code.", ("code",), Kind.COUNTER),
     MODEL_INFO: Described(
         "1 while a live worker answers with this version of the model.", ("model", "version", "alias")
@@ -84,8 +95,11 @@ SERVING: Final[Mapping[str, Described]] = {
     MODEL_LOAD_FAILURES: Described(
         "Versions that a worker refused to serve because they did not pass their checks.", ("model",), Kind.COUNTER
     ),
-    WORKERS: Described("Serving workers that are alive."),
+    HOME_FREE: Described("Room that is left on the disk of the home, for this service."),
+    HOME_SIZE: Described("Size of that disk."),
+    WORKERS: Described("Serving workers that work: those that hang or were stopped are not among them."),
     WORKERS_WANTED: Described("Serving workers that there should be."),
+    WORKER_HEARTBEAT: Described("When the worker that has been silent for longest last showed that it works."),
 }
 
 CONSUMER: Final[Mapping[str, Described]] = {
@@ -102,8 +116,13 @@ CONSUMER: Final[Mapping[str, Described]] = {
         Kind.COUNTER,
     ),
     POSITION_RESET_AT: Described("When that happened last, 0 for never since the consumer started.", ("reason",)),
-    CONSUMER_LAG: Described("Events of a partition that this consumer has not stored yet.", ("topic", "partition")),
-    CONSUMER_LAST_ROUND: Described("When the consumer last looked for events."),
+    CONSUMER_LAG: Described(
+        "Events of a partition that this consumer has not stored yet, also while the store is away; absent while that "
+        "is unknown.",
+        ("topic", "partition"),
+    ),
+    CONSUMER_LAST_ROUND: Described("When the consumer last looked for events, or for a store to put them into."),
+    STORE_UP: Described("1 while the record store takes what the consumer has, 0 while it does not."),
 }
 
 FORWARDER: Final[Mapping[str, Described]] = {
@@ -111,4 +130,5 @@ FORWARDER: Final[Mapping[str, Described]] = {
     OUTBOX_DEPTH: Described("Events of the local log that the broker does not have yet."),
     OUTBOX_LIMIT: Described("How many may wait."),
     OUTBOX_OLDEST: Described("Age of the oldest event that waits, 0 for none."),
+    FORWARDER_LAST_ROUND: Described("When the forwarder last saw what waits in the local log."),
 }

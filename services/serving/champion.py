@@ -15,6 +15,7 @@ from services.core.ports import Fleet, ModelStore
 from services.core.records import CHAMPION
 from services.core.spec import ModelSpec
 from services.metrics import ServingMetrics
+from services.serving.fit import remedy
 from services.serving.runtime import ServingModel, load
 
 logger = logging.getLogger(__name__)
@@ -80,7 +81,8 @@ class ChampionWatch:
         directory = self.store.directory(self.spec.name, version)
         model = load(directory, self.spec)
         if model.version != version:
-            raise CorruptArtifact(f"{directory} holds version {model.version}, expected {version}; register it again")
+            found = f"{directory} holds version {model.version}, expected {version}"
+            raise CorruptArtifact(f"{found}; {remedy(self.spec.name)}")
         return model
 
     def _published(self) -> str | None:

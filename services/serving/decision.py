@@ -31,7 +31,7 @@ def decide(
 ) -> Decided:
     """Never raises: whatever a model or a rule does, the caller gets an answer and its reasons."""
     values = usable(verdicts)
-    reasons = _reasons_against(spec, model, verdicts, values)
+    reasons = _reasons_against(model, verdicts, values)
     if model is not None and not reasons:
         decision = _by_model(spec, model, values)
         if decision is not None:
@@ -42,11 +42,12 @@ def decide(
 
 
 def _reasons_against(
-    spec: ModelSpec, model: ServingModel | None, verdicts: Mapping[str, FeatureVerdict], values: Mapping[str, Value]
+    model: ServingModel | None, verdicts: Mapping[str, FeatureVerdict], values: Mapping[str, Value]
 ) -> tuple[str, ...]:
+    """What the version was not trained with keeps it from nothing."""
     if model is None:
         return (NO_MODEL,)
-    return () if len(values) == len(verdicts) else blocking(spec, verdicts)
+    return () if len(values) == len(verdicts) else blocking(model.spec, verdicts)
 
 
 def _without_model(spec: ModelSpec, values: Mapping[str, Value], reasons: tuple[str, ...], failed: Failed) -> Decided:

@@ -67,8 +67,11 @@ def _check_signature(spec: ModelSpec, model: onnx.ModelProto) -> None:
         each.name: onnx.TensorProto.FLOAT if isinstance(each.kind, Numeric) else onnx.TensorProto.STRING
         for each in spec.features
     }
-    if found != expected:
-        raise Unloadable(f"{ONNX_FILE} takes {_told(found)}, expected {_told(expected)}")
+    if unlike := {name for name in found.keys() | expected.keys() if found.get(name) != expected.get(name)}:
+        of_file, of_spec = (
+            {name: kinds[name] for name in sorted(unlike & kinds.keys())} for kinds in (found, expected)
+        )
+        raise Unloadable(f"{ONNX_FILE} takes {_told(of_file)}, the spec has {_told(of_spec)}")
     if PROBABILITIES not in {each.name for each in model.graph.output}:
         raise Unloadable(f"{ONNX_FILE} has no output {PROBABILITIES!r}")
 

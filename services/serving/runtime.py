@@ -11,6 +11,7 @@ import msgspec
 from services.core.artifacts import MANIFEST_FILE, Manifest, ServedForm
 from services.core.errors import CorruptArtifact
 from services.core.spec import ModelSpec
+from services.serving.fit import remedy, spec_of_version
 from services.serving.form import Form, Row, Unloadable
 from services.serving.form_onnx import open_onnx
 
@@ -26,10 +27,14 @@ _FORMAT: Final = 1
 
 @dataclass(frozen=True, slots=True)
 class ServingModel:
-    """A version that passed every check. `score` and `score_many` are those of its `Form`."""
+    """A version that passed every check. `score` and `score_many` are those of its `Form`.
+
+    `spec` is the model's with the features that this version scores with and no others.
+    """
 
     version: str
     manifest: Manifest
+    spec: ModelSpec
     score: Callable[[Row], float]
     score_many: Callable[[Sequence[Row]], list[float]]
 
@@ -38,17 +43,19 @@ def load(directory: Path, spec: ModelSpec) -> ServingModel:
     """Verify a version and make it ready to score.
 
     Raises:
-        CorruptArtifact: it is not what its manifest says, or not a version of this spec.
+        CorruptArtifact: it is not what its manifest says, or not a version of this model.
+        UnfitVersion: the spec lacks a feature or a category that it was trained with, or means something else by it.
     """
-    manifest = read_manifest(directory)
+    manifest = read_manifest(directory, model=spec.name)
     _check_manifest(manifest, directory, spec)
+    own = spec_of_version(spec, manifest)
     content = _verified(directory, manifest)[manifest.served_form.file]
     try:
-        form = open_form(spec, manifest.served_form, content)
+        form = open_form(own, manifest.served_form, content)
     except Unloadable as error:
-        raise _corrupt(directory, str(error)) from error
+        raise _corrupt(directory, spec.name, str(error)) from error
     _check_canary(form, manifest, directory)
-    return ServingModel(manifest.version, manifest, form.score, form.score_many)
+    return ServingModel(manifest.version, manifest, own, form.score, form.score_many)
 
 
 def open_form(spec: ModelSpec, served_form: ServedForm, content: bytes) -> Form:
@@ -61,26 +68,26 @@ def open_form(spec: ModelSpec, served_form: ServedForm, content: bytes) -> Form:
     return open_sklearn(spec, content)
 
 
-def read_manifest(directory: Path) -> Manifest:
+def read_manifest(directory: Path, *, model: str = "MODEL") -> Manifest:
     """Raises `CorruptArtifact`."""
     try:
         return msgspec.json.decode((directory / MANIFEST_FILE).read_bytes(), type=Manifest)
     except (OSError, msgspec.DecodeError, UnicodeDecodeError) as error:
-        raise _corrupt(directory, f"its {MANIFEST_FILE} cannot be read: {error}") from error
+        raise _corrupt(directory, model, f"its {MANIFEST_FILE} cannot be read: {error}") from error
 
 
 def _check_manifest(manifest: Manifest, directory: Path, spec: ModelSpec) -> None:
+    def corrupt(problem: str) -> CorruptArtifact:
+        return _corrupt(directory, spec.name, problem)
+
     if manifest.format != _FORMAT:
-        raise _corrupt(directory, f"found manifest format {manifest.format}, expected {_FORMAT}")
+        raise corrupt(f"found manifest format {manifest.format}, expected {_FORMAT}")
     if manifest.model != spec.name:
-        raise _corrupt(directory, f"found model {manifest.model!r}, expected {spec.name!r}")
-    if tuple(manifest.features) != spec.feature_names:
-        found, expected = ", ".join(manifest.features), ", ".join(spec.feature_names)
-        raise _corrupt(directory, f"found features {found}; expected {expected}, as services/models/{spec.name} says")
+        raise corrupt(f"found model {manifest.model!r}, expected {spec.name!r}")
     if manifest.served_form.file not in manifest.files:
-        raise _corrupt(directory, f"its manifest lists no {manifest.served_form.file}")
+        raise corrupt(f"its manifest lists no {manifest.served_form.file}")
     if not manifest.canary:
-        raise _corrupt(directory, "its manifest has no canary rows, expected at least one")
+        raise corrupt("its manifest has no canary rows, expected at least one")
 
 
 def _verified(directory: Path, manifest: Manifest) -> dict[str, bytes]:
@@ -88,17 +95,17 @@ def _verified(directory: Path, manifest: Manifest) -> dict[str, bytes]:
     found = {entry.name for entry in directory.iterdir()} - {MANIFEST_FILE, STORE_FILE}
     if found != set(manifest.files):
         listed = f"found files {', '.join(sorted(found))}; expected {', '.join(sorted(manifest.files))}"
-        raise _corrupt(directory, listed)
-    return {name: _verified_file(directory, name, expected) for name, expected in manifest.files.items()}
+        raise _corrupt(directory, manifest.model, listed)
+    return {name: _verified_file(directory, manifest.model, name, sha) for name, sha in manifest.files.items()}
 
 
-def _verified_file(directory: Path, name: str, expected: str) -> bytes:
+def _verified_file(directory: Path, model: str, name: str, expected: str) -> bytes:
     try:
         content = (directory / name).read_bytes()
     except OSError as error:
-        raise _corrupt(directory, f"its {name} cannot be read: {error}") from error
+        raise _corrupt(directory, model, f"its {name} cannot be read: {error}") from error
     if (found := hashlib.sha256(content).hexdigest()) != expected:
-        raise _corrupt(directory, f"{name} has SHA-256 {found}, expected {expected}")
+        raise _corrupt(directory, model, f"{name} has SHA-256 {found}, expected {expected}")
     return content
 
 
@@ -107,10 +114,12 @@ def _check_canary(form: Form, manifest: Manifest, directory: Path) -> None:
         try:
             score = form.score(case.features)
         except Exception as error:
-            raise _corrupt(directory, f"canary row {number} cannot be scored: {error}") from error
+            problem = f"canary row {number} cannot be scored: {error}"
+            raise _corrupt(directory, manifest.model, problem) from error
         if abs(score - case.score) > CANARY_TOLERANCE:
-            raise _corrupt(directory, f"canary row {number} scores {score:.6f}, expected {case.score:.6f}")
+            problem = f"canary row {number} scores {score:.6f}, expected {case.score:.6f}"
+            raise _corrupt(directory, manifest.model, problem)
 
 
-def _corrupt(directory: Path, problem: str) -> CorruptArtifact:
-    return CorruptArtifact(f"version in {directory}: {problem}; register it again or promote another version")
+def _corrupt(directory: Path, model: str, problem: str) -> CorruptArtifact:
+    return CorruptArtifact(f"version in {directory}: {problem}; {remedy(model)}")

@@ -133,7 +133,7 @@ def test_flipped_outcomes_stop_the_job_and_the_champion_goes_on_serving(bench: B
 
     assert stopped.state is JobState.OUTCOMES_DOUBTED
     assert stopped.note.startswith("outcomes look inverted since 2026-03-0")
-    assert "bellwether retrain toy --believe-outcomes" in stopped.note
+    assert "`bellwether retrain toy --believe-outcomes" in stopped.note
     (doubt,) = stopped.evidence["doubts"]
     assert abs(datetime.fromisoformat(doubt["since"]) - CHANGED) < timedelta(hours=12)
     assert bench.workshop.fleet.published("toy") == {CHAMPION: "v1"}
@@ -206,7 +206,7 @@ def test_what_a_person_believes_teaches_and_waits_for_a_person_to_be_promoted(be
 
     assert waits.state is JobState.AWAITS_APPROVAL
     assert waits.note.startswith("v2 waits for a person: it would tell ")
-    assert waits.note.split(";")[1].endswith("bellwether promote toy v2")
+    assert waits.note.split(";")[1].endswith("`bellwether promote toy v2`")
     assert waits.evidence["changed_answers"]["share"] > 0.5
     assert "doubts" not in waits.evidence
     assert bench.workshop.models.versions("toy") == ["v1", "v2"]

@@ -136,6 +136,35 @@ CASES: Final = (
         at="1h",
     ),
     Case(
+        alert="ConsumerLagNotFalling",
+        when="the store went away and the lag grows",
+        series={
+            'bellwether_consumer_lag{topic="log",partition="0"}': "0+0x20 0+200x60",
+            "bellwether_store_up": "1+0x20 0+0x60",
+        },
+        at="1h15m",
+        fired=(Fired("Consumers are 10800 events behind, and not catching up"),),
+    ),
+    Case(
+        alert="StoreAway",
+        when="no consumer gets anything into the store",
+        series={'bellwether_store_up{instance="a"}': "1+0x5 0+0x20", 'bellwether_store_up{instance="b"}': "0+0x30"},
+        at="12m",
+        fired=(Fired("The record store takes nothing"),),
+    ),
+    Case(
+        alert="StoreAway",
+        when="one of two consumers gets through",
+        series={'bellwether_store_up{instance="a"}': "1+0x30", 'bellwether_store_up{instance="b"}': "0+0x30"},
+        at="12m",
+    ),
+    Case(
+        alert="StoreAway",
+        when="nothing is known of it",
+        series={"bellwether_store_up": "NaN NaN NaN NaN NaN NaN NaN NaN NaN NaN NaN NaN NaN"},
+        at="12m",
+    ),
+    Case(
         alert="ConsumerSilent",
         when="the last look is a quarter of an hour old",
         series={'bellwether_consumer_last_round_timestamp_seconds{instance="a"}': "300+0x30"},
@@ -160,7 +189,22 @@ CASES: Final = (
         when="it cannot be scraped for minutes",
         series={'up{job="bellwether-forwarder",instance="a"}': "1x2 0x20"},
         at="10m",
-        fired=(Fired("The forwarder at a does not answer", {"job": "bellwether-forwarder", "instance": "a"}),),
+        fired=(
+            Fired(
+                "The forwarder at a does not answer, or cannot see its log",
+                {"job": "bellwether-forwarder", "instance": "a"},
+            ),
+        ),
+    ),
+    Case(
+        alert="ForwarderDown",
+        when="it answers and has not seen its log for minutes",
+        series={
+            'up{job="bellwether-forwarder",instance="a"}': "1x20",
+            'bellwether_forwarder_last_round_timestamp_seconds{instance="a"}': "60+0x20",
+        },
+        at="15m",
+        fired=(Fired("The forwarder at a does not answer, or cannot see its log", {"instance": "a"}),),
     ),
     Case(
         alert="ForwarderDown",
@@ -190,6 +234,23 @@ CASES: Final = (
         when="what is missing still waits for the consumer",
         series=flow(appended="0+100x200", stored="0+50x200")
         | {'bellwether_consumer_lag{topic="log",partition="0"}': "0+50x200"},
+        at="3h",
+    ),
+    Case(
+        alert="EventsUnaccounted",
+        when="less than a batch waits, for a store that is away for hours",
+        series=flow(appended="0+10x200", stored="0+10x60 600+0x140")
+        | {
+            'bellwether_consumer_lag{topic="log",partition="0"}': "0+0x60 0+10x140",
+            "bellwether_store_up": "1+0x60 0+0x140",
+        },
+        at="3h",
+    ),
+    Case(
+        alert="EventsUnaccounted",
+        when="no consumer knows what is under way",
+        series=flow(appended="0+100x200", stored="0+50x200")
+        | {'bellwether_consumer_lag{topic="log",partition="0"}': "_x200"},
         at="3h",
     ),
     Case(

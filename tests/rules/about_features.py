@@ -7,12 +7,16 @@ from tests.rules.case import Case, Fired
 STALE, UNUSABLE, DOWN = "FeatureFeedStale", "FeatureUnusable", "FeatureSourceDown"
 
 
-def statuses(**values: str) -> dict[str, str]:
-    """Of `visits`, by status."""
+def statuses(feature: str = "visits", **values: str) -> dict[str, str]:
+    """Of the feature, by status."""
     return {
-        f'bellwether_feature_status_total{{model="toy",feature="visits",status="{status}"}}': each
+        f'bellwether_feature_status_total{{model="toy",feature="{feature}",status="{status}"}}': each
         for status, each in values.items()
     }
+
+
+def away(share: str) -> tuple[Fired, ...]:
+    return (Fired(f"toy: online features could not be looked up in {share} of the answers, limit 20%"),)
 
 
 def told(text: str) -> tuple[Fired, ...]:
@@ -64,7 +68,33 @@ CASES: Final = (
         when="the source fails in every look-up",
         series=statuses(ok="0+5x10 50+0x30", source_down="0+0x10 0+5x30"),
         at="40m",
-        fired=told("could not be looked up in 100%"),
+        fired=away("100%"),
+    ),
+    Case(
+        alert=DOWN,
+        when="the source fails for every feature, with one alert for all",
+        series=statuses(source_down="0+5x60") | statuses("mood", source_down="0+5x60"),
+        at="40m",
+        fired=away("100%"),
+    ),
+    Case(
+        alert=DOWN,
+        when="it was repaired five minutes ago",
+        series=statuses(ok="0+5x10 50+0x20 50+5x30", source_down="0+0x10 0+5x20 100+0x30"),
+        at="36m",
+    ),
+    Case(
+        alert=STALE,
+        when="the feed came back five minutes ago",
+        series=statuses(ok="0+0x30 0+5x30", stale="0+5x30 150+0x30"),
+        at="36m",
+    ),
+    Case(
+        alert=STALE,
+        when="nobody has asked since, so that nobody knows whether it is over",
+        series=statuses(stale="0+5x30 150+0x30"),
+        at="41m",
+        fired=told("was too old in 100%"),
     ),
     Case(
         alert=DOWN,

@@ -29,6 +29,8 @@ def attending_failed(values: str) -> dict[str, str]:
 
 NEVER: Final = 'bellwether_evaluation_last_success_timestamp_seconds{model="toy",kind="availability"}'
 
+CHAMPION: Final = 'bellwether_model_info{{job="bellwether-monitor",model="toy",version="{}",alias="champion"}}'
+
 STANDS_STILL: Final = 'bellwether_pruning_stands_still{model="toy",instance="a"}'
 
 CASES: Final = (
@@ -185,4 +187,21 @@ CASES: Final = (
         at="2h30m",
     ),
     Case(alert="RolledBack", when="no monitor shows the model", series={}, at="40m"),
+    Case(
+        alert="VersionPromoted",
+        when="a new version serves",
+        series={
+            'bellwether_promotions_total{model="toy"}': "1+0x20 2+0x60",
+            CHAMPION.format("v1"): "1+0x20 stale",
+            CHAMPION.format("v2"): "_x21 1+0x60",
+        },
+        at="40m",
+        fired=(Fired("toy: v2 is the champion now", {"version": "v2"}),),
+    ),
+    Case(
+        alert="VersionPromoted",
+        when="that was hours ago",
+        series={'bellwether_promotions_total{model="toy"}': "2+0x200", CHAMPION.format("v2"): "1+0x200"},
+        at="2h30m",
+    ),
 )

@@ -156,6 +156,12 @@ BY_RULE_CASES: Final = (
     ),
     Case(
         alert=BY_RULE,
+        when="the model has given every answer for the last six minutes",
+        series=served_by(model="0+0x54 0+10x20", rule="0+10x54 540+0x20"),
+        at="1h",
+    ),
+    Case(
+        alert=BY_RULE,
         when="the rule gives one answer in fifty",
         series=served_by(model="0+98x60", rule="0+2x60"),
         at="1h",
@@ -233,7 +239,22 @@ LOADED: Final = (
             'bellwether_workers_wanted{instance="here:3000"}': "2+0x30",
         },
         at="15m",
-        fired=(Fired("Only 1 serving workers are alive at here:3000", {"instance": "here:3000"}),),
+        fired=(Fired("Only 1 serving workers work at here:3000", {"instance": "here:3000"}),),
+    ),
+    Case(
+        alert="WorkerNotResponding",
+        when="a worker was stopped ten minutes ago",
+        series={'bellwether_worker_heartbeat_timestamp_seconds{instance="here:3000"}': "0+60x5 300+0x20"},
+        at="15m",
+        fired=(
+            Fired("A serving worker at here:3000 has not shown for 10m 0s that it works", {"instance": "here:3000"}),
+        ),
+    ),
+    Case(
+        alert="WorkerNotResponding",
+        when="every worker works",
+        series={'bellwether_worker_heartbeat_timestamp_seconds{instance="here:3000"}': "0+60x20"},
+        at="15m",
     ),
     Case(
         alert=GONE,

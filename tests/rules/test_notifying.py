@@ -150,6 +150,39 @@ def test_a_broken_feed_silences_the_drift_of_its_model_and_of_no_other(toy: ToyM
     assert toy.store.opened == []
 
 
+def test_a_source_that_is_down_is_one_page_for_all_models_and_silences_what_follows(
+    toy: ToyMonitor, tmp_path: Path
+) -> None:
+    effects = (
+        "FeatureFeedStale",
+        "FeatureUnusable",
+        "AnsweredByRuleTooOften",
+        "FeatureWritesFailing",
+        "TrafficVanished",
+    )
+    down = [alert("FeatureSourceDown", severity="page"), alert("FeatureSourceDown", model="b", severity="page")]
+    follows = [alert(name, model=model) for name in effects for model in ("toy", "b")]
+    alone = alert("AnsweredByRuleTooOften", model="c")
+    with alertmanager_before(toy, tmp_path) as alertmanager:
+        alertmanager.send([*down, *follows, alone])
+        eventually(lambda: len(suppressed(alertmanager)) == len(follows), what="the effects are suppressed")
+        active = {(each.name, each.labels["model"]) for each in alertmanager.alerts() if each.status.state == "active"}
+        pages = [group for group in alertmanager.groups() if group.receiver.name == "page"]
+    assert active == {("FeatureSourceDown", "toy"), ("FeatureSourceDown", "b"), ("AnsweredByRuleTooOften", "c")}
+    assert [(group.labels, len(group.alerts)) for group in pages] == [({"alertname": "FeatureSourceDown"}, 2)]
+
+
+def test_a_store_that_is_away_silences_the_lag_and_the_old_judgements(toy: ToyMonitor, tmp_path: Path) -> None:
+    effects = ("ConsumerLagNotFalling", "EvaluationTooOld", "LifecycleFailing")
+    with alertmanager_before(toy, tmp_path) as alertmanager:
+        alertmanager.send([alert("StoreAway"), *map(alert, effects), alert("ModelLoadFailing")])
+        eventually(lambda: suppressed(alertmanager) == sorted(effects), what="the effects are suppressed")
+
+
+def suppressed(alertmanager: AlertmanagerClient) -> list[str]:
+    return sorted(each.name for each in alertmanager.alerts() if each.status.state == "suppressed")
+
+
 def test_a_wrong_token_opens_nothing_and_is_counted(toy: ToyMonitor, tmp_path: Path) -> None:
     with alertmanager_before(toy, tmp_path, token="not this one") as alertmanager:  # noqa: S106 - of nobody
         alertmanager.send([alert("ModelInputDrift")])
@@ -157,8 +190,8 @@ def test_a_wrong_token_opens_nothing_and_is_counted(toy: ToyMonitor, tmp_path: P
     assert toy.store.opened == []
 
 
-def alert(name: str, *, model: str = "toy") -> dict[str, object]:
-    return {"labels": {"alertname": name, "model": model, "severity": "ticket"}, "annotations": {"summary": "a test"}}
+def alert(name: str, *, model: str = "toy", severity: str = "ticket") -> dict[str, object]:
+    return {"labels": {"alertname": name, "model": model, "severity": severity}, "annotations": {"summary": "a test"}}
 
 
 def await_received(toy: ToyMonitor, result: str, reason: str, *, times: int) -> None:

@@ -8,7 +8,16 @@ import yaml
 
 from monitoring.alerts.build import HEADER, Stack, files
 from services.settings import Settings
-from tests.rules import about_events, about_features, about_judgement, about_lifecycle, about_serving, about_watch
+from tests.rules import (
+    about_disk,
+    about_events,
+    about_features,
+    about_judgement,
+    about_lifecycle,
+    about_rates,
+    about_serving,
+    about_watch,
+)
 from tests.rules.case import Case
 from tests.servers.prometheus import Promtool
 from tests.toy import toy_spec
@@ -20,6 +29,8 @@ CASES: Final = (
     *about_judgement.CASES,
     *about_lifecycle.CASES,
     *about_watch.CASES,
+    *about_rates.CASES,
+    *about_disk.CASES,
 )
 TOY: Final = Stack(
     specs=[toy_spec()],

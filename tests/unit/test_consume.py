@@ -9,7 +9,7 @@ from services.adapters.event_log_sqlite import EventLogSqlite
 from services.adapters.record_store import RecordStoreSql
 from services.core.errors import StoreUnavailable
 from services.core.events import prediction_event
-from services.core.records import Batch, Stored
+from services.core.records import Batch, Position, Stored
 from services.ingest.audit import audit
 from services.ingest.consume import consume, consume_once
 from services.ingest.local import LocalSource, partition_of
@@ -93,8 +93,28 @@ def test_an_outage_of_the_store_is_waited_out_and_nothing_is_skipped(log: EventL
     )
 
     assert heard.stored == [2, 1]
+    assert heard.store_there == [False, True]
     assert audit(log, store).stored == 3
     store.close()
+
+
+def test_the_lag_grows_while_the_store_is_away(log: EventLogSqlite, store: RecordStoreSql) -> None:
+    away = [False]
+
+    def committed(partition: str) -> Position:
+        if away[0]:
+            raise StoreUnavailable("record store: away")
+        return store.committed(partition)
+
+    source = LocalSource(log, committed=committed, last_log=LastLogInMemory())
+    before = source.lags()
+    append(log, 1, 2)
+    consume_once(source, store, limit=10, now=lambda: NOON, observer=Heard())
+    caught_up, away[0] = [lag.events for lag in source.lags()], True
+    append(log, 3, 4, 5)
+
+    assert (before, caught_up) == ([], [0])
+    assert [lag.events for lag in source.lags()] == [3]
 
 
 def test_the_account_tells_stored_dead_and_in_flight_apart(log: EventLogSqlite, store: RecordStoreSql) -> None:

@@ -72,7 +72,7 @@ def test_the_check_ends_with_0_for_what_is_committed_and_names_what_differs() ->
 
     assert (same.exit_code, same.stdout) == (0, "")
     assert other.exit_code == 1
-    assert all(f"{uid}.json differs; run bellwether dashboards" in other.stdout for uid in UIDS)
+    assert all(f"{uid}.json differs; run `bellwether dashboards`" in other.stdout for uid in UIDS)
 
 
 def test_the_same_definitions_give_the_same_bytes(built: dict[str, Json]) -> None:

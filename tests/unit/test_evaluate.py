@@ -161,9 +161,10 @@ def test_confirmed_drift_becomes_an_alertmanager_payload_that_stays_the_same_whi
     reference: Reference,
 ) -> None:
     store = StoreInMemory(toy_rows(1500, begin=NOON - 5 * DAY, every=DAY / 150, richer=1.0))
-    payloads = [drift_alert(SPEC, result) for result in _stream(store, reference, days=4)]
-    assert payloads[0] is None
-    first, second = payloads[1], payloads[2]
+    payloads = [drift_alert(SPEC, result) for result in _stream(store, reference, days=5)]
+    # 150 rows a day: after two days there are the 300 that can confirm the first find by themselves.
+    assert payloads[:2] == [None, None]
+    first, second = payloads[2], payloads[3]
     assert first is not None
     assert first == second
     (alert,) = first["alerts"]
@@ -178,6 +179,48 @@ def test_looking_again_at_a_window_repeats_no_alert(reference: Reference) -> Non
     again = _drift(_evaluate(store, reference, now=last.window_end + timedelta(minutes=10)))
     assert again.body["confirmed"]
     assert drift_alert(SPEC, again) is None
+
+
+def test_equal_rows_of_one_caller_are_one_row_and_no_drift(reference: Reference) -> None:
+    (again,) = toy_rows(1, richer=3.0, begin=NOON - DAY)
+    flood = [_at(again, NOON - DAY + place * timedelta(milliseconds=3)) for place in range(4000)]
+    store = StoreInMemory([*toy_rows(2500, begin=NOON - 5 * DAY, every=DAY / 200), *flood])
+    results = _stream(store, reference, days=6)
+    assert not any(result.body["confirmed"] or result.body["drifted"] for result in results)
+    assert [result.body["repeated_rows"] for result in results[:4]] == [3999] * 4
+
+
+def test_a_burst_of_other_rows_does_not_confirm_itself(reference: Reference) -> None:
+    """It is in every window for five days, and in none that shares no rows with the first that found it."""
+    burst = toy_rows(2000, seed=7, richer=1.0, begin=NOON - DAY, every=timedelta(milliseconds=5), first=10_000)
+    store = StoreInMemory([*toy_rows(2600, begin=NOON - 5 * DAY, every=DAY / 200), *burst])
+    results = _stream(store, reference, days=7)
+    assert "amount" in results[0].body["drifted"]
+    assert not any(result.body["confirmed"] for result in results)
+    assert drift_alert(SPEC, results[-1]) is None
+
+
+@pytest.mark.parametrize("changed", [0.5, 1.5, 2.5, 4.0])
+def test_a_change_is_not_said_to_be_older_than_it_is_nor_much_younger(reference: Reference, changed: float) -> None:
+    change = NOON - 5 * DAY + changed * DAY
+    before = toy_rows(round(200 * changed), begin=NOON - 5 * DAY, every=DAY / 200)
+    after = toy_rows(2000, seed=3, begin=change, every=DAY / 200, richer=1.0, first=10_000)
+    results = _stream(StoreInMemory([*before, *after]), reference, days=7)
+    confirmed = next(result.body for result in results if result.body["confirmed"])
+    since = datetime.fromisoformat(confirmed["since"])
+    assert change - timedelta(hours=6) <= since <= change + DAY
+
+
+def test_a_change_from_before_the_window_is_as_old_as_the_window(reference: Reference) -> None:
+    store = StoreInMemory(toy_rows(2500, begin=NOON - 6 * DAY, every=DAY / 200, richer=1.0))
+    first = _stream(store, reference, days=1)[0]
+    since = datetime.fromisoformat(first.body["streaks"]["amount"]["since"])
+    assert NOON - 5 * DAY <= since <= NOON - 4 * DAY
+
+
+def _at(row: Judged, moment: datetime) -> Judged:
+    made = msgspec.structs.replace(row.prediction, made_at=moment, prediction_id=f"again-{moment.isoformat()}")
+    return msgspec.structs.replace(row, prediction=made)
 
 
 def _stream(store: StoreInMemory, reference: Reference, *, days: int) -> list[EvaluationResult]:

@@ -1,5 +1,6 @@
 """The routes, on real adapters and without a server."""
 
+import shutil
 import struct
 from collections.abc import AsyncIterator
 from datetime import timedelta
@@ -55,6 +56,32 @@ async def write_features(http: httpx.AsyncClient, *, hours_ago: float = 0) -> ht
     at = (NOON - timedelta(hours=hours_ago)).isoformat()
     features = {name: {"value": 1, "observed_at": at} for name in ("visits", "mood")}
     return await http.put(f"{TOY}/entities/u/features", json={"features": features})
+
+
+async def test_writes_of_features_are_counted_by_what_became_of_them(http: httpx.AsyncClient, worker: Worker) -> None:
+    await write_features(http)
+    await http.put(f"{TOY}/entities/u/features", json={"features": {"unknown": {"value": 1}}})
+    await http.put(f"{TOY}/entities/u/features", content=b"{", headers={"content-type": "application/json"})
+    await worker.features.close()
+    (Path(worker.home or "") / "features.sqlite").unlink()
+    (Path(worker.home or "") / "features.sqlite").mkdir()
+    await write_features(http)
+
+    counted = {
+        result: worker.metrics.registry.get_sample_value(
+            "bellwether_feature_writes_total", {"model": "toy", "result": result}
+        )
+        for result in ("written", "refused", "failed")
+    }
+    assert (counted["written"], counted["refused"]) == (1, 2)
+
+
+async def test_the_room_on_the_homes_disk_is_as_it_is_at_the_scrape(http: httpx.AsyncClient, worker: Worker) -> None:
+    lines = (await http.get("/metrics")).text.splitlines()
+    shown = {line.split()[0]: float(line.split()[1]) for line in lines if line.startswith("bellwether_home_")}
+    disk = shutil.disk_usage(Path(worker.home or ""))
+    assert shown["bellwether_home_size_bytes"] == disk.total
+    assert shown["bellwether_home_free_bytes"] == pytest.approx(disk.free, rel=0.1)
 
 
 async def test_a_prediction_over_http(http: httpx.AsyncClient) -> None:

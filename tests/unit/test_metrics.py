@@ -1,5 +1,6 @@
 """What is counted, and how the workers of one server add up."""
 
+import math
 import os
 import subprocess
 import sys
@@ -9,7 +10,8 @@ from pathlib import Path
 from prometheus_client import CollectorRegistry
 
 from services.core.records import Batch, DeadLetter, Stored
-from services.metrics import ConsumerMetrics, ServingMetrics, exposition
+from services.core.transport import Lag, Unsent
+from services.metrics import ConsumerMetrics, ForwarderMetrics, ServingMetrics, exposition
 from tests.toy import NOON, prediction
 
 # Metrics keep their values where the process's environment said when prometheus_client was imported.
@@ -62,6 +64,35 @@ def test_without_a_shared_directory_the_registry_itself_is_shown() -> None:
     metrics.answered(prediction(), seconds=0.001)
     metrics.publish()
     assert b'bellwether_prediction_seconds_count{model="toy",served_by="model"} 1.0' in exposition(metrics.registry)
+
+
+def test_the_lag_of_which_nothing_is_known_has_no_line() -> None:
+    metrics = ConsumerMetrics(CollectorRegistry())
+    metrics.looked([Lag(topic="event-log", partition=0, events=7)], at=NOON)
+    of_log = {"topic": "event-log", "partition": "0"}
+    assert metrics.registry.get_sample_value("bellwether_consumer_lag", of_log) == 7
+    metrics.looked([], at=NOON)
+    assert metrics.registry.get_sample_value("bellwether_consumer_lag", of_log) is None
+
+
+def test_whether_the_store_is_there_is_no_number_before_somebody_knows() -> None:
+    metrics = ConsumerMetrics(CollectorRegistry())
+    told = [metrics.registry.get_sample_value("bellwether_store_up")]
+    for there in (True, False):
+        metrics.store_is(there=there)
+        told.append(metrics.registry.get_sample_value("bellwether_store_up"))
+    assert math.isnan(told[0] or 0)
+    assert told[1:] == [1, 0]
+
+
+def test_what_waits_in_a_log_that_cannot_be_read_is_no_number_and_its_age_grows() -> None:
+    metrics = ForwarderMetrics(CollectorRegistry())
+    value = metrics.registry.get_sample_value
+    metrics.waiting(Unsent(events=3, oldest_at=NOON), limit=10, at=NOON)
+    metrics.waiting_is_unknown()
+    assert math.isnan(value("bellwether_outbox_depth") or 0)
+    assert math.isnan(value("bellwether_outbox_oldest_seconds") or 0)
+    assert value("bellwether_forwarder_last_round_timestamp_seconds") == NOON.timestamp()
 
 
 def test_a_committed_batch_is_counted_by_what_became_of_its_events() -> None:

@@ -8,8 +8,8 @@ from prometheus_client import generate_latest
 
 from monitoring.evaluation.business import business
 from monitoring.evaluation.unknown import NotEnoughData
-from monitoring.metrics import MonitorMetrics, Observed
-from monitoring.metrics.table import LIFECYCLE, MONITOR
+from monitoring.metrics import LifecycleMetrics, MonitorMetrics, Observed
+from monitoring.metrics.table import LIFECYCLE, MONITOR, PRUNING_STANDS_STILL
 from services.core.records import JobState, ResultKind, ResultStatus
 from services.metrics.table import CONSUMER, FORWARDER, SERVING
 from tests.fake_run import FakeRun, fake_run
@@ -72,6 +72,29 @@ def test_what_is_no_longer_known_has_no_line_instead_of_its_last_value(run: Fake
     text = generate_latest(metrics.registry).decode()
     assert "bellwether_drift_detected{" not in text
     assert "bellwether_performance{" not in text
+
+
+def test_while_nothing_can_be_seen_the_figures_go_and_the_ages_stay(run: FakeRun) -> None:
+    clock = [0.0]
+    metrics = MonitorMetrics(monotonic=lambda: clock[0])
+    metrics.observe("toy", _observed(run))
+    lines = []
+    for clock[0] in (1.0, 59.0, 61.0):
+        metrics.not_observed("toy")
+        text = generate_latest(metrics.registry).decode()
+        lines.append(("bellwether_drift_detected{" in text, "bellwether_evaluation_last_success_timestamp_" in text))
+    metrics.observe("toy", _observed(run))
+    assert lines == [(True, True), (True, True), (False, True)]
+    assert "bellwether_drift_detected{" in generate_latest(metrics.registry).decode()
+
+
+def test_a_lifecycle_that_fails_does_not_say_that_pruning_goes_on() -> None:
+    metrics = LifecycleMetrics()
+    metrics.attended("toy", at=NOON)
+    metrics.pruning_stands_still("toy", False)
+    assert metrics.registry.get_sample_value(PRUNING_STANDS_STILL, {"model": "toy"}) == 0
+    metrics.failed("toy")
+    assert metrics.registry.get_sample_value(PRUNING_STANDS_STILL, {"model": "toy"}) is None
 
 
 def test_a_failure_is_counted_and_the_age_of_the_last_success_grows(run: FakeRun) -> None:

@@ -18,7 +18,7 @@ from services.core.events import Event, fact_of
 from services.core.features import Reading, Readings, Status, Value
 from services.core.ports import EventLog, OnlineFeatures, Settled
 from services.core.predictions import Arm, PredictionRequest, ServedBy
-from services.core.spec import Decision
+from services.core.spec import Decision, Feature, Numeric, Source
 from services.metrics import ServingMetrics
 from services.serving.lookup import FeatureLookup
 from services.serving.outbox import Outbox
@@ -78,6 +78,14 @@ def lookup(features: OnlineFeatures, *, budget: timedelta = timedelta(millisecon
 
 def request(**changes: Any) -> PredictionRequest:
     return PredictionRequest(**({"entity_id": "u", "features": GIVEN} | changes))
+
+
+async def test_a_feature_that_the_version_was_not_trained_with_keeps_it_from_nothing(bench: Bench) -> None:
+    extra = Feature("extra", Numeric(), Source.REQUEST, meaning="New", owner="tests", refreshed="hourly")
+    more = toy_spec(features=(*toy_spec().features, extra))
+    await bench.write(WRITTEN)
+    made = await bench.predictor(spec=more).predict(PredictionRequest(entity_id="u", features=GIVEN))
+    assert (made.served_by, made.features["extra"].status) == (ServedBy.MODEL, Status.MISSING)
 
 
 async def test_a_complete_request_is_answered_by_the_model_and_recorded_as_answered(bench: Bench) -> None:

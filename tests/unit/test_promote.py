@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from monitoring.lifecycle.promote import NothingToDo, await_fleet, promote, publish, rollback, rollbacks
+from monitoring.lifecycle.promote import NothingToDo, await_fleet, promote, promotions, publish, rollback, rollbacks
 from services.core.artifacts import WorkerReport
 from services.core.errors import UnknownVersion
 from services.core.records import CHAMPION
@@ -37,6 +37,15 @@ def report(bench: Bench, version: str, problem: str = "") -> None:
     bench.workshop.fleet.report(
         WorkerReport(pid=1, model="toy", version=version, at=datetime.now(UTC), problem=problem)
     )
+
+
+def test_going_back_is_no_promotion(bench: Bench) -> None:
+    for version in ("v1", "v2"):
+        move(bench, version)
+    back(bench)
+
+    changes = bench.store.alias_changes("toy")
+    assert (promotions(changes), rollbacks(changes)) == (2, 1)
 
 
 def test_a_promotion_is_in_the_store_with_its_reason_and_in_the_workers_file(bench: Bench) -> None:

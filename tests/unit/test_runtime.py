@@ -1,6 +1,7 @@
 """A version serves only when it is exactly what its manifest says."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import msgspec
@@ -8,11 +9,11 @@ import pytest
 
 from services.adapters.model_store import BentoModelStore
 from services.core.artifacts import MANIFEST_FILE, ONNX_FILE, CanaryCase
-from services.core.errors import CorruptArtifact
+from services.core.errors import CorruptArtifact, UnfitVersion
 from services.core.features import Value
-from services.core.spec import Numeric, Source
+from services.core.spec import Categorical, Feature, Numeric, Source
 from services.serving.runtime import load, read_manifest
-from tests.artifacts import add_toy_version, training_set
+from tests.artifacts import add_kept_version, add_toy_version, training_set
 from tests.toy import _feature, toy_spec
 
 SPEC = toy_spec()
@@ -92,7 +93,7 @@ CANARY = CanaryCase({"amount": 100.0, "plan": "yearly", "visits": 5.0, "mood": 0
         (cut_the_manifest, "cannot be read"),
         (rewrite(format=2), "format 2, expected 1"),
         (rewrite(model="other"), "found model 'other', expected 'toy'"),
-        (rewrite(features=["plan", "amount", "visits", "mood"]), "found features plan, amount"),
+        (rewrite(features=["plan", "amount", "visits"]), r"takes \{'mood': 'float'\}, the spec has \{\}"),
         (rewrite(canary=[]), "no canary rows"),
         (rewrite(canary=[CANARY]), "canary row 0 scores"),
         (rewrite(canary=[CanaryCase({"plan": "yearly"}, 0.5)]), "canary row 0 cannot be scored"),
@@ -105,13 +106,67 @@ def test_a_harmed_version_is_refused_and_the_error_says_what_to_do(
     harm(directory)
     with pytest.raises(CorruptArtifact, match=words) as refused:
         load(directory, SPEC)
-    assert "register it again or promote another version" in str(refused.value)
+    assert "`bellwether rollback toy`" in str(refused.value)
+    assert "`bellwether retrain toy`" in str(refused.value)
 
 
-def test_a_version_of_another_spec_is_refused(directory: Path) -> None:
-    more = (*SPEC.features, _feature("extra", Numeric(), Source.REQUEST))
-    with pytest.raises(CorruptArtifact, match="expected amount, plan, visits, mood, extra"):
-        load(directory, toy_spec(features=more))
+EXTRA = _feature("extra", Numeric(), Source.REQUEST)
+AMOUNT, PLAN, VISITS, MOOD = SPEC.features
+ROW: dict[str, Value] = {"amount": 100.0, "plan": "yearly", "visits": 5.0, "mood": 0.0}
+
+
+@pytest.mark.parametrize("add", [add_toy_version, add_kept_version])
+@pytest.mark.parametrize(
+    "features",
+    [
+        pytest.param((*SPEC.features, EXTRA), id="a feature more"),
+        pytest.param((EXTRA, *SPEC.features), id="a feature more, as the first"),
+        pytest.param(SPEC.features[::-1], id="another order"),
+        pytest.param(
+            (AMOUNT, replace(PLAN, kind=Categorical(("weekly", "monthly", "yearly"))), VISITS, MOOD),
+            id="a category more",
+        ),
+        pytest.param((AMOUNT, PLAN, replace(VISITS, source=Source.REQUEST), MOOD), id="from elsewhere"),
+        pytest.param((replace(AMOUNT, kind=Numeric(low=0)), PLAN, VISITS, MOOD), id="a wider bound"),
+    ],
+)
+def test_a_version_serves_a_spec_that_has_more_by_now_as_it_did_before(
+    tmp_path: Path, add: Callable[[BentoModelStore, str], Path], features: tuple[Feature, ...]
+) -> None:
+    directory = add(BentoModelStore(tmp_path), "v1")
+    model = load(directory, toy_spec(features=features))
+    assert model.score(ROW | {"extra": 7.0}) == pytest.approx(load(directory, SPEC).score(ROW), abs=1e-6)
+    assert model.spec.feature_names == SPEC.feature_names
+
+
+@pytest.mark.parametrize(
+    ("features", "words"),
+    [
+        ((AMOUNT, PLAN, MOOD), "does not have: feature visits. Put it back"),
+        ((EXTRA, PLAN, MOOD), "does not have: features amount, visits. Put it back"),
+        ((AMOUNT, replace(PLAN, kind=Categorical(("monthly",))), VISITS, MOOD), "does not have: plan 'yearly'"),
+        ((AMOUNT, replace(PLAN, kind=Numeric()), VISITS, MOOD), "plan as a category, which is a number now"),
+        (
+            (replace(AMOUNT, kind=Categorical(("low", "high"))), PLAN, VISITS, MOOD),
+            "amount as a number, which is a category now",
+        ),
+    ],
+)
+@pytest.mark.parametrize("add", [add_toy_version, add_kept_version])
+def test_a_version_whose_features_are_gone_or_others_is_refused_and_each_is_named(
+    tmp_path: Path, add: Callable[[BentoModelStore, str], Path], features: tuple[Feature, ...], words: str
+) -> None:
+    directory = add(BentoModelStore(tmp_path), "v1")
+    rewrite(categories={"plan": ["monthly", "yearly"]})(directory)
+    with pytest.raises(UnfitVersion, match=words) as refused:
+        load(directory, toy_spec(features=features, slices=()))
+    assert "`bellwether retrain toy`" in str(refused.value)
+
+
+def test_of_a_version_from_before_categories_were_written_its_rows_tell_them(directory: Path) -> None:
+    fewer = (AMOUNT, replace(PLAN, kind=Categorical(("weekly",))), VISITS, MOOD)
+    with pytest.raises(UnfitVersion, match=r"plan '(monthly|yearly)'"):
+        load(directory, toy_spec(features=fewer))
 
 
 def test_a_directory_without_a_version_is_refused(tmp_path: Path) -> None:

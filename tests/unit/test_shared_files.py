@@ -13,7 +13,7 @@ import pytest
 
 from services.adapters.clock_file import ClockFile
 from services.adapters.fleet_files import FleetFiles
-from services.core.artifacts import WorkerReport
+from services.core.artifacts import SILENT_AFTER, WorkerReport
 from services.core.errors import CorruptArtifact, SettingsError
 from tests.toy import NOON
 
@@ -39,7 +39,7 @@ def test_aliases_are_empty_before_the_first_time_and_then_the_last_published(fle
 def test_an_alias_file_that_somebody_spoilt_by_hand_names_itself(fleet: FleetFiles, tmp_path: Path) -> None:
     fleet.publish("toy", {"champion": "v1"})
     (tmp_path / "aliases" / "toy.json").write_text("v2")
-    with pytest.raises(CorruptArtifact, match=r"toy\.json.*promote a version"):
+    with pytest.raises(CorruptArtifact, match=r"toy\.json.*bellwether promote toy VERSION"):
         fleet.published("toy")
 
 
@@ -61,6 +61,16 @@ def test_a_worker_in_another_container_is_alive_while_it_reports(tmp_path: Path)
     assert here.workers("toy") == [report(pid=2**22 + 1)]
     moment[0] = NOON + timedelta(minutes=1)
     assert here.workers("toy") == []
+
+
+def test_a_worker_that_is_there_and_says_nothing_is_silent_and_not_forgotten(fleet: FleetFiles) -> None:
+    # Process 1 has been there for long.
+    hangs = report(pid=1, at=NOON - SILENT_AFTER)
+    fleet.report(hangs)
+    fleet.report(report())
+    assert (fleet.workers("toy"), fleet.silent("toy")) == ([report()], [hangs])
+    fleet.report(report(pid=1))
+    assert (len(fleet.workers("toy")), fleet.silent("toy")) == (2, [])
 
 
 def test_workers_that_ended_are_forgotten(fleet: FleetFiles, tmp_path: Path) -> None:

@@ -1,6 +1,8 @@
 """`bellwether status` for people: those that are asked first, a line for each that nobody asked."""
 
+import os
 from collections.abc import Iterator
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -62,6 +64,19 @@ def test_what_is_wrong_is_told(settings: Settings, store: RecordStore) -> None:
 
     assert "  1 outcomes without a prediction" in lines
     assert "  worker 1 serves v1: v2 was refused: it is corrupt" in lines
+
+
+def test_a_worker_that_hangs_is_told_and_is_not_counted(settings: Settings, store: RecordStore) -> None:
+    store.commit(Batch([prediction(1, model=ASKED)], [], []), consumer="c", position=1)
+    fleet, now = bootstrap.fleet(settings), wall_clock()
+    fleet.report(WorkerReport(pid=os.getpid(), model=ASKED, version="v1", at=now))
+    fleet.report(WorkerReport(pid=1, model=ASKED, version="v1", at=now - timedelta(seconds=61)))
+
+    lines = status_lines(settings)
+
+    assert lines[1].startswith("  1 workers, ")
+    assert "  worker 1 has not shown for 61 s that it works: it hangs, or was stopped" in lines
+    assert list(status_now(settings)[ASKED]["silent_workers"]) == ["1"]
 
 
 def test_for_machines_it_says_what_is_doubted_and_which_version_waits(settings: Settings, store: RecordStore) -> None:

@@ -20,7 +20,7 @@ def hurried(settings: Settings) -> str:
 
 def test_a_run_in_its_home_alone_names_its_home() -> None:
     assert hurried(Settings(home=HOME)) == (
-        "Told to stop again: everything ends at once; bellwether audit events --home '/srv/a run' "
+        "Told to stop again: everything ends at once; `bellwether audit events --home '/srv/a run'` "
         "tells what became of the events"
     )
 

@@ -27,9 +27,9 @@ NEXT_STEPS: Final = """\
   history.toml  which columns of your CSV are which features
   README.md     the card that callers read
 Every place to edit says so:  grep -rn "Edit:" {folder}
-See it work as it stands:     bellwether up --model {name}
+See it work as it stands:     `bellwether up --model {name}`
 Prove that it fits:           make test ARGS="tests/models -k {name}"
-Before real data trains it:   bellwether check {name} --csv FILE
+Before real data trains it:   `bellwether check {name} --csv FILE`
 """
 
 

@@ -23,7 +23,7 @@ from monitoring.entrypoints.up.servers import OwnServer, with_own_servers
 from monitoring.entrypoints.up.stopping import StopAsked, Stopping
 from monitoring.entrypoints.up.summary import Run, summarise
 from monitoring.entrypoints.up.watchers import Watchers, with_watchers
-from services import bootstrap
+from services import bootstrap, home_settings
 from services.adapters.home_lock import HomeLock, use_alone
 from services.core.errors import EventLogUnavailable, SettingsError, StoreUnavailable
 from services.core.ports import EventLog, RecordStore
@@ -101,6 +101,7 @@ def run_up(settings: Settings, plan: Plan) -> int:
         # The versions of a simulated world are its own, wherever the real ones are.
         settings = replace(settings, home=settings.home.absolute(), versions="")
         own, servers = with_own_servers(replace(settings, clock_file=str(settings.world_clock_path)))
+        home_settings.keep(own, *home_settings.OF_A_HOME)
         speed = plan.days_per_second * timedelta(days=1).total_seconds()
         own, watchers = with_watchers(own, asked_for=plan.watchers, speed=speed)
         children = Children(own, lambda line: say(f"  !! {line}"), stopping)
@@ -134,7 +135,7 @@ def told_why(settings: Settings, servers: Sequence[OwnServer], *, hurried: bool)
     if not hurried:
         return "Told to stop before anybody had asked"
     account = (
-        f"Told to stop again: everything ends at once; {_account_command(settings)} tells what became of the events"
+        f"Told to stop again: everything ends at once; `{_account_command(settings)}` tells what became of the events"
     )
     asked = [server for server in servers if server.address in f"{settings.store} {settings.kafka}"]
     return "; ".join(

@@ -19,16 +19,21 @@ class RecordStoreSql(SqlRecords, SqlResults, SqlJobs, SqlVersions, SqlLeases, Sq
     Args:
         url: SQLAlchemy's, such as `sqlite:////var/lib/records.sqlite` or `postgresql+psycopg://user@host/database`.
         password: kept out of the URL, which stands in errors and logs.
+        read_only: make no file and change none.
 
     Raises:
         SettingsError: the URL is none, or has a password in it.
     """
 
-    def __init__(self, url: str, *, password: str = "") -> None:
-        self._database = Database(url, password=password)
+    def __init__(self, url: str, *, password: str = "", read_only: bool = False) -> None:
+        self._database = Database(url, password=password, read_only=read_only)
 
     def migrate(self) -> None:
         self._database.migrate()
+
+    def has_records(self) -> bool:
+        """Whether somebody has made the store; raises `SettingsError` where that was another version of ours."""
+        return self._database.require_current()
 
     def fenced(self, lease: Lease) -> Self:
         fenced = copy.copy(self)

@@ -10,12 +10,16 @@ from typing import Any, Final, Self
 
 import alembic.command
 from alembic.config import Config
+from alembic.runtime.migration import MigrationContext
+from alembic.script import ScriptDirectory
 from sqlalchemy import URL, Connection, Engine, ExceptionContext, Table, create_engine, event, func, make_url, select
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.exc import ArgumentError, NoSuchModuleError, SQLAlchemyError
+from sqlalchemy.pool import QueuePool
 
 from services.adapters.record_store.failures import UNENCODABLE, failure_of, needs_another_session
 from services.adapters.record_store.schema import leases
+from services.adapters.sqlite_files import opened_to_read
 from services.core.clock import wall_clock
 from services.core.errors import BellwetherError, ContentRefused, LeaseLost, SettingsError
 from services.core.records import Lease
@@ -48,15 +52,30 @@ SERVER: Final = {
 }
 
 
-class Database:
-    """One engine. Driver errors come out as `StoreUnavailable` or `ContentRefused`, see `failures`."""
+READ_ONLY: Final = "-c default_transaction_read_only=on"
 
-    def __init__(self, url: str, *, password: str = "") -> None:
+
+class Database:
+    """One engine. Driver errors come out as `StoreUnavailable` or `ContentRefused`, see `failures`.
+
+    One that is `read_only` makes no file and changes none, also where nothing could be written.
+    """
+
+    def __init__(self, url: str, *, password: str = "", read_only: bool = False) -> None:
         parsed = _parsed(url)
         self._lease: Lease | None = None
         self.name = parsed.render_as_string()
         self.is_sqlite = parsed.get_backend_name() == SQLITE
-        if self.is_sqlite:
+        if self.is_sqlite and read_only:
+            file = Path(parsed.database or "").absolute()
+            self._engine = create_engine(
+                parsed,
+                hide_parameters=HIDE_PARAMETERS,
+                creator=lambda: opened_to_read(file, busy_seconds=BUSY_SECONDS),
+                poolclass=QueuePool,
+            )
+            event.listen(self._engine, "begin", _begin_sqlite)
+        elif self.is_sqlite:
             self._engine = create_engine(parsed, hide_parameters=HIDE_PARAMETERS)
             event.listen(self._engine, "connect", _configure_sqlite)
             event.listen(self._engine, "begin", _begin_sqlite)
@@ -65,7 +84,7 @@ class Database:
             self._engine = create_engine(
                 secured,
                 hide_parameters=HIDE_PARAMETERS,
-                connect_args=SERVER,
+                connect_args=SERVER | ({"options": f"{SERVER['options']} {READ_ONLY}"} if read_only else {}),
                 pool_pre_ping=True,
                 pool_timeout=BUSY_SECONDS,
             )
@@ -122,6 +141,19 @@ class Database:
                 connection.exec_driver_sql(f"SELECT pg_advisory_xact_lock({MIGRATION_LOCK})")
             config.attributes["connection"] = connection
             alembic.command.upgrade(config, "head")
+
+    def require_current(self) -> bool:
+        """Whether there are tables at all. Raises `SettingsError` where they are of another version of ours."""
+        if self.is_sqlite and not Path(self._engine.url.database or "").is_file():
+            return False
+        with self.transaction() as connection:
+            found = MigrationContext.configure(connection).get_current_revision()
+        if found not in (None, expected := ScriptDirectory(str(MIGRATIONS)).get_current_head()):
+            raise SettingsError(
+                f"record store {self.name} has the tables of version {found}, expected {expected}; commands that only "
+                "read change nothing: start `bellwether consume` of this version, which brings older ones up to date"
+            )
+        return found is not None
 
     def close(self) -> None:
         self._engine.dispose()

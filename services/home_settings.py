@@ -1,0 +1,171 @@
+"""Settings that belong to a home: where its records, features, versions and events are.
+
+Whoever first writes into a home says where these are, and the home keeps it in `settings.json`. Who comes later need
+not say it again, and may not say otherwise: a command that looked elsewhere would find nothing, and call that all is
+well. No secret is among them.
+"""
+
+import fcntl
+import os
+from collections.abc import Collection, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import fields, replace
+from pathlib import Path
+from typing import Final
+from urllib.parse import parse_qs, urlsplit
+
+import msgspec
+
+from services.adapters.durable import replace_file
+from services.core.errors import SettingsError
+from services.settings import KAFKA, Settings, variable_of
+
+FILE: Final = "settings.json"
+
+OF_THE_LOG: Final = (
+    "event_log",
+    "kafka",
+    "kafka_prefix",
+    "kafka_security_protocol",
+    "kafka_sasl_mechanism",
+    "kafka_user",
+    "kafka_ca_file",
+)
+OF_A_HOME: Final = ("store", "features", "versions", *OF_THE_LOG)
+
+_URLS: Final = ("store", "features")
+_SQLITE: Final = "sqlite:///"
+_DEFAULTS: Final = {each.name: each.default for each in fields(Settings) if each.name in OF_A_HOME}
+
+
+def kept(home: Path) -> dict[str, str]:
+    """What the home keeps, by the setting's name; nothing where nobody has written into it yet.
+
+    Raises:
+        SettingsError: the file cannot be read.
+    """
+    path = home / FILE
+    try:
+        return msgspec.json.decode(path.read_bytes(), type=dict[str, str])
+    except (FileNotFoundError, NotADirectoryError):
+        return {}
+    except (OSError, msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise SettingsError(
+            f"{path} cannot be read ({error}); expected the settings of this home. If the file is damaged, remove it, "
+            "and the next process that writes into the home keeps its own"
+        ) from error
+
+
+def of_home(settings: Settings, *, said: Collection[str] = ()) -> Settings:
+    """These settings with what the home keeps in place of what nobody said.
+
+    Args:
+        said: settings that somebody gave although they are the default; one that is not was given by somebody.
+
+    Raises:
+        SettingsError: what was said is not what the home keeps; or its file cannot be read.
+    """
+    return _settled(settings, kept(settings.home), said)
+
+
+def keep(settings: Settings, *names: str, said: Collection[str] = ()) -> Settings:
+    """As `of_home`, for a process that writes: the home, which exists, keeps those of `names` that it had not.
+
+    Raises:
+        SettingsError: what was said is not what the home keeps; or its file cannot be read or written.
+    """
+    with _turn(settings.home):
+        before = kept(settings.home)
+        settled = _settled(settings, before, said)
+        new = {name: _portable(settled, name) for name in names if name not in before and _matters(settled, name)}
+        if new:
+            _write(settings.home, before | new)
+    return settled
+
+
+def change(home: Path, settings: Settings, names: Collection[str]) -> dict[str, str]:
+    """Let the home keep these of the settings in place of what it kept; returns all that it keeps now.
+
+    Nobody else may use the home meanwhile: who runs there goes on with what was kept before.
+    """
+    if secret := [name for name in names if _is_secret(settings, name)]:
+        raise SettingsError(f"{', '.join(secret)}: there is a password in the URL; expected one without")
+    with _turn(home):
+        now = kept(home) | {name: _portable(settings, name) for name in names}
+        _write(home, now)
+    return now
+
+
+def _settled(settings: Settings, before: Mapping[str, str], said: Collection[str]) -> Settings:
+    known = {name: value for name, value in before.items() if name in OF_A_HOME}
+    unlike = {name: value for name, value in known.items() if _portable(settings, name) != value}
+    for name, value in unlike.items():
+        if (name in said or getattr(settings, name) != _DEFAULTS[name]) and not _is_secret(settings, name):
+            raise _differs(settings, name, value)
+    return settings.with_flags(**{name: value for name, value in unlike.items() if not _is_secret(settings, name)})
+
+
+def _differs(settings: Settings, name: str, value: str) -> SettingsError:
+    flag, found = "--" + name.replace("_", "-"), getattr(settings, name)
+    return SettingsError(
+        f"home {settings.home} keeps {name} {_told(value)} since it was first written into, found {_told(found)}; "
+        f"leave {flag} and {variable_of(name)} out, or choose another home with --home. To move this one, stop what "
+        f"uses it and run `bellwether settings change --home {settings.home}` with {flag} {found or repr('')}"
+    )
+
+
+def _told(value: str) -> str:
+    return repr(value) if value else "'' (which is in the home)"
+
+
+def _portable(settings: Settings, name: str) -> str:
+    """The value as it means the same from any directory, and in a home that was moved."""
+    value: str = getattr(settings, name)
+    if not value:
+        return value
+    if name == "store":
+        absolute = _absolute_store(value)
+        return "" if absolute == replace(settings, store="").store_url else absolute
+    if name == "versions":
+        return "" if Path(value).resolve() == (settings.home / "bentoml").resolve() else str(Path(value).absolute())
+    return str(Path(value).absolute()) if name == "kafka_ca_file" else value
+
+
+def _absolute_store(url: str) -> str:
+    return _SQLITE + str(Path(url.removeprefix(_SQLITE)).absolute()) if url.startswith(_SQLITE) else url
+
+
+def _matters(settings: Settings, name: str) -> bool:
+    """Where Kafka is, says nothing of a home whose events do not go there."""
+    return not _is_secret(settings, name) and (not name.startswith(KAFKA) or settings.event_log == KAFKA)
+
+
+def _is_secret(settings: Settings, name: str) -> bool:
+    """A password in a URL is refused by who connects, and is neither kept nor told here."""
+    if name not in _URLS:
+        return False
+    parts = urlsplit(getattr(settings, name))
+    return parts.password is not None or "password" in parse_qs(parts.query)
+
+
+@contextmanager
+def _turn(home: Path) -> Iterator[None]:
+    """Processes that start together keep one after the other."""
+    try:
+        descriptor = os.open(home, os.O_RDONLY | os.O_DIRECTORY)
+    except OSError as error:
+        raise SettingsError(f"home {home} cannot be opened ({error.strerror}); choose another with --home") from error
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(descriptor)
+
+
+def _write(home: Path, values: Mapping[str, str]) -> None:
+    try:
+        replace_file(home / FILE, msgspec.json.format(msgspec.json.encode(dict(values))) + b"\n", durable=True)
+    except OSError as error:
+        raise SettingsError(
+            f"{home / FILE} cannot be written ({error.strerror}); free the disk or change its rights"
+        ) from error

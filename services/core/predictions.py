@@ -40,6 +40,8 @@ class PredictionMade(msgspec.Struct, frozen=True, kw_only=True):
     `version` is the serving model version, or "" when no model was loaded.
     `intended_action` is what was decided before the arm was looked at; `action` is what the caller was told.
     `control_share` is the probability with which this entity is in the control arm.
+    `fingerprint` is of the request, see `services.serving.repeats`; None where nobody can repeat it, and in events of
+    versions that made none.
     """
 
     prediction_id: str
@@ -57,6 +59,7 @@ class PredictionMade(msgspec.Struct, frozen=True, kw_only=True):
     reasons: list[str]
     made_at: datetime
     request_id: str | None = None
+    fingerprint: str | None = None
 
     @property
     def acted(self) -> bool:

@@ -89,8 +89,9 @@ class ServingMetrics:
 
     def outcome(self, model: str, result: str) -> None:
         self._outcomes.labels(model, result).inc()
-        if result == "accepted":
-            self._appended.labels(model, "outcome").inc()
+
+    def outcome_appended(self, model: str) -> None:
+        self._appended.labels(model, "outcome").inc()
 
     def refused(self, code: str) -> None:
         self._refused.labels(code).inc()

@@ -4,6 +4,7 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
+from functools import cached_property
 
 from services.core.clock import Now
 from services.core.errors import InvalidRequest, MalformedEvent
@@ -17,7 +18,7 @@ from services.serving.availability import availability
 from services.serving.decision import Decided, decide
 from services.serving.lookup import FeatureLookup
 from services.serving.outbox import Outbox
-from services.serving.repeats import fingerprint, require_repeated
+from services.serving.repeats import asked_beside, known_later, require_repeated
 from services.serving.runtime import ServingModel
 
 Champion = Callable[[], ServingModel | None]
@@ -40,6 +41,10 @@ class Predictor:
     control_share: float
     metrics: ServingMetrics
     timer: Callable[[], float] = time.perf_counter
+
+    @cached_property
+    def _known_later(self) -> tuple[str, ...]:
+        return known_later(self.spec)
 
     async def predict(self, request: PredictionRequest) -> PredictionMade:
         """Look for an earlier answer to the same request; judge the features; decide; draw the arm; record; count.
@@ -123,7 +128,7 @@ class Predictor:
             reasons=list(decision.reasons),
             made_at=now,
             request_id=request.request_id,
-            fingerprint=None if request.request_id is None else fingerprint(request),
+            asked=asked_beside(request, verdicts, known_later=self._known_later),
         )
 
     def _prediction_id(self, request: PredictionRequest) -> str:

@@ -15,6 +15,7 @@ from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 from starlette.applications import Starlette
 from starlette.concurrency import run_in_threadpool
 from starlette.exceptions import HTTPException
+from starlette.middleware import Middleware
 from starlette.requests import Request
 from starlette.responses import FileResponse, HTMLResponse, RedirectResponse, Response
 from starlette.routing import Route
@@ -28,7 +29,7 @@ from monitoring.evaluation.unknown import NotEnoughData
 from monitoring.lifecycle.alerts import REFUSALS, MalformedAlert, Receipt, Result
 from monitoring.metrics import MonitorMetrics
 from services.core.clock import Now
-from services.core.errors import BellwetherError, ContentRefused, StoreUnavailable, UnknownModel
+from services.core.errors import BellwetherError, ContentRefused, InvalidRequest, StoreUnavailable, UnknownModel
 from services.core.ports import Fleet, RecordStore
 from services.core.spec import ModelSpec
 from services.core.tokens import bearer_is_one_of
@@ -41,6 +42,7 @@ from services.entrypoints.http_json import (
     answer,
     body_of,
 )
+from services.entrypoints.urls import ReadableUrl
 
 REPORT_SECONDS: Final = 60.0
 """How long a caller may wait for a report to be drawn: one takes 2 to 4 s, and another may be under way."""
@@ -79,10 +81,14 @@ STATUS: Final[Mapping[type[BellwetherError], HTTPStatus]] = {
     NoRunbook: HTTPStatus.NOT_FOUND,
     BodyTooLarge: HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
     UnsupportedMediaType: HTTPStatus.UNSUPPORTED_MEDIA_TYPE,
+    InvalidRequest: HTTPStatus.UNPROCESSABLE_ENTITY,
     ContentRefused: HTTPStatus.UNPROCESSABLE_ENTITY,
     StoreUnavailable: HTTPStatus.SERVICE_UNAVAILABLE,
     ReportIsLate: HTTPStatus.SERVICE_UNAVAILABLE,
 }
+
+READABLE: Final = [Middleware(ReadableUrl)]
+"""Before routes with a name in their path."""
 
 Intake = Callable[[Mapping[str, Any], datetime], Sequence[Receipt]]
 
@@ -121,10 +127,10 @@ class MonitorHttp:
                 Route("/metrics", self.exposition),
                 Route("/status", self.status),
                 Route("/alerts", self.alerts, methods=["POST"]),
-                Route("/runbooks/{alert}", _runbook),
-                Route("/reports/{model}", self.reports),
-                Route("/reports/{model}/latest", self.latest_report),
-                Route("/reports/{model}/{name}", self.report),
+                Route("/runbooks/{alert}", _runbook, middleware=READABLE),
+                Route("/reports/{model}", self.reports, middleware=READABLE),
+                Route("/reports/{model}/latest", self.latest_report, middleware=READABLE),
+                Route("/reports/{model}/{name}", self.report, middleware=READABLE),
             ],
             exception_handlers={BellwetherError: _known, HTTPException: _unrouted, Exception: _unexpected},
         )

@@ -13,6 +13,7 @@ from typing import Final
 from services.adapters.sqlite_files import FileWatch, ThreadConnections, set_orphaned_journals_aside
 from services.adapters.turns import turn
 from services.core.errors import EventLogUnavailable
+from services.core.events import OUTCOME_OBSERVED
 
 # A reader's or writer's patience with SQLite's own locks; turns between writers are taken on the lock file.
 BUSY_SECONDS: Final = 10.0
@@ -34,6 +35,11 @@ CREATE TABLE IF NOT EXISTS events (
     data BLOB NOT NULL,
     appended_at INTEGER NOT NULL DEFAULT 0
 )
+"""
+# What is known of a prediction's outcomes is looked up before each of them. Predictions, which are most of the log, are
+# not in it and cost nothing more.
+_OUTCOMES_INDEX: Final = f"""
+CREATE INDEX IF NOT EXISTS outcomes_by_prediction ON events (source, key, time) WHERE type = '{OUTCOME_OBSERVED}'
 """
 _FORWARDED_SCHEMA: Final = """
 CREATE TABLE IF NOT EXISTS forwarded (
@@ -146,8 +152,9 @@ class EventLogFile:
 
 
 def _create(connection: sqlite3.Connection) -> None:
-    """A log of an earlier version does not know when its events were appended, and has no id yet."""
+    """A log of an earlier version does not know when its events were appended, and has neither an id nor the index."""
     connection.execute(_SCHEMA)
+    connection.execute(_OUTCOMES_INDEX)
     connection.execute(_FORWARDED_SCHEMA)
     connection.execute(_IDENTITY_SCHEMA)
     connection.execute("INSERT OR IGNORE INTO identity VALUES (1, ?)", (str(uuid.uuid4()),))

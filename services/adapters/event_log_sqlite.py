@@ -18,7 +18,7 @@ from typing import Final
 from services.adapters.event_log_file import EventLogFile
 from services.core.clock import from_microseconds, to_microseconds
 from services.core.errors import ContentRefused, EventLogUnavailable
-from services.core.events import Event, LoggedEvent
+from services.core.events import OUTCOME_OBSERVED, Event, LoggedEvent, source_of
 from services.core.ports import Appended, Settled
 
 # 500 events of 2 kB are a megabyte: one sync then costs more than the next group would wait for.
@@ -29,6 +29,12 @@ CONTENT: Final = (ValueError, OverflowError, TypeError, sqlite3.DataError, sqlit
 SQLite holds, another type. Everything else is about the file and its disk, which the same event may pass later."""
 
 _COLUMNS: Final = "id, type, source, topic, key, time, data"
+# The type is in the text, so that SQLite sees that its index of outcomes will do.
+_LATEST_OUTCOME: Final = (
+    f"SELECT position, {_COLUMNS} FROM events WHERE type = '{OUTCOME_OBSERVED}' AND source = ? AND key = ? "
+    "AND position < ? ORDER BY time DESC, position DESC LIMIT 1"
+)
+LAST_POSITION: Final = 2**63 - 1
 _ROW: Final = "(?, ?, ?, ?, ?, ?, ?, ?)"
 
 _Pending = tuple[Sequence[Event], Future[list[Settled]]]
@@ -69,6 +75,12 @@ class EventLogSqlite:
         with self.file.translated():
             row = self.file.writer().execute(f"SELECT {_COLUMNS} FROM events WHERE id = ?", (event_id,)).fetchone()
         return None if row is None else _event(row)
+
+    def latest_outcome(self, model: str, prediction_id: str, *, before: int | None = None) -> LoggedEvent | None:
+        about = (source_of(model), prediction_id, LAST_POSITION if before is None else before)
+        with self.file.translated():
+            row = self.file.writer().execute(_LATEST_OUTCOME, about).fetchone()
+        return None if row is None else LoggedEvent(row[0], _event(row[1:]))
 
     def read(self, *, after: int, limit: int) -> list[LoggedEvent]:
         query = f"SELECT position, {_COLUMNS} FROM events WHERE position > ? ORDER BY position LIMIT ?"

@@ -14,7 +14,7 @@ from redis.exceptions import RedisError
 
 from services.core.clock import FIRST_MICROSECOND, LAST_MICROSECOND, from_microseconds, to_microseconds
 from services.core.errors import ContentRefused, FeatureSourceDown, SettingsError
-from services.core.features import Reading
+from services.core.features import Reading, WriteResult
 
 CONNECT_SECONDS: Final = 0.5
 ANSWER_SECONDS: Final = 1.0
@@ -23,8 +23,8 @@ SCHEMES: Final = ("redis", "rediss")
 
 _SEPARATOR: Final = b":"
 
-# One field after the other, all in one step of the server's: the newer observation stays, whoever writes last.
-# A field that cannot be read has no time, and is not kept.
+# One field after the other, all in one step of the server's: the newer observation stays, and of two at the same moment
+# the one that is written last. A field that cannot be read has no time, and is not kept.
 _KEEP_THE_LATEST: Final = f"""
 local function is_value(text)
     local decoded, found = pcall(cjson.decode, '[' .. text .. ']')
@@ -36,12 +36,25 @@ local function time_of(kept)
     return at and at >= {FIRST_MICROSECOND} and at <= {LAST_MICROSECOND} and is_value(value) and at
 end
 local latest = tonumber(ARGV[1])
+local results = {{}}
 for place = 2, #ARGV, 2 do
-    local kept = time_of(redis.call('HGET', KEYS[1], ARGV[place]))
-    if not kept or kept < time_of(ARGV[place + 1]) or kept > latest then
-        redis.call('HSET', KEYS[1], ARGV[place], ARGV[place + 1])
+    local name, written = ARGV[place], ARGV[place + 1]
+    local kept = redis.call('HGET', KEYS[1], name)
+    local kept_at, written_at = time_of(kept), time_of(written)
+    local result = '{WriteResult.WRITTEN}'
+    if kept_at and kept_at <= latest and kept_at >= written_at then
+        if kept_at > written_at then
+            result = '{WriteResult.KEPT_NEWER}'
+        else
+            result = kept == written and '{WriteResult.DUPLICATE}' or '{WriteResult.CORRECTED}'
+        end
     end
+    if result == '{WriteResult.WRITTEN}' or result == '{WriteResult.CORRECTED}' then
+        redis.call('HSET', KEYS[1], name, written)
+    end
+    results[#results + 1] = result
 end
+return results
 """
 
 _encode: Final = msgspec.json.Encoder().encode
@@ -83,12 +96,13 @@ class FeaturesRedis:
 
     async def write(
         self, model: str, entity_id: str, readings: Mapping[str, Reading], *, not_after: datetime | None = None
-    ) -> None:
+    ) -> dict[str, WriteResult]:
         with self._refusing(ValueError, OverflowError):
             latest = LAST_MICROSECOND if not_after is None else to_microseconds(not_after)
             fields = [part for name, reading in readings.items() for part in (name, _kept(reading))]
         with self._translated():
-            await self._client.eval(_KEEP_THE_LATEST, 1, self._key(model, entity_id), latest, *fields)
+            results = await self._client.eval(_KEEP_THE_LATEST, 1, self._key(model, entity_id), latest, *fields)
+        return {name: WriteResult(result.decode()) for name, result in zip(readings, results, strict=True)}
 
     async def close(self) -> None:
         await self._client.aclose()

@@ -15,7 +15,7 @@ from services.adapters.sqlite_files import ThreadConnections, transaction
 from services.adapters.turns import turn
 from services.core.clock import FIRST_MICROSECOND, LAST_MICROSECOND, from_microseconds, to_microseconds
 from services.core.errors import ContentRefused, FeatureSourceDown
-from services.core.features import Reading
+from services.core.features import Reading, WriteResult
 
 OPEN_SECONDS: Final = 5.0
 """How long an opening waits for other processes that create or close the file at the same moment."""
@@ -45,6 +45,8 @@ _encode: Final = msgspec.json.Encoder().encode
 _decode: Final = msgspec.json.Decoder(dict[str, _Kept]).decode
 _decode_one: Final = msgspec.json.Decoder(_Kept).decode
 _decode_any: Final = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
+
+_CHANGES: Final = (WriteResult.WRITTEN, WriteResult.CORRECTED)
 
 _Found = TypeVar("_Found")
 
@@ -79,24 +81,29 @@ class FeaturesSqlite:
 
     async def write(
         self, model: str, entity_id: str, readings: Mapping[str, Reading], *, not_after: datetime | None = None
-    ) -> None:
+    ) -> dict[str, WriteResult]:
         try:
             async with asyncio.timeout(WRITE_SECONDS):
-                await self._patiently(self._merge, model, entity_id, readings, not_after)
+                return await self._patiently(self._merge, model, entity_id, readings, not_after)
         except TimeoutError as error:
             raise self._down(TimeoutError(f"locked for {WRITE_SECONDS:g} s")) from error
 
     async def close(self) -> None:
         self._connections.close()
 
-    def _merge(self, model: str, entity_id: str, readings: Mapping[str, Reading], not_after: datetime | None) -> None:
+    def _merge(
+        self, model: str, entity_id: str, readings: Mapping[str, Reading], not_after: datetime | None
+    ) -> dict[str, WriteResult]:
         latest = LAST_MICROSECOND if not_after is None else to_microseconds(not_after)
         written = {name: (each.value, to_microseconds(each.observed_at)) for name, each in readings.items()}
         connection = self._connection()
         with transaction(connection):
             kept = self._kept(model, entity_id)
-            newer = {name: each for name, each in written.items() if _is_newer(each, kept.get(name), latest)}
-            connection.execute(_REPLACE, (model, entity_id, _encode(kept | newer)))
+            results = {name: _result(each, kept.get(name), latest) for name, each in written.items()}
+            changed = {name: written[name] for name, result in results.items() if result in _CHANGES}
+            if changed:
+                connection.execute(_REPLACE, (model, entity_id, _encode(kept | changed)))
+        return results
 
     def _kept(self, model: str, entity_id: str) -> dict[str, _Kept]:
         row = self._connection().execute(_SELECT, (model, entity_id)).fetchone()
@@ -129,8 +136,13 @@ class FeaturesSqlite:
         return FeatureSourceDown(f"online features in {self._path}: {error}")
 
 
-def _is_newer(written: _Kept, kept: _Kept | None, latest: int) -> bool:
-    return kept is None or written[1] > kept[1] or kept[1] > latest
+def _result(written: _Kept, kept: _Kept | None, latest: int) -> WriteResult:
+    if kept is None or written[1] > kept[1] or kept[1] > latest:
+        return WriteResult.WRITTEN
+    if written[1] < kept[1]:
+        return WriteResult.KEPT_NEWER
+    same = type(written[0]) is type(kept[0]) and written[0] == kept[0]
+    return WriteResult.DUPLICATE if same else WriteResult.CORRECTED
 
 
 def _identity(path: Path) -> tuple[int, int]:

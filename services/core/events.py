@@ -18,8 +18,10 @@ DEAD_LETTERS_TOPIC: Final = "bellwether.dead-letters"
 PREDICTION_MADE: Final = "bellwether.prediction.made.v1"
 OUTCOME_OBSERVED: Final = "bellwether.outcome.observed.v1"
 
-# Ids that must come out the same for the same content are named inside this namespace.
-NAMESPACE: Final = uuid.UUID("6f1c2f0e-7c55-5d0a-9b0a-3f4f5e1f7a10")
+# Ids that must come out the same for the same content are named inside these namespaces, one for each kind of event:
+# whatever a caller sends as one kind's content, the other's ids are out of reach.
+PREDICTIONS: Final = uuid.UUID("6f1c2f0e-7c55-5d0a-9b0a-3f4f5e1f7a10")
+OUTCOMES: Final = uuid.uuid5(PREDICTIONS, "outcomes")
 
 _encode = msgspec.json.Encoder().encode
 _decoders: dict[str, msgspec.json.Decoder[PredictionMade] | msgspec.json.Decoder[OutcomeObserved]] = {
@@ -33,6 +35,7 @@ class Event(msgspec.Struct, frozen=True, kw_only=True):
 
     The prediction's event id is its prediction id; an outcome's id is named by its content and its model, so that
     the same outcome sent twice is one event, and one that was sent to the wrong model first can still reach the right.
+    See docs/decisions/receipts.md.
     """
 
     id: str
@@ -55,7 +58,7 @@ def prediction_event(made: PredictionMade) -> Event:
     return Event(
         id=made.prediction_id,
         type=PREDICTION_MADE,
-        source=f"/bellwether/models/{made.model}",
+        source=source_of(made.model),
         topic=PREDICTIONS_TOPIC,
         key=made.prediction_id,
         time=made.made_at,
@@ -63,17 +66,23 @@ def prediction_event(made: PredictionMade) -> Event:
     )
 
 
-def outcome_event(outcome: OutcomeObserved) -> Event:
-    content = "\x1f".join((outcome.model, outcome.prediction_id, outcome.value, outcome.observed_at.isoformat()))
+def outcome_event(outcome: OutcomeObserved, *, instead_of: str = "") -> Event:
+    """`instead_of` is the id of the event whose place it takes, where the same outcome was recorded before that one."""
+    content = (outcome.model, outcome.prediction_id, outcome.value, outcome.observed_at.isoformat(), instead_of)
     return Event(
-        id=str(uuid.uuid5(NAMESPACE, content)),
+        id=str(uuid.uuid5(OUTCOMES, "".join(f"{len(part)}:{part}" for part in content))),
         type=OUTCOME_OBSERVED,
-        source=f"/bellwether/models/{outcome.model}",
+        source=source_of(outcome.model),
         topic=OUTCOMES_TOPIC,
         key=outcome.prediction_id,
         time=outcome.observed_at,
         data=_encode(outcome),
     )
+
+
+def source_of(model: str) -> str:
+    """The `source` of every event of this model."""
+    return f"/bellwether/models/{model}"
 
 
 def new_prediction_id() -> str:
@@ -85,8 +94,11 @@ def new_prediction_id() -> str:
 
 
 def requested_prediction_id(model: str, request_id: str) -> str:
-    """The prediction id that a caller's own request id always leads to."""
-    return str(uuid.uuid5(NAMESPACE, f"{model}\x1f{request_id}"))
+    """The prediction id that a caller's own request id always leads to.
+
+    A model's name has no control character, so the first one ends it, whatever is in the request id.
+    """
+    return str(uuid.uuid5(PREDICTIONS, f"{model}\x1f{request_id}"))
 
 
 def fact_of(event: Event) -> PredictionMade | OutcomeObserved:

@@ -35,6 +35,19 @@ class Reading(msgspec.Struct, frozen=True):
 Readings = Mapping[str, Reading]
 
 
+class WriteResult(StrEnum):
+    """What became of a value that was written. All but `KEPT_NEWER` mean that the store has it now."""
+
+    WRITTEN = "written"
+    """It is the first, or newer than what was there."""
+    CORRECTED = "corrected"
+    """Another value of the same moment was there; the later delivery wins."""
+    DUPLICATE = "duplicate"
+    """The same value of the same moment was there already."""
+    KEPT_NEWER = "kept_newer"
+    """A value of a later moment was there, and stays."""
+
+
 # A verdict holds scalars alone and can be in no cycle. Windows hold them by the hundred thousand, and a collector that
 # walks through all of those takes longer than reading the window does.
 class FeatureVerdict(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):

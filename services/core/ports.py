@@ -17,7 +17,7 @@ import msgspec
 from services.core.artifacts import Manifest, WorkerReport
 from services.core.errors import ContentRefused, EventLogUnavailable
 from services.core.events import Event, LoggedEvent
-from services.core.features import Reading, Readings
+from services.core.features import Reading, Readings, WriteResult
 from services.core.predictions import PredictionMade
 from services.core.records import (
     AliasChange,
@@ -67,6 +67,14 @@ class EventLog(Protocol):
 
     def find(self, event_id: str) -> Event | None: ...
 
+    def latest_outcome(self, model: str, prediction_id: str, *, before: int | None = None) -> LoggedEvent | None:
+        """Of the outcomes of this prediction the one with the latest `time`, and of those the one appended last.
+
+        Args:
+            before: look at those with smaller positions alone.
+        """
+        ...
+
     def read(self, *, after: int, limit: int) -> list[LoggedEvent]:
         """Events with positions above `after`, oldest first; an empty list means that there are none yet."""
         ...
@@ -91,8 +99,9 @@ class EventLog(Protocol):
 class OnlineFeatures(Protocol):
     """Values with their own timestamps, one set per model and entity.
 
-    Writing an older value over a newer one is ignored: the latest `observed_at` wins. What somebody else has put in a
-    value's place, and cannot be read as one, counts as absent: it is not found, and any write takes its place.
+    Writing an older value over a newer one is ignored: the latest `observed_at` wins, and of two at the same moment the
+    one that was written last. What somebody else has put in a value's place, and cannot be read as one, counts as
+    absent: it is not found, and any write takes its place.
     """
 
     async def read(self, model: str, entity_id: str, names: Sequence[str]) -> Readings:
@@ -104,8 +113,8 @@ class OnlineFeatures(Protocol):
 
     async def write(
         self, model: str, entity_id: str, readings: Mapping[str, Reading], *, not_after: datetime | None = None
-    ) -> None:
-        """Keep what is newer than what is there.
+    ) -> dict[str, WriteResult]:
+        """Keep what is not older than what is there; returns what became of each reading.
 
         What is there from beyond `not_after` was written while a clock was ahead. It is never newer: it would win over
         every true value until then. Raises `FeatureSourceDown`, and `ContentRefused` for what cannot be kept.

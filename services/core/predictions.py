@@ -34,12 +34,23 @@ class PredictionRequest(msgspec.Struct, frozen=True, kw_only=True):
     started_at: datetime | None = None
 
 
+class Asked(msgspec.Struct, frozen=True, omit_defaults=True):
+    """What a request asked and the verdicts on its features do not tell.
+
+    `early` are values that were not looked at, because it was too early for them to mean anything.
+    """
+
+    started_at: datetime | None = None
+    early: dict[str, Value] = {}
+
+
 class PredictionMade(msgspec.Struct, frozen=True, kw_only=True):
     """An answer as it is recorded: data of `bellwether.prediction.made.v1`.
 
     `version` is the serving model version, or "" when no model was loaded.
     `intended_action` is what was decided before the arm was looked at; `action` is what the caller was told.
     `control_share` is the probability with which this entity is in the control arm.
+    `asked` is None where nobody can ask again, for want of a `request_id`, and in events of versions without it.
     """
 
     prediction_id: str
@@ -57,6 +68,7 @@ class PredictionMade(msgspec.Struct, frozen=True, kw_only=True):
     reasons: list[str]
     made_at: datetime
     request_id: str | None = None
+    asked: Asked | None = None
 
     @property
     def acted(self) -> bool:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import re
+from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import KW_ONLY, dataclass, field
 from datetime import timedelta
@@ -13,14 +14,23 @@ from typing import TYPE_CHECKING, Any
 from services.core.errors import SpecError
 from services.core.features import Value
 from services.core.limits import text_problem
+from services.core.predictions import Answer
 
 if TYPE_CHECKING:
     from services.core.records import Judged
     from services.core.training import TrainingSet
 
 NAME = re.compile(r"[a-z][a-z0-9_]{0,62}")
-RESERVED = frozenset({"made_at", "score", "target", "weight", "entity_id", "request_id", "started_at"})
-"""What stands beside the features: columns of training sets and references, and members of requests."""
+RESERVED = frozenset(
+    {
+        *("made_at", "score", "target", "weight"),
+        *("entity_id", "request_id", "started_at"),
+        *("label", "probabilities"),
+        *Answer.__struct_fields__,
+    }
+)
+"""What stands beside the features: columns of training sets and references, members of requests, what a converted model
+calls its outputs, and members of answers, which are tensors of the Open Inference Protocol as well."""
 
 
 class Source(StrEnum):
@@ -51,6 +61,13 @@ class Numeric:
     low: float | None = None
     high: float | None = None
 
+    def __post_init__(self) -> None:
+        for bound in (self.low, self.high):
+            if bound is not None and (isinstance(bound, bool) or not math.isfinite(bound)):
+                raise SpecError(f"a number is bounded by {bound!r}; expected a finite number, or None for no bound")
+        if self.low is not None and self.high is not None and self.low > self.high:
+            raise SpecError(f"a number is at least {self.low!r} and at most {self.high!r}, which none is; swap them")
+
     def problem(self, value: object) -> str | None:
         """Say why `value` is not one of this kind, or None when it is."""
         if isinstance(value, bool) or not isinstance(value, (float, int)):
@@ -58,9 +75,9 @@ class Numeric:
         if not math.isfinite(value):
             return f"found {value!r}, expected a finite number"
         if self.low is not None and value < self.low:
-            return f"found {value!r}, expected at least {self.low:g}"
+            return f"found {value!r}, expected at least {self.low!r}"
         if self.high is not None and value > self.high:
-            return f"found {value!r}, expected at most {self.high:g}"
+            return f"found {value!r}, expected at most {self.high!r}"
         return None
 
 
@@ -71,8 +88,11 @@ class Categorical:
     categories: tuple[str, ...]
 
     def __post_init__(self) -> None:
+        if not self.categories:
+            raise SpecError("a feature has no category; declare those that it can have")
         for category in self.categories:
             _require_sayable("category", category)
+        _require_once("category", self.categories)
 
     def problem(self, value: object) -> str | None:
         """Say why `value` is not one of this kind, or None when it is."""
@@ -109,7 +129,8 @@ class Feature:
             raise SpecError(f"feature name {self.name!r} is not snake_case; expected {NAME.pattern}")
         if self.name in RESERVED:
             raise SpecError(
-                f"feature name {self.name!r} is one that stands beside the features everywhere; choose another"
+                f"feature name {self.name!r} is taken: it stands beside the features in requests, answers, tensors or "
+                "training sets; choose another name"
             )
         if self.source is Source.ONLINE and self.max_age is None:
             raise SpecError(f"feature {self.name!r} comes from the online store and has no max_age; state one")
@@ -129,6 +150,7 @@ class BinaryClassification:
     def __post_init__(self) -> None:
         for name in self.classes:
             _require_sayable("class", name)
+        _require_once("class", self.classes)
 
     @property
     def classes(self) -> tuple[str, str]:
@@ -252,7 +274,7 @@ class Gate:
     def __post_init__(self) -> None:
         if not 0 <= self.changed_answers_at_most <= 1:
             raise SpecError(
-                f"the gate's changed_answers_at_most is {self.changed_answers_at_most:g}; it is a share, from 0 (every "
+                f"the gate's changed_answers_at_most is {self.changed_answers_at_most!r}; it is a share, from 0 (every "
                 "change waits for a person) to 1 (none does)"
             )
 
@@ -298,8 +320,12 @@ class ModelSpec:
         if not NAME.fullmatch(self.name):
             raise SpecError(f"model name {self.name!r} is not snake_case; expected {NAME.pattern}")
         names = self.feature_names
-        if len(set(names)) != len(names):
-            raise SpecError(f"model {self.name!r} declares a feature twice: {', '.join(names)}")
+        for what, declared in (
+            ("feature", names),
+            ("slice", self.slices),
+            ("measure", tuple(measure.name for measure in self.measures)),
+        ):
+            _require_once(what, declared, of=f"model {self.name!r}: ")
         if unknown := set(self.slices) - set(names):
             raise SpecError(f"model {self.name!r} slices by {', '.join(sorted(unknown))}, which is no feature of it")
         held_out = self.retraining.minimum_outcomes * self.gate.holdout
@@ -325,6 +351,12 @@ class ModelSpec:
             if feature.name == name:
                 return feature
         raise SpecError(f"model {self.name!r} has no feature {name!r}; it has {', '.join(self.feature_names)}")
+
+
+def _require_once(what: str, names: tuple[str, ...], *, of: str = "") -> None:
+    if len(set(names)) < len(names):
+        twice = [name for name, times in Counter(names).items() if times > 1]
+        raise SpecError(f"{of}{what} {', '.join(map(repr, twice))} is declared twice; declare it once")
 
 
 def _require_sayable(what: str, text: str) -> None:

@@ -61,6 +61,14 @@ class Access:
         if self.tokens:
             self.check(headers)
 
+    def may_write(self, headers: Headers) -> bool:
+        """For a route that tells everybody something, and more to who may write. Raises `Unauthorized` for a token
+        that is not known: its sender expects more than what everybody gets."""
+        if self.tokens and "authorization" not in headers:
+            return False
+        self.check_write(headers)
+        return True
+
     def check(self, headers: Headers) -> None:
         """Raises `Unauthorized`."""
         if not bearer_is_one_of(headers.get("authorization", ""), self.tokens):

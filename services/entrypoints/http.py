@@ -1,6 +1,7 @@
 """The routes of the prediction service. Each decodes, calls one use case, and encodes; `http_problems` maps errors."""
 
 import asyncio
+from collections import Counter
 from collections.abc import Awaitable, Callable, Iterator, Mapping
 from contextlib import contextmanager
 from functools import cached_property
@@ -15,6 +16,7 @@ from starlette.routing import Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from services.core.errors import BellwetherError, Fault, InvalidRequest
+from services.core.features import WriteResult
 from services.core.predictions import Answer, answer_of
 from services.entrypoints.access import OPEN, Access
 from services.entrypoints.http_json import (
@@ -31,10 +33,12 @@ from services.entrypoints.http_problems import exception_handlers, problem_of
 from services.entrypoints.http_views import index_page, model_card, model_line
 from services.entrypoints.oip import InferenceRoutes
 from services.entrypoints.openapi import document
+from services.entrypoints.urls import require_readable
 from services.entrypoints.worker import HostedModel, Worker
 from services.metrics import CONTENT_TYPE, exposition
-from services.serving.availability import CLOCK_SKEW, blocking
-from services.serving.requests import Listing, entity_id, feature_readings, prediction_request
+from services.serving.availability import CLOCK_SKEW, blocking, without_values
+from services.serving.outcomes import COUNTERS
+from services.serving.requests import Faults, Listing, entity_id, feature_readings, prediction_request
 
 MODELS: Final = "/v1/models/"
 PREDICT: Final = "/predict"
@@ -42,14 +46,15 @@ PREDICT: Final = "/predict"
 ENTITY: Final = "entity"
 """How a route reads an entity's id."""
 
+QUERY: Final = ("features", "started_at")
+"""What stands in for a request's own members where availability is asked for."""
+
 SERVER_READS: Final = ("/livez", "/healthz", "/readyz", "/schema.json")
 SERVER_API: Final = "/predict"
 """Of the server around it: its health, and what its own clients read and post to."""
 
 Predict = Callable[[Request], Awaitable[Response]]
 Handlers = Mapping[Any, Callable[[Request, Any], Awaitable[Response]]]
-
-_COUNTERS: Final = {"accepted": "accepted", "duplicate": "duplicates", "refused": "refused"}
 
 
 def build_app(
@@ -113,6 +118,12 @@ class Whole:
         self._handlers = handlers
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "http":
+            try:
+                require_readable(scope)
+            except InvalidRequest as error:
+                await (await self._answered(Request(scope, receive, send), error))(scope, receive, send)
+                return
         model = _predicting(scope)
         if model is None:
             await self._app(scope, receive, send)
@@ -198,13 +209,14 @@ class Routes:
         return answer(results)
 
     async def outcomes(self, request: Request) -> Response:
-        """One object: its receipt, or the problem. A list: `{"accepted", "duplicates", "refused", "rows": […]}`."""
+        """One object: its receipt, or the problem. A list: `{"rows": […]}`, and how many came to each of `COUNTERS`."""
         recorder = self._hosted(request).outcomes
         body = await self._body(request)
         if not isinstance(body, list):
             return answer(await recorder.observe(body))
         receipts = await recorder.observe_many(_rows(body))
-        counts = {name: sum(each.result == result for each in receipts) for result, name in _COUNTERS.items()}
+        results = Counter(each.result for each in receipts)
+        counts = {name: results[result] for result, name in COUNTERS.items()}
         return answer({**counts, "rows": receipts})
 
     async def write_features(self, request: Request) -> Response:
@@ -213,12 +225,17 @@ class Routes:
             entity = entity_id(request.path_params["entity_id"])
             now = worker.now()
             readings = feature_readings(hosted.spec, await self._body(request), now=now)
-            await worker.features.write(hosted.spec.name, entity, readings, not_after=now + CLOCK_SKEW)
-        return answer({"model": hosted.spec.name, "entity_id": entity, "written": list(readings)})
+            results = await worker.features.write(hosted.spec.name, entity, readings, not_after=now + CLOCK_SKEW)
+        stored = [name for name, result in results.items() if result is not WriteResult.KEPT_NEWER]
+        return answer({"model": hosted.spec.name, "entity_id": entity, "written": stored, "features": results})
 
     async def availability(self, request: Request) -> Response:
-        """`?features={…}&started_at=…` stand in for a request's own; without them its features are missing."""
+        """`?features={…}&started_at=…` stand in for a request's own; without them its features are missing.
+
+        Whoever could not write the values is not told them either.
+        """
         hosted = self._hosted(request)
+        may_see_values = self._access.may_write(request.headers)
         asked = prediction_request(hosted.spec, _asked(request))
         verdicts, at = await hosted.predictor.verdicts(asked)
         serving = hosted.watch.champion()
@@ -230,7 +247,7 @@ class Routes:
                 "entity_id": asked.entity_id,
                 "model_may_answer": not reasons,
                 "reasons": reasons,
-                "features": verdicts,
+                "features": verdicts if may_see_values else without_values(verdicts),
                 "at": at,
             }
         )
@@ -303,11 +320,15 @@ def _rows(body: object) -> list[object]:
 
 
 def _asked(request: Request) -> dict[str, object]:
-    given = request.query_params.get("features", "{}")
-    asked: dict[str, object] = {
-        "entity_id": request.path_params["entity_id"],
-        "features": decoded(given.encode(errors="replace")),
-    }
-    if "started_at" in request.query_params:
-        asked["started_at"] = request.query_params["started_at"]
+    """The query as a request to predict. A parameter that nobody reads would be taken for one that was."""
+    faults, given = Faults(), request.query_params
+    faults.unknown([name for name in given if name not in QUERY], QUERY, prefix="query.")
+    for name in QUERY:
+        if len(given.getlist(name)) > 1:
+            faults.add(f"query.{name}", "stands twice, expected once")
+    faults.refuse()
+    features = decoded(given.get("features", "{}").encode(), what="features in the query")
+    asked: dict[str, object] = {"entity_id": request.path_params["entity_id"], "features": features}
+    if "started_at" in given:
+        asked["started_at"] = given["started_at"]
     return asked

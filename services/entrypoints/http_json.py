@@ -1,6 +1,7 @@
 """JSON in: strict, bounded, and of the right content type. JSON out: bytes with the headers that every answer has."""
 
 import json
+from codecs import BOM_UTF8
 from typing import Any, ClassVar, Final
 
 import msgspec
@@ -45,6 +46,9 @@ _encode = msgspec.json.Encoder().encode
 _decode = msgspec.json.Decoder().decode
 
 _CONTAINERS: Final = (dict, list)
+_AS_IT_IS: Final = (b"identity", b"")
+_GZIP: Final = b"\x1f\x8b"
+_UTF_8: Final = "utf-8"
 
 
 class MalformedJson(BellwetherError):
@@ -72,8 +76,8 @@ def answer(content: object, *, status: int = 200, media_type: str = JSON) -> Res
 
 
 async def checked_body(request: Request, *, limit: int) -> bytes:
-    """The body as it came, for a reader that is less strict. Raises as `body_of` does."""
-    body = await _bounded_json(request, limit)
+    """The body without a byte order mark, for a reader that is less strict. Raises as `body_of` does."""
+    body = (await _bounded_json(request, limit)).removeprefix(BOM_UTF8)
     decoded(body)
     return body
 
@@ -101,13 +105,16 @@ def media_type_of(request: Request) -> str:
     return request.headers.get("content-type", "").partition(";")[0].strip().lower()
 
 
-def decoded(body: bytes) -> Any:
+def decoded(body: bytes, *, what: str = "the body") -> Any:
     """Decode JSON as RFC 8259 has it: UTF-8, finite numbers, and no member twice, in time linear in its length.
+
+    A byte order mark before it is passed over. `what` is how a problem names the text.
 
     Raises:
         MalformedJson: also where it is deeper than `DEPTH_AT_MOST`.
         BodyTooLarge: it has more than `MEMBERS_AT_MOST` or `CONTAINERS_AT_MOST`.
     """
+    body = body.removeprefix(BOM_UTF8)
     if len(body) > FEW_BYTES:
         _refuse_many_parts(body)
     try:
@@ -120,21 +127,55 @@ def decoded(body: bytes) -> Any:
     except RecursionError:
         raise MalformedJson(TOO_DEEP) from None
     except (msgspec.DecodeError, ValueError) as error:
-        raise MalformedJson(f"the body is no JSON: {error}") from error
+        raise MalformedJson(f"{what} {_why_no_json(body, error)}") from error
     return content
 
 
 async def bounded(request: Request, limit: int) -> bytes:
-    """The body as it came. Raises `BodyTooLarge`."""
-    declared = request.headers.get("content-length", "0")
-    if declared.isdecimal() and int(declared) > limit:
-        raise BodyTooLarge(f"the body has {int(declared)} bytes, expected at most {limit}; send less at once")
+    """The body as it came.
+
+    Raises:
+        UnsupportedMediaType: it is compressed or encoded in another way.
+        BodyTooLarge
+    """
+    # One look at all headers: each one that is asked for by its name costs as much.
+    for name, value in request.scope["headers"]:
+        if name == b"content-length" and value.isdigit() and int(value) > limit:
+            raise BodyTooLarge(f"the body has {int(value)} bytes, expected at most {limit}; send less at once")
+        if name == b"content-encoding" and value.strip().lower() not in _AS_IT_IS:
+            found = value[:100].decode("latin-1")
+            raise UnsupportedMediaType(f"found Content-Encoding {found!r}, expected none; send the body as it is")
     body = bytearray()
     async for chunk in request.stream():
         body += chunk
         if len(body) > limit:
             raise BodyTooLarge(f"the body has more than {limit} bytes; send less at once")
     return bytes(body)
+
+
+def _why_no_json(body: bytes, error: Exception) -> str:
+    """In words that may follow the name of the text. It was refused already, so a guess at what it is may take time."""
+    if not body.strip():
+        return "is empty, expected JSON"
+    if body.startswith(_GZIP):
+        return "is compressed (gzip), expected JSON as it is"
+    encoding = json.detect_encoding(body)
+    if encoding != _UTF_8 and _can_be(body, encoding):
+        return f"is {encoding[:6].upper()}, expected JSON in UTF-8"
+    try:
+        body.decode()
+    except UnicodeDecodeError as no_text:
+        found, at = body[no_text.start], no_text.start
+        return f"is no UTF-8: found the byte 0x{found:02X} at place {at}; expected JSON in UTF-8"
+    return f"is no JSON: {error}"
+
+
+def _can_be(body: bytes, encoding: str) -> bool:
+    """The guess was made by the first four bytes."""
+    try:
+        return "\x00" not in body.decode(encoding)
+    except UnicodeDecodeError:
+        return False
 
 
 def _refuse_many_parts(body: bytes) -> None:

@@ -77,6 +77,8 @@ def _require_outcome(observed: OutcomeObserved, event: Event) -> None:
     _require_same("key", observed.prediction_id, event.key)
     _require_limits((event.id, observed.model, observed.prediction_id), (observed.value,))
     _require_time("observed_at", observed.observed_at)
+    if observed.recorded_at is not None:
+        _require_time("recorded_at", observed.recorded_at)
 
 
 def _require_same(name: str, found: str, expected: str) -> None:

@@ -108,8 +108,9 @@ class ServingMetrics:
 
     def outcome(self, model: str, result: str) -> None:
         self._outcomes.labels(model, result).inc()
-        if result == "accepted":
-            self._appended.labels(model, "outcome").inc()
+
+    def outcome_appended(self, model: str) -> None:
+        self._appended.labels(model, "outcome").inc()
 
     def feature_write(self, model: str, result: Literal["written", "refused", "failed"]) -> None:
         self._feature_writes.labels(model, result).inc()

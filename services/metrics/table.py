@@ -79,7 +79,7 @@ SERVING: Final[Mapping[str, Described]] = {
     ),
     EVENTS_APPENDED: Described("Events made durable in the local log.", ("model", "type"), Kind.COUNTER),
     OUTCOMES: Described(
-        "Outcomes received, by what became of them: accepted, duplicate or refused.",
+        "Outcomes received, by what became of them: accepted, corrected, kept_newer, duplicate or refused.",
         ("model", "result"),
         Kind.COUNTER,
     ),

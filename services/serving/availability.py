@@ -50,12 +50,25 @@ def availability(
 
 
 def blocking(spec: ModelSpec, verdicts: Mapping[str, FeatureVerdict]) -> tuple[str, ...]:
-    """Why the model may not answer, in plain words; empty when it may."""
+    """Why the model may not answer, in plain words; empty when it may.
+
+    Callers are told these. What the online store has of an entity they need not know, and may not: see the verdicts.
+    """
     return tuple(
-        _reason(feature.name, verdicts[feature.name])
+        _reason(feature, verdicts[feature.name])
         for feature in spec.features
         if verdicts[feature.name].usable is None and feature.if_unavailable is Unavailable.ASK_THE_RULE
     )
+
+
+def without_values(verdicts: Mapping[str, FeatureVerdict]) -> dict[str, FeatureVerdict]:
+    """Statuses and ages, for who may know of an entity no more than that."""
+    return {
+        name: FeatureVerdict(
+            each.status, age_seconds=each.age_seconds, problem=each.problem if _is_about_time(each) else None
+        )
+        for name, each in verdicts.items()
+    }
 
 
 def usable(verdicts: Mapping[str, FeatureVerdict]) -> dict[str, Value]:
@@ -146,9 +159,19 @@ def _recordable(value: Value | bool | None) -> Value | None:
     return float(value)
 
 
-def _reason(name: str, verdict: FeatureVerdict) -> str:
-    words = f"{name} {_WORDS[verdict.status]}"
-    return words if verdict.problem is None else f"{words}: {verdict.problem}"
+def _reason(feature: Feature, verdict: FeatureVerdict) -> str:
+    words = f"{feature.name} {_WORDS[verdict.status]}"
+    names_a_stored_value = (
+        feature.source is Source.ONLINE and verdict.status is Status.INVALID and not _is_about_time(verdict)
+    )
+    return words if verdict.problem is None or names_a_stored_value else f"{words}: {verdict.problem}"
+
+
+def _is_about_time(verdict: FeatureVerdict) -> bool:
+    """Whether its problem names a time and no value."""
+    if verdict.status is Status.INVALID:
+        return verdict.age_seconds is not None and verdict.age_seconds < 0
+    return verdict.status in (Status.STALE, Status.TOO_EARLY)
 
 
 def in_words(seconds: float) -> str:

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from concurrent.futures import Future
 from typing import Final
 
-from services.core.events import Event
+from services.core.events import Event, LoggedEvent
 from services.core.ports import Appended, EventLog, Settled
 
 QUIET_TURNS: Final = 4
@@ -28,6 +28,9 @@ class Outbox:
 
     def find(self, event_id: str) -> Event | None:
         return self._log.find(event_id)
+
+    def latest_outcome(self, model: str, prediction_id: str, *, before: int | None = None) -> LoggedEvent | None:
+        return self._log.latest_outcome(model, prediction_id, before=before)
 
     async def append(self, event: Event) -> Appended:
         """Return when the event is durable. Raises `EventLogUnavailable`, and `ContentRefused`."""

@@ -4,9 +4,10 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
+from functools import cached_property
 
 from services.core.clock import Now
-from services.core.errors import Fault, InvalidRequest, MalformedEvent
+from services.core.errors import InvalidRequest, MalformedEvent
 from services.core.events import Event, fact_of, new_prediction_id, prediction_event, requested_prediction_id
 from services.core.features import FeatureVerdict
 from services.core.predictions import NO_ACTION, Arm, PredictionMade, PredictionRequest, ServedBy
@@ -17,6 +18,7 @@ from services.serving.availability import availability
 from services.serving.decision import Decided, decide
 from services.serving.lookup import FeatureLookup
 from services.serving.outbox import Outbox
+from services.serving.repeats import asked_beside, known_later, require_repeated
 from services.serving.runtime import ServingModel
 
 Champion = Callable[[], ServingModel | None]
@@ -40,12 +42,16 @@ class Predictor:
     metrics: ServingMetrics
     timer: Callable[[], float] = time.perf_counter
 
+    @cached_property
+    def _known_later(self) -> tuple[str, ...]:
+        return known_later(self.spec)
+
     async def predict(self, request: PredictionRequest) -> PredictionMade:
         """Look for an earlier answer to the same request; judge the features; decide; draw the arm; record; count.
 
         Raises:
             EventLogUnavailable: nothing was recorded, so there is no answer; `ContentRefused` where it never will be.
-            InvalidRequest: the request_id belongs to another entity's request.
+            InvalidRequest: the request_id belongs to another request.
         """
         try:
             return await self._answered(request)
@@ -87,13 +93,11 @@ class Predictor:
         return None if event is None else self._repeated(request, event)
 
     def _repeated(self, request: PredictionRequest, event: Event) -> PredictionMade:
-        """The answer that was given before; another entity's answer is nobody else's."""
+        """The answer that was given before. Another request's answer is nobody else's, and this one has none."""
         made = fact_of(event)
         if not isinstance(made, PredictionMade):
             raise MalformedEvent("unknown_type", f"event {event.id} has a prediction's id and is {event.type}")
-        if made.entity_id != request.entity_id:
-            problem = "was used for another entity_id before; use a new one for a new request"
-            raise InvalidRequest((Fault("request_id", problem),))
+        require_repeated(self.spec, request, made)
         self.metrics.repeated(self.spec.name)
         return made
 
@@ -124,6 +128,7 @@ class Predictor:
             reasons=list(decision.reasons),
             made_at=now,
             request_id=request.request_id,
+            asked=asked_beside(request, verdicts, known_later=self._known_later),
         )
 
     def _prediction_id(self, request: PredictionRequest) -> str:

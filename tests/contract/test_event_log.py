@@ -2,7 +2,7 @@
 
 import threading
 from collections.abc import Callable, Iterator
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import msgspec
@@ -10,9 +10,10 @@ import pytest
 
 from services.adapters.event_log_sqlite import EventLogSqlite
 from services.core.errors import ContentRefused, EventLogUnavailable
-from services.core.events import Event, prediction_event
+from services.core.events import Event, LoggedEvent, outcome_event, prediction_event
+from services.core.outcomes import OutcomeObserved
 from services.core.ports import Appended, EventLog, Settled
-from tests.toy import prediction
+from tests.toy import NOON, prediction
 
 ADAPTERS: dict[str, Callable[[Path], EventLog]] = {
     "sqlite": lambda directory: EventLogSqlite(directory / "events.sqlite"),
@@ -104,6 +105,30 @@ def test_an_event_is_found_by_its_id_and_nothing_by_another(log: EventLog) -> No
 
     assert log.find(event(1).id) == event(1)
     assert log.find("nobody") is None
+
+
+def outcome(value: str = "left", *, about: str = "p", model: str = "toy", hours: float = 0.0) -> Event:
+    at = NOON + timedelta(hours=hours)
+    return outcome_event(OutcomeObserved(prediction_id=about, model=model, value=value, observed_at=at))
+
+
+def test_the_latest_outcome_is_that_of_the_latest_moment_and_of_several_the_one_appended_last(log: EventLog) -> None:
+    assert log.latest_outcome("toy", "p") is None
+    latest, beside = outcome("left", hours=2), outcome("stayed", hours=2)
+
+    (about,) = append(log, 1)
+    log.append(outcome(hours=1), latest, beside, outcome(hours=1.5)).result(10)
+
+    assert log.latest_outcome("toy", "p") == LoggedEvent(about + 3, beside)
+    assert log.latest_outcome("toy", "p", before=about + 3) == LoggedEvent(about + 2, latest)
+    assert log.latest_outcome("toy", "p", before=about + 1) is None
+
+
+def test_the_latest_outcome_is_of_that_prediction_and_that_model_alone(log: EventLog) -> None:
+    log.append(outcome(about="q"), outcome(model="another"), event(1)).result(10)
+
+    assert log.latest_outcome("toy", "p") is None
+    assert log.latest_outcome("toy", event(1).key) is None
 
 
 def test_the_end_is_the_newest_position_and_0_before_the_first(log: EventLog) -> None:

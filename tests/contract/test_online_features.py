@@ -13,7 +13,7 @@ from redis import Redis
 from services.adapters.features_redis import FeaturesRedis
 from services.adapters.features_sqlite import FeaturesSqlite
 from services.core.errors import ContentRefused, FeatureSourceDown
-from services.core.features import Reading
+from services.core.features import Reading, WriteResult
 from services.core.ports import OnlineFeatures
 from tests.servers.redis import url_of
 from tests.toy import NOON
@@ -86,6 +86,47 @@ async def test_the_latest_observation_wins_in_whatever_order_they_are_written(fe
     assert (await features.read("toy", "user-1", ["visits"]))["visits"] == Reading(2.0, LATER)
 
 
+async def test_of_two_values_of_the_same_moment_the_one_written_last_wins_however_often(
+    features: OnlineFeatures,
+) -> None:
+    for value in (10.0, 99.0, 10.0, "ninety", True, 1.0, None, 0.5):
+        await features.write("toy", "user-1", {"visits": Reading(value, NOON)})
+
+        found = (await features.read("toy", "user-1", ["visits"]))["visits"]
+        assert found == Reading(value, NOON)
+        assert type(found.value) is type(value)
+
+
+async def test_a_write_tells_of_each_value_what_became_of_it(features: OnlineFeatures) -> None:
+    first = {"visits": Reading(1.0, NOON), "mood": Reading(1.0, LATER), "plan": Reading("a", NOON)}
+    assert await features.write("toy", "user-1", first) == dict.fromkeys(first, WriteResult.WRITTEN)
+    assert await features.write("toy", "user-1", first) == dict.fromkeys(first, WriteResult.DUPLICATE)
+
+    second = {
+        "visits": Reading(2.0, LATER),
+        "mood": Reading(2.0, NOON),
+        "plan": Reading("b", NOON),
+        "more": Reading(1.0, NOON),
+    }
+    assert await features.write("toy", "user-1", second) == {
+        "visits": WriteResult.WRITTEN,
+        "mood": WriteResult.KEPT_NEWER,
+        "plan": WriteResult.CORRECTED,
+        "more": WriteResult.WRITTEN,
+    }
+    assert await features.read("toy", "user-1", list(second)) == second | {"mood": first["mood"]}
+    assert await features.write("toy", "user-1", {}) == {}
+
+
+@pytest.mark.parametrize(("before", "after"), [(1.0, True), (0.0, False), (1.0, "1.0"), (None, "null"), ("", None)])
+async def test_values_of_another_type_are_no_duplicates(
+    features: OnlineFeatures, before: float | str | None, after: float | str | bool | None
+) -> None:
+    await features.write("toy", "user-1", {"visits": Reading(before, NOON)})
+
+    assert await features.write("toy", "user-1", {"visits": Reading(after, NOON)}) == {"visits": WriteResult.CORRECTED}
+
+
 async def test_what_a_clock_that_was_ahead_has_left_does_not_win_over_the_present(features: OnlineFeatures) -> None:
     ahead = Reading(2.0, NOON + timedelta(days=500))
     await features.write("toy", "user-1", {"visits": ahead, "mood": Reading(1.0, LATER)})
@@ -93,7 +134,8 @@ async def test_what_a_clock_that_was_ahead_has_left_does_not_win_over_the_presen
     await features.write("toy", "user-1", {"visits": Reading(1.0, NOON)})
     assert (await features.read("toy", "user-1", ["visits"]))["visits"] == ahead
     now = {"visits": Reading(1.0, NOON), "mood": Reading(0.0, NOON)}
-    await features.write("toy", "user-1", now, not_after=LATER)
+    results = await features.write("toy", "user-1", now, not_after=LATER)
+    assert results == {"visits": WriteResult.WRITTEN, "mood": WriteResult.KEPT_NEWER}
 
     found = await features.read("toy", "user-1", ["visits", "mood"])
     assert found == {"visits": Reading(1.0, NOON), "mood": Reading(1.0, LATER)}

@@ -11,6 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from services.adapters.record_store import RecordStoreSql
+from services.core.clock import EPOCH
 from services.core.errors import LostPosition, PositionLost
 from services.core.events import outcome_event
 from services.core.outcomes import OutcomeObserved
@@ -34,13 +35,15 @@ from tests.toy import NOON, prediction
 
 
 def outcome(
-    number: int = 1, value: str = "left", hours: float = 1.0, model: str = "toy"
+    number: int = 1, value: str = "left", hours: float = 1.0, model: str = "toy", recorded: float | None = None
 ) -> tuple[str, OutcomeObserved]:
+    """`hours` and `recorded` are hours behind noon; without the latter an earlier version has recorded it."""
     fact = OutcomeObserved(
         prediction_id=prediction(number).prediction_id,
         model=model,
         value=value,
         observed_at=NOON + timedelta(hours=hours),
+        recorded_at=None if recorded is None else NOON + timedelta(hours=recorded),
     )
     return outcome_event(fact).id, fact
 
@@ -172,6 +175,39 @@ class TestRecords:
 
         assert [each.outcome for each in judged(store)] == ["stayed"]
         assert (store.counts("toy").outcomes, store.counts("toy").corrections) == (2, 1)
+
+    @pytest.mark.parametrize("truths", list(itertools.permutations(["left", "stayed", "gone"])), ids="-".join)
+    @pytest.mark.parametrize("together", [True, False], ids=["in one batch", "one by one"])
+    def test_of_several_at_the_same_moment_the_one_recorded_last_wins_in_whatever_order_they_come(
+        self, store: RecordStore, truths: tuple[str, ...], together: bool
+    ) -> None:
+        seen = [outcome(1, value, recorded=2 + truths.index(value)) for value in ("left", "stayed", "gone")]
+        batches = [seen] if together else [[each] for each in seen]
+
+        for position, batch in enumerate([*batches, *reversed(batches)], 1):
+            store.commit(Batch([prediction(1)], batch, []), consumer="c", position=position)
+
+        assert [each.outcome for each in judged(store)] == [truths[-1]]
+        assert (store.counts("toy").outcomes, store.counts("toy").corrections) == (3, 2)
+
+    def test_one_that_was_recorded_again_behind_another_of_the_same_moment_wins_again(self, store: RecordStore) -> None:
+        again = outcome(1, "left", recorded=4)
+        seen = [outcome(1, "left", recorded=2), outcome(1, "stayed", recorded=3), again]
+        assert again[0] == seen[0][0]
+
+        store.commit(Batch([prediction(1)], seen, []), consumer="c", position=3)
+
+        assert [each.outcome for each in judged(store)] == ["left"]
+
+    @pytest.mark.parametrize(("before", "after"), itertools.permutations(["left", "stayed"]))
+    def test_an_outcome_that_does_not_say_when_it_was_recorded_was_recorded_before_all_others(
+        self, store: RecordStore, before: str, after: str
+    ) -> None:
+        told = outcome(1, after, recorded=2)
+        for position, each in enumerate([told, outcome(1, before)], 1):
+            store.commit(Batch([prediction(1)], [each], []), consumer="c", position=position)
+
+        assert [each.outcome for each in judged(store)] == [after]
 
     def test_an_outcome_sent_to_the_wrong_model_is_kept_and_judges_nothing(self, store: RecordStore) -> None:
         astray = outcome(1, "left", model="another")
@@ -352,8 +388,11 @@ def test_shuffled_repeated_and_corrected_events_always_end_in_the_same_rows(
     seed: int, values: list[str], tmp_path_factory: pytest.TempPathFactory
 ) -> None:
     order = random.Random(seed)  # noqa: S311 - a shuffle
-    facts = [outcome(1, value, hours=order.randint(0, 3)) for value in values]
-    expected = max(facts, key=lambda each: (each[1].observed_at, each[0]))
+    facts = [
+        outcome(1, value, hours=order.randint(0, 3), recorded=order.choice([None, 4, place]))
+        for place, value in enumerate(values)
+    ]
+    expected = max(facts, key=lambda each: (each[1].observed_at, each[1].recorded_at or EPOCH, each[0]))
     deliveries = [Batch([], [fact], []) for fact in facts] * 2 + [Batch([prediction(1)], [], [])] * 2
     order.shuffle(deliveries)
     store = RecordStoreSql(f"sqlite:///{tmp_path_factory.mktemp('store') / 'records.sqlite'}")

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import Bundle, RuleBasedStateMachine, initialize, invariant, rule
 
 from services.adapters.record_store import RecordStoreSql
+from services.core.clock import EPOCH
 from services.core.events import Event, LoggedEvent, outcome_event, prediction_event
 from services.core.outcomes import OutcomeObserved
 from services.ingest.apply import apply
@@ -29,8 +30,10 @@ class AnyOrder(RuleBasedStateMachine):
         super().__init__()
         self._directory = TemporaryDirectory(prefix="bellwether-")
         self.store = RecordStoreSql(f"sqlite:///{Path(self._directory.name) / 'records.sqlite'}")
-        self.numbers, self.positions = count(1), count(1)
+        self.numbers, self.positions, self.moments = count(1), count(1), count(1)
         self.outcomes: dict[str, OutcomeObserved] = {}
+        self.latest: dict[str, tuple[datetime, datetime, str, str]] = {}
+        """Of each prediction: when its outcome was observed and recorded, the event's id, and what it was."""
         self.delivered: dict[str, Event] = {}
 
     @initialize()
@@ -45,12 +48,15 @@ class AnyOrder(RuleBasedStateMachine):
     def record(self, number: int) -> Event:
         return prediction_event(prediction(number))
 
-    @rule(target=events, number=made, value=st.sampled_from(TRUTHS), days=st.integers(0, 5))
-    def observe(self, number: int, value: str, days: int) -> Event:
-        """Also a second time with another truth or time: a correction."""
-        at = NOON + days * DAY
+    @rule(target=events, number=made, value=st.sampled_from(TRUTHS), days=st.integers(0, 2), told=st.booleans())
+    def observe(self, number: int, value: str, days: int, told: bool) -> Event:
+        """Also a second time with another truth or time: a correction. Earlier versions tell no time of recording."""
         outcome = OutcomeObserved(
-            prediction_id=prediction(number).prediction_id, model="toy", value=value, observed_at=at
+            prediction_id=prediction(number).prediction_id,
+            model="toy",
+            value=value,
+            observed_at=NOON + days * DAY,
+            recorded_at=NOON + next(self.moments) * DAY if told else None,
         )
         event = outcome_event(outcome)
         self.outcomes[event.id] = outcome
@@ -66,6 +72,9 @@ class AnyOrder(RuleBasedStateMachine):
         assert stored.stored == len(new)
         assert stored.duplicates == len(batch) - len(new)
         self.delivered |= new
+        for event_id, outcome in rows.outcomes:
+            rank = (outcome.observed_at, outcome.recorded_at or EPOCH, event_id, outcome.value)
+            self.latest[outcome.prediction_id] = max(rank, self.latest.get(outcome.prediction_id, rank))
 
     @invariant()
     def each_is_stored_once(self) -> None:
@@ -78,16 +87,8 @@ class AnyOrder(RuleBasedStateMachine):
         predicted = self.delivered.keys() - self.outcomes.keys()
         assert {each.prediction.prediction_id for each in judged} == predicted
         for each in judged:
-            assert each.outcome == self._latest(each.prediction.prediction_id)
-
-    def _latest(self, prediction_id: str) -> str | None:
-        """Of several at the same moment the larger event id wins, so that every order of delivery ends alike."""
-        known: list[tuple[datetime, str, str]] = [
-            (outcome.observed_at, event_id, outcome.value)
-            for event_id, outcome in self.outcomes.items()
-            if outcome.prediction_id == prediction_id and event_id in self.delivered
-        ]
-        return max(known)[2] if known else None
+            latest = self.latest.get(each.prediction.prediction_id)
+            assert each.outcome == (None if latest is None else latest[-1])
 
     def teardown(self) -> None:
         self.store.close()

@@ -1,6 +1,6 @@
 """Hooks of Schemathesis: what makes a request valid beside its form, which no schema can say.
 
-Times lie in the past, a `request_id` was not used for another entity before, and the tensors of one request have
+Times lie in the past, a `request_id` was not used for another request before, and the tensors of one request have
 equally many rows.
 """
 
@@ -22,11 +22,11 @@ schemathesis.openapi.format(
 
 @schemathesis.hook
 def before_call(_context: schemathesis.HookContext, case: schemathesis.Case[Any], _kwargs: dict[str, Any]) -> None:
-    """An id that is valid stays so, and belongs to the entity that it is sent with."""
+    """An id that is valid stays so, and belongs to the content that it is sent with."""
     body: Any = case.body
     match body:
-        case {"request_id": str(request_id), "entity_id": str(entity_id)} if 0 < len(request_id) < 100:
-            case.body = {**body, "request_id": f"{request_id}-{hash(entity_id):x}"}
+        case {"request_id": str(request_id)} if 0 < len(request_id) < 100:
+            case.body = {**body, "request_id": f"{request_id}-{hash(repr(body)):x}"}
         case {"inputs": [*inputs]} if case.meta and not case.meta.generation.mode.is_negative:
             case.body = {**body, "inputs": fitted(inputs), "outputs": [*once(body.get("outputs", [])).values()]}
 

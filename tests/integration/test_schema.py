@@ -8,6 +8,7 @@ import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.config import Config
 from alembic.migration import MigrationContext
+from msgspec.structs import replace
 from sqlalchemy import select
 
 from services.adapters.record_store import RecordStoreSql
@@ -68,6 +69,20 @@ def test_outcomes_that_an_earlier_schema_kept_only_the_latest_of_find_their_own_
 
     assert [row.outcome for row in store.judged("toy", made_from=NOON, made_until=NOON + timedelta(1))] == ["left"]
     assert store.counts("another").orphan_outcomes == 1
+    store.close()
+
+
+def test_an_outcome_that_an_earlier_schema_kept_gives_way_to_a_later_delivery_of_its_moment(url: str) -> None:
+    store = RecordStoreSql(url)
+    store.migrate()
+    store.commit(Batch([prediction(1)], [_seen("f", 1, "left")], []), **AT)
+    _alembic(url, alembic.command.downgrade, "0007")
+    _alembic(url, alembic.command.upgrade, "head")
+
+    event_id, seen = _seen("e", 1, "stayed")
+    store.commit(Batch([], [(event_id, replace(seen, recorded_at=seen.observed_at))], []), **AT)
+
+    assert [row.outcome for row in store.judged("toy", made_from=NOON, made_until=NOON + timedelta(1))] == ["stayed"]
     store.close()
 
 

@@ -1,11 +1,15 @@
 """The routes, on real adapters and without a server."""
 
+import codecs
+import gzip
+import json
 import shutil
 import struct
 from collections.abc import AsyncIterator
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote, unquote
 
 import httpx
 import pytest
@@ -214,17 +218,220 @@ async def test_an_outcome_is_recorded_once_and_may_come_before_its_prediction(
     assert (first, second["result"]) == ({"result": "accepted", "prediction_id": "p"}, "duplicate")
     recorded = fact_of(worker.log.read(after=0, limit=10)[0].event)
     assert recorded == OutcomeObserved(
-        prediction_id="p", model="toy", value="left", observed_at=NOON - timedelta(hours=1)
+        prediction_id="p", model="toy", value="left", observed_at=NOON - timedelta(hours=1), recorded_at=NOON
     )
 
 
 async def test_many_outcomes_each_get_their_receipt(http: httpx.AsyncClient, worker: Worker) -> None:
-    rows = [told(), told(), told(value="stayed"), told(value="gone", prediction_id="q"), 7]
+    older = told(observed_at="2026-03-01T10:00:00Z")
+    rows = [told(), told(), told(value="stayed"), older, told(value="gone", prediction_id="q"), 7]
     answer = (await http.post(f"{TOY}/outcomes", json=rows)).json()
-    assert (answer["accepted"], answer["duplicates"], answer["refused"]) == (2, 1, 2)
-    assert answer["rows"][3]["prediction_id"] == "q"
-    assert answer["rows"][3]["faults"] == ["value: found 'gone', expected one of stayed, left"]
-    assert recorded(worker) == 2
+    counts = {name: count for name, count in answer.items() if name != "rows"}
+    assert counts == {"accepted": 1, "corrected": 1, "kept_newer": 1, "duplicates": 1, "refused": 2}
+    results = [each["result"] for each in answer["rows"]]
+    assert results == ["accepted", "duplicate", "corrected", "kept_newer", "refused", "refused"]
+    assert answer["rows"][4]["prediction_id"] == "q"
+    assert answer["rows"][4]["faults"] == ["value: found 'gone', expected one of stayed, left"]
+    assert recorded(worker) == 3
+
+
+async def test_a_write_of_features_tells_of_each_what_became_of_it(http: httpx.AsyncClient) -> None:
+    async def write(**values: tuple[float, int]) -> Any:
+        features = {
+            name: {"value": value, "observed_at": (NOON - timedelta(hours=hours)).isoformat()}
+            for name, (value, hours) in values.items()
+        }
+        return (await http.put(f"{TOY}/entities/u/features", json={"features": features})).json()
+
+    first = await write(visits=(10, 1), mood=(1, 1))
+    assert first["features"] == {"visits": "written", "mood": "written"}
+    second = await write(visits=(99, 1), mood=(2, 3))
+    assert second["features"] == {"visits": "corrected", "mood": "kept_newer"}
+    assert second["written"] == ["visits"]
+    assert (await write(visits=(99, 1)))["features"] == {"visits": "duplicate"}
+    assert (await write())["features"] == {}
+    shown = (await http.get(f"{TOY}/entities/u/availability")).json()["features"]
+    assert (shown["visits"]["value"], shown["mood"]["value"]) == (99, 1)
+
+
+async def test_a_request_id_with_other_content_is_a_problem_that_names_what_differs(http: httpx.AsyncClient) -> None:
+    asked = ASKED | {"request_id": "r"}
+    other = asked | {"features": {"amount": 91, "plan": "monthly"}}
+    first = (await http.post(f"{TOY}/predict", json=asked)).json()
+    assert (await http.post(f"{TOY}/predict", json=asked)).json() == first
+    refused = await http.post(f"{TOY}/predict", json=other)
+    problem = "was used before with other content of features.amount; use a new one for a new request"
+    assert (refused.status_code, refused.json()["faults"]) == (422, [{"field": "request_id", "problem": problem}])
+    same, differs = (await http.post(f"{TOY}/predict:batch", json=[asked, other])).json()
+    assert (same["answer"], differs["problem"]["faults"][0]["field"]) == (first, "request_id")
+    tensors = {"entity_id": "u", "request_id": "r", "amount": 91.0, "plan": "monthly"}
+    inputs = [
+        {"name": name, "shape": [1], "datatype": "FP64" if name == "amount" else "BYTES", "data": [value]}
+        for name, value in tensors.items()
+    ]
+    inferred = await http.post("/v2/models/toy/infer", json={"inputs": inputs})
+    assert (inferred.status_code, inferred.json()["faults"][0]["field"]) == (422, "inputs.request_id[0]")
+
+
+BAD_URLS = {
+    "latin-1": ("M%F6ller", "%F6ller"),
+    "another letter of latin-1": ("M%FCller", "%FCller"),
+    "the beginning of a letter": ("M%C3", "%C3"),
+    "a surrogate": ("%ED%A0%80", "%ED%A0%80"),
+    "a letter spelt too long": ("%C0%AF", "%C0%AF"),
+    "behind a good letter": ("%C3%BC%FF", "%FF"),
+    "no escape": ("50%", "%"),
+    "no hexadecimal digits": ("50%zz", "%zz"),
+}
+
+
+@pytest.mark.parametrize(("entity", "found"), BAD_URLS.values(), ids=BAD_URLS)
+@pytest.mark.parametrize(
+    ("method", "path"),
+    [
+        ("PUT", f"{TOY}/entities/ENTITY/features"),
+        ("GET", f"{TOY}/entities/ENTITY/availability"),
+        ("POST", "/v1/models/ENTITY/predict"),
+        ("POST", "/v1/models/ENTITY/predict:batch"),
+        ("POST", "/v1/models/ENTITY/outcomes"),
+        ("GET", "/v1/models/ENTITY"),
+        ("GET", "/v2/models/ENTITY/versions/ENTITY"),
+        ("POST", "/v2/models/ENTITY/infer"),
+        ("GET", "/ENTITY"),
+    ],
+)
+async def test_a_path_that_is_no_utf_8_is_refused_wherever_it_leads(
+    worker: Worker, method: str, path: str, entity: str, found: str
+) -> None:
+    raw = path.replace("ENTITY", entity).encode()
+    status, body = await called(worker, method, raw)
+    (fault,) = body["faults"]
+    assert (status, fault["field"]) == (422, "path")
+    assert f"at place {raw.index(found.encode())}: found {found!r}"[:-1] in fault["problem"]
+
+
+@pytest.mark.parametrize("query", ["features=%FC", "features={%22plan%22:%22%F6%22}", "started_at=%", "x=%ff"])
+async def test_a_query_that_is_no_utf_8_is_refused_too(worker: Worker, query: str) -> None:
+    status, body = await called(worker, "GET", f"{TOY}/entities/u/availability".encode(), query.encode())
+    assert (status, body["faults"][0]["field"]) == (422, "query")
+
+
+IDS = ["Müller", "a/b", "..", ".", "a.b", "50%", "100 %zz", "\N{REPLACEMENT CHARACTER}", "日本", "a b+c", "?", "a%2Fb"]
+
+
+@pytest.mark.parametrize("entity", IDS)
+async def test_every_id_in_a_path_means_itself(http: httpx.AsyncClient, worker: Worker, entity: str) -> None:
+    at = NOON.isoformat()
+    raw = f"{TOY}/entities/{quote(entity, safe='')}".encode()
+    body = {"features": {"visits": {"value": 7, "observed_at": at}}}
+    status, written = await called(worker, "PUT", raw + b"/features", body=json.dumps(body).encode())
+    assert (status, written["entity_id"]) == (200, entity)
+    answer = (await http.post(f"{TOY}/predict", json={"entity_id": entity, "features": {}})).json()
+    assert answer["features"]["visits"]["status"] == "ok"
+
+
+async def called(
+    worker: Worker, method: str, raw: bytes, query: bytes = b"", body: bytes = b"{}"
+) -> tuple[int, dict[str, Any]]:
+    """Ask as uvicorn does: clients put right what they are given."""
+    sent: list[Any] = []
+    scope = {
+        "type": "http",
+        "method": method,
+        "path": unquote(raw.decode()),
+        "raw_path": raw,
+        "query_string": query,
+        "headers": [(b"content-type", b"application/json")],
+        "http_version": "1.1",
+        "scheme": "http",
+        "server": ("test", 80),
+        "client": None,
+        "root_path": "",
+    }
+
+    async def receive() -> Any:
+        return {"type": "http.request", "body": body}
+
+    async def send(message: Any) -> None:
+        sent.append(message)
+
+    await build_app(lambda: worker, body_limit=LIMIT)(scope, receive, send)
+    return sent[0]["status"], json.loads(sent[1]["body"])
+
+
+@pytest.mark.parametrize(
+    ("query", "problem"),
+    [
+        ("feature={}", "query.feature: is unknown; expected features, started_at"),
+        ("features={}&features={}", "query.features: stands twice, expected once"),
+    ],
+)
+async def test_a_parameter_that_would_not_be_read_is_refused(http: httpx.AsyncClient, query: str, problem: str) -> None:
+    refused = await http.get(f"{TOY}/entities/u/availability?{query}")
+    assert (refused.status_code, refused.json()["detail"]) == (422, problem)
+
+
+WITH_BODIES = [
+    ("POST", f"{TOY}/predict"),
+    ("POST", f"{TOY}/predict:batch"),
+    ("POST", f"{TOY}/outcomes"),
+    ("PUT", f"{TOY}/entities/u/features"),
+    ("POST", "/v2/models/toy/infer"),
+]
+
+
+@pytest.mark.parametrize(("method", "path"), WITH_BODIES)
+@pytest.mark.parametrize("encoding", ["gzip", "GZIP", "deflate", "br", "zstd", "identity, gzip", "x-nobody-knows"])
+async def test_a_body_that_is_encoded_is_refused_with_the_name_of_its_encoding(
+    http: httpx.AsyncClient, worker: Worker, method: str, path: str, encoding: str
+) -> None:
+    headers = {"content-type": "application/json", "content-encoding": encoding}
+    response = await http.request(method, path, content=gzip.compress(b"{}"), headers=headers)
+    assert (response.status_code, response.json()["type"]) == (415, "urn:bellwether:problem:unsupported_media_type")
+    assert f"found Content-Encoding {encoding!r}, expected none" in response.json()["detail"]
+    assert recorded(worker) == 0
+
+
+async def test_of_two_headers_that_name_an_encoding_none_is_passed_over(http: httpx.AsyncClient) -> None:
+    headers = [("content-type", "application/json"), ("content-encoding", "identity"), ("content-encoding", "br")]
+    assert (await http.post(f"{TOY}/predict", json=ASKED, headers=headers)).status_code == 415
+
+
+@pytest.mark.parametrize("encoding", ["identity", "Identity", ""])
+async def test_a_body_as_it_is_may_say_so(http: httpx.AsyncClient, encoding: str) -> None:
+    response = await http.post(f"{TOY}/predict", json=ASKED, headers={"content-encoding": encoding})
+    assert response.status_code == 200
+
+
+async def test_a_byte_order_mark_is_passed_over(http: httpx.AsyncClient) -> None:
+    body = codecs.BOM_UTF8 + json.dumps(ASKED).encode()
+    for path in (f"{TOY}/predict", f"{TOY}/outcomes", "/v2/models/toy/infer"):
+        response = await http.post(path, content=body, headers={"content-type": "application/json"})
+        assert response.status_code == (200 if path.endswith("predict") else 422)
+
+
+@pytest.mark.parametrize(("method", "path"), WITH_BODIES)
+@pytest.mark.parametrize(
+    ("body", "problem"),
+    [
+        ("{}".encode("utf-16"), "the body is UTF-16, expected JSON in UTF-8"),
+        ('{"a":1}'.encode("utf-16-le"), "the body is UTF-16, expected JSON in UTF-8"),
+        ('{"a":1}'.encode("utf-16-be"), "the body is UTF-16, expected JSON in UTF-8"),
+        ("[1]".encode("utf-32"), "the body is UTF-32, expected JSON in UTF-8"),
+        ("[1]".encode("utf-32-be"), "the body is UTF-32, expected JSON in UTF-8"),
+        (b'{"a":"M\xfcller"}', "the body is no UTF-8: found the byte 0xFC at place 7; expected JSON in UTF-8"),
+        (gzip.compress(b"{}"), "the body is compressed (gzip), expected JSON as it is"),
+        (b" \r\n", "the body is empty, expected JSON"),
+        (b"{", "the body is no JSON: Input data was truncated"),
+        (b"\x00", "the body is no JSON: "),
+    ],
+)
+async def test_a_body_in_another_encoding_is_told_which_one_it_has(
+    http: httpx.AsyncClient, method: str, path: str, body: bytes, problem: str
+) -> None:
+    response = await http.request(method, path, content=body, headers={"content-type": "application/json"})
+    assert response.status_code == 400
+    assert response.json()["detail"].startswith(problem)
 
 
 async def test_a_single_outcome_that_is_wrong_is_a_problem(http: httpx.AsyncClient) -> None:

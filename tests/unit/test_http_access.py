@@ -2,6 +2,7 @@
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -125,6 +126,43 @@ async def test_a_caller_without_a_token_is_not_told_which_models_and_entities_th
 async def test_everybody_may_read(worker: Worker, path: str) -> None:
     async with serving(worker, predict_needs_token=True) as http:
         assert (await http.get(path)).status_code == 200
+
+
+async def test_values_of_an_entity_are_told_to_whoever_could_write_them_alone(worker: Worker) -> None:
+    at = worker.now().isoformat()
+    written = {"visits": {"value": -7.25, "observed_at": at}, "mood": {"value": 3.5, "observed_at": at}}
+    url = f"{TOY}/entities/u/availability"
+    async with serving(worker) as http:
+        await http.put(f"{TOY}/entities/u/features", json={"features": written}, headers=bearer(NEW))
+        bare, whole = await http.get(url), await http.get(url, headers=bearer(NEW))
+        asked = await http.post(f"{TOY}/predict", json=ASKED)
+        unknown = await http.get(url, headers=bearer(WRONG))
+
+    assert {name: each["status"] for name, each in bare.json()["features"].items()} == {
+        "amount": "missing",
+        "plan": "missing",
+        "visits": "invalid",
+        "mood": "ok",
+    }
+    for each in bare.json()["features"].values():
+        assert set(each) <= {"status", "age_seconds"}
+    assert bare.json()["reasons"] == ["amount is missing", "plan is missing", "visits is invalid"]
+    assert whole.json()["features"]["visits"]["problem"] == "found -7.25, expected at least 0"
+    assert whole.json()["features"]["mood"]["value"] == 3.5
+    for told in (bare, asked):
+        assert not any(value in told.text for value in ("7.25", "3.5"))
+    assert unknown.status_code == 401
+
+
+async def test_ages_are_told_to_everybody(worker: Worker) -> None:
+    at = worker.now()
+    written = {"visits": {"value": 1, "observed_at": (at - timedelta(hours=50)).isoformat()}}
+    async with serving(worker) as http:
+        await http.put(f"{TOY}/entities/u/features", json={"features": written}, headers=bearer(NEW))
+        visits = (await http.get(f"{TOY}/entities/u/availability")).json()["features"]["visits"]
+
+    assert (visits["status"], visits["problem"]) == ("stale", "50 h old, limit 6 h")
+    assert visits["age_seconds"] >= 50 * 3600
 
 
 async def test_a_prediction_that_needs_no_token_is_called_without_anything_before_it() -> None:

@@ -5,7 +5,7 @@ from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime, timedelta
 
 from services.core.errors import FeatureSourceDown
-from services.core.features import Reading, Readings
+from services.core.features import Reading, Readings, WriteResult
 from services.serving.lookup import NOBODY, FeatureLookup
 from tests.toy import NOON, toy_spec
 from tests.waiting import until
@@ -29,7 +29,7 @@ class Source:
 
     async def write(
         self, model: str, entity_id: str, readings: Mapping[str, Reading], *, not_after: datetime | None = None
-    ) -> None:
+    ) -> dict[str, WriteResult]:
         raise AssertionError("look-ups do not write")
 
     async def close(self) -> None:

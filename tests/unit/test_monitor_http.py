@@ -152,6 +152,19 @@ async def test_a_malformed_alert_is_refused_whole(
     assert toy.store.opened == []
 
 
+@pytest.mark.parametrize("path", ["/runbooks/%FC", "/reports/%FC", "/reports/toy/%FC", "/reports/%FC/latest"])
+async def test_a_path_that_is_no_utf_8_is_refused(http: httpx.AsyncClient, path: str) -> None:
+    refused = await http.get(path)
+    assert (refused.status_code, refused.json()["error"]) == (422, "invalid_request")
+    assert "found '%FC" in refused.json()["detail"]
+
+
+async def test_an_alert_that_is_compressed_is_refused_with_the_name_of_its_encoding(http: httpx.AsyncClient) -> None:
+    refused = await http.post("/alerts", json={}, headers=BEARER | {"content-encoding": "gzip"})
+    assert (refused.status_code, refused.json()["error"]) == (415, "unsupported_media_type")
+    assert "Content-Encoding 'gzip'" in refused.json()["detail"]
+
+
 async def test_a_store_that_is_down_is_said_so_and_worth_another_try(toy: ToyMonitor, http: httpx.AsyncClient) -> None:
     toy.store.failure = StoreUnavailable("the disk is gone")
     answer = await http.get("/status")

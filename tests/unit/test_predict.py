@@ -1,12 +1,15 @@
 """One request becomes one recorded answer, whatever fails on the way."""
 
 import asyncio
+import json
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import Future
-from datetime import datetime, timedelta
+from dataclasses import replace
+from datetime import datetime, timedelta, timezone
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 from prometheus_client import CollectorRegistry
 
@@ -14,7 +17,7 @@ from services.adapters.event_log_sqlite import EventLogSqlite
 from services.adapters.features_sqlite import FeaturesSqlite
 from services.adapters.model_store import BentoModelStore
 from services.core.errors import EventLogUnavailable, FeatureSourceDown, InvalidRequest
-from services.core.events import Event, fact_of
+from services.core.events import Event, fact_of, requested_prediction_id
 from services.core.features import Reading, Readings, Status, Value
 from services.core.ports import EventLog, OnlineFeatures, Settled
 from services.core.predictions import Arm, PredictionRequest, ServedBy
@@ -23,6 +26,7 @@ from services.metrics import ServingMetrics
 from services.serving.lookup import FeatureLookup
 from services.serving.outbox import Outbox
 from services.serving.predict import Predictor
+from services.serving.requests import prediction_request
 from services.serving.runtime import ServingModel, load
 from tests.artifacts import add_toy_version
 from tests.toy import NOON, toy_spec
@@ -200,6 +204,76 @@ async def test_a_request_id_of_another_entity_is_refused_and_tells_nothing_of_it
     with pytest.raises(InvalidRequest, match="another entity_id") as refused:
         await bench.predictor().predict(request(request_id="r"))
     assert "somebody" not in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    ("changes", "named"),
+    [
+        ({"features": {"amount": 91.0, "plan": "monthly"}}, "features.amount;"),
+        ({"features": {"amount": 91.0, "plan": "yearly"}}, "features.amount, features.plan;"),
+        ({"features": {"amount": 90.0}}, "features.plan;"),
+        ({"features": {}}, "features.amount, features.plan;"),
+        ({"started_at": NOON}, "started_at;"),
+        ({"features": {"plan": "monthly"}, "started_at": NOON}, "features.amount, started_at;"),
+    ],
+)
+async def test_a_request_id_with_other_content_is_refused_and_says_what_differs(
+    bench: Bench, changes: dict[str, Any], named: str
+) -> None:
+    await bench.predictor().predict(request(request_id="r"))
+    with pytest.raises(InvalidRequest, match=f"request_id: was used before with other content of {named} use a new"):
+        await bench.predictor().predict(request(request_id="r", **changes))
+    assert bench.recorded == 1
+    assert bench.count("bellwether_predictions_lost_total") == 0
+
+
+async def test_of_racing_requests_with_one_id_and_other_content_one_is_answered(bench: Bench) -> None:
+    requests = [request(request_id="r", features=GIVEN | {"amount": float(amount)}) for amount in range(5)]
+    made = await asyncio.gather(*map(bench.predictor().predict, requests), return_exceptions=True)
+    assert sum(isinstance(each, InvalidRequest) for each in made) == 4
+    assert bench.recorded == 1
+
+
+async def test_a_request_is_the_same_in_whatever_order_its_features_stand_and_however_its_start_is_written(
+    bench: Bench,
+) -> None:
+    east = timezone(timedelta(hours=5))
+    first = await bench.predictor().predict(request(request_id="r", started_at=NOON))
+    turned = dict(reversed(GIVEN.items()))
+    again = prediction_request(
+        toy_spec(),
+        {"entity_id": "u", "features": turned, "request_id": "r", "started_at": NOON.astimezone(east).isoformat()},
+    )
+    assert await bench.predictor().predict(again) == first
+
+
+async def test_features_that_were_too_early_to_be_looked_at_are_part_of_the_request(bench: Bench) -> None:
+    amount, *others = toy_spec().features
+    early = toy_spec(features=(replace(amount, known_after=timedelta(hours=1)), *others))
+    predictor = bench.predictor(spec=early)
+    await predictor.predict(request(request_id="r", started_at=NOON))
+    await predictor.predict(request(request_id="r", started_at=NOON))
+    with pytest.raises(InvalidRequest, match=r"other content of features\.amount;"):
+        await predictor.predict(request(request_id="r", started_at=NOON, features=GIVEN | {"amount": 1.0}))
+
+
+@pytest.mark.parametrize("changes", [{}, {"plan": "quarterly"}, {"amount": 1e6}, {"amount": None}])
+async def test_an_answer_of_an_earlier_version_is_compared_by_what_it_recorded(
+    bench: Bench, changes: dict[str, Any]
+) -> None:
+    given = {name: value for name, value in (GIVEN | changes).items() if value is not None}
+    first = await bench.predictor().predict(request(features=given))
+    (logged,) = bench.log.read(after=0, limit=1)
+    data = json.loads(logged.event.data)
+    del data["asked"]
+    asked = data | {"request_id": "r", "prediction_id": requested_prediction_id("toy", "r")}
+    event = msgspec.structs.replace(logged.event, id=asked["prediction_id"], data=json.dumps(asked).encode())
+    bench.log.append(event).result(10)
+
+    again = await bench.predictor().predict(request(request_id="r", features=given))
+    assert (again.request_id, again.score, again.asked) == ("r", first.score, None)
+    with pytest.raises(InvalidRequest, match=r"other content of features\.amount; use a new one"):
+        await bench.predictor().predict(request(request_id="r", features=given | {"amount": 77.0}))
 
 
 async def test_requests_without_an_id_are_events_of_their_own(bench: Bench) -> None:

@@ -5,7 +5,10 @@ from datetime import timedelta
 import pytest
 
 from services.core.errors import SpecError
-from services.core.spec import BinaryClassification, Categorical
+from services.core.predictions import Answer
+from services.core.spec import BinaryClassification, Categorical, Feature, Numeric, Source
+from services.entrypoints.oip.tensors import FIELDS, OUTPUTS
+from tests.toy import toy_spec
 
 
 @pytest.mark.parametrize("text", ["two\nlines", "a\x00", "x" * 201])
@@ -14,3 +17,48 @@ def test_a_category_or_a_class_that_can_come_in_no_request_is_refused(text: str)
         Categorical(("sound", text))
     with pytest.raises(SpecError, match=r"class .* can come in no request"):
         BinaryClassification(positive=text, negative="sound", outcome_delay=timedelta(days=1))
+
+
+def test_a_category_or_a_class_is_declared_once_and_the_one_that_is_not_is_named() -> None:
+    with pytest.raises(SpecError, match="category 'b' is declared twice; declare it once"):
+        Categorical(("a", "b", "c", "b"))
+    with pytest.raises(SpecError, match="class 'left' is declared twice"):
+        BinaryClassification(positive="left", negative="left", outcome_delay=timedelta(days=1))
+    with pytest.raises(SpecError, match="has no category"):
+        Categorical(())
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "problem"),
+    [
+        (3, 2, "at least 3 and at most 2"),
+        (float("nan"), None, "bounded by nan"),
+        (None, float("inf"), "bounded by inf"),
+        (True, None, "bounded by True"),
+    ],
+)
+def test_bounds_between_which_no_number_lies_are_refused(low: float | None, high: float | None, problem: str) -> None:
+    with pytest.raises(SpecError, match=problem):
+        Numeric(low=low, high=high)
+
+
+def test_a_number_out_of_bounds_is_shown_beside_its_bound_in_full() -> None:
+    kind = Numeric(low=-1_234_567, high=1_234_567.5)
+
+    assert kind.problem(1_234_568.0) == "found 1234568.0, expected at most 1234567.5"
+    assert kind.problem(-1_234_568.0) == "found -1234568.0, expected at least -1234567"
+
+
+@pytest.mark.parametrize(
+    "name", sorted({*OUTPUTS, *FIELDS, *Answer.__struct_fields__, "label", "probabilities", "target", "weight"})
+)
+def test_a_feature_has_no_name_that_stands_beside_features_somewhere(name: str) -> None:
+    with pytest.raises(SpecError, match=f"feature name '{name}' is taken"):
+        Feature(name, Numeric(), Source.REQUEST, meaning="-", owner="-", refreshed="-")
+
+
+def test_a_slice_and_a_measure_are_declared_once() -> None:
+    with pytest.raises(SpecError, match="model 'toy': slice 'plan' is declared twice"):
+        toy_spec(slices=("plan", "plan"))
+    with pytest.raises(SpecError, match="model 'toy': measure 'kept' is declared twice"):
+        toy_spec(measures=(*toy_spec().measures, toy_spec().measures[0]))

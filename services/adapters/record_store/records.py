@@ -5,7 +5,7 @@ from datetime import datetime
 from typing import Any, Final
 
 import msgspec
-from sqlalchemy import ARRAY, Connection, FromClause, Select, and_, func, literal, or_, select, union_all
+from sqlalchemy import ARRAY, Connection, FromClause, Select, and_, func, literal, select, tuple_, union_all
 
 from services.adapters.record_store.database import Database
 from services.adapters.record_store.draws import draw_of, level_of, sample_ids
@@ -17,6 +17,7 @@ from services.adapters.record_store.schema import (
     predictions,
     removals,
 )
+from services.core.clock import EPOCH
 from services.core.errors import LostPosition, PositionLost
 from services.core.letters import findable, keepable
 from services.core.outcomes import OutcomeObserved
@@ -172,15 +173,13 @@ class SqlRecords:
         return self._inserted(connection, table, rows, self._database.insert(table).on_conflict_do_nothing())
 
     def _keep_latest(self, connection: Connection, observed: list[tuple[str, OutcomeObserved]]) -> None:
-        """Per model and prediction the latest outcome wins; of two at the same moment the larger event id does,
-        whatever order they come in."""
+        """Per model and prediction the latest outcome wins, as `_rank` has it, whatever order they come in."""
         insert = self._database.insert(current_outcomes)
         new, old = insert.excluded, current_outcomes.c
-        later = or_(
-            new.observed_at > old.observed_at,
-            and_(new.observed_at == old.observed_at, new.event_id > old.event_id),
+        latest = {name: new[name] for name in ("event_id", "value", "observed_at", "recorded_at")}
+        later = tuple_(new.observed_at, new.recorded_at, new.event_id) > tuple_(
+            old.observed_at, old.recorded_at, old.event_id
         )
-        latest = {"event_id": new.event_id, "value": new.value, "observed_at": new.observed_at}
         upsert = insert.on_conflict_do_update(index_elements=[old.model, old.prediction_id], set_=latest, where=later)
         rows = [_outcome_row(*each) for each in _latest_of_each(observed)]
         self._inserted(connection, current_outcomes, rows, upsert)
@@ -270,10 +269,19 @@ def _from_arrays(insert: Any, table: Any, rows: list[dict[str, Any]]) -> Any:
 
 def _latest_of_each(observed: list[tuple[str, OutcomeObserved]]) -> list[tuple[str, OutcomeObserved]]:
     """One outcome per model and prediction: a statement may change a row once."""
-    in_order = sorted(observed, key=lambda each: (each[1].observed_at, each[0]))
+    in_order = sorted(observed, key=_rank)
     return list(
         {(outcome.model, outcome.prediction_id): (event_id, outcome) for event_id, outcome in in_order}.values()
     )
+
+
+def _rank(observed: tuple[str, OutcomeObserved]) -> tuple[datetime, datetime, str]:
+    """The latest observation wins, and of several at the same moment the one that was recorded last.
+
+    The event id decides between those of which nobody knows that: they always end alike, too.
+    """
+    event_id, outcome = observed
+    return outcome.observed_at, outcome.recorded_at or EPOCH, event_id
 
 
 def _answers_of(model: str, version: str | None = None) -> list[Any]:
@@ -345,4 +353,5 @@ def _outcome_row(event_id: str, outcome: OutcomeObserved) -> dict[str, Any]:
         "model": outcome.model,
         "value": outcome.value,
         "observed_at": outcome.observed_at,
+        "recorded_at": outcome.recorded_at or EPOCH,
     }

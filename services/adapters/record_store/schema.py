@@ -105,6 +105,8 @@ outcomes = Table(
     Column("model", String, nullable=False),
     Column("value", String, nullable=False),
     Column("observed_at", Instant, nullable=False),
+    # Of several at the same moment the one recorded last wins; 1970 where an event does not say when it was.
+    Column("recorded_at", Instant, nullable=False, server_default="0"),
     Index("outcomes_by_model", "model", "prediction_id"),
     Index("outcomes_by_time", "model", "observed_at"),
 )
@@ -119,6 +121,7 @@ current_outcomes = Table(
     Column("event_id", String, nullable=False),
     Column("value", String, nullable=False),
     Column("observed_at", Instant, nullable=False),
+    Column("recorded_at", Instant, nullable=False, server_default="0"),
 )
 
 dead_letters = Table(

@@ -5,15 +5,16 @@ from typing import Any, Final
 import msgspec
 
 from services.core.artifacts import ServedForm
-from services.core.features import FeatureVerdict
+from services.core.features import FeatureVerdict, WriteResult
 from services.core.predictions import Answer
 from services.entrypoints.http_problems import CODES
 from services.entrypoints.openapi.operation import PROBLEM
 from services.entrypoints.openapi.requests import Schema, reference
-from services.serving.outcomes import Receipt
+from services.serving.outcomes import COUNTERS, Receipt
 
 _TEXT: Final[Schema] = {"type": "string"}
 _TEXTS: Final[Schema] = {"type": "array", "items": _TEXT}
+_STORED: Final[Schema] = {**_TEXTS, "description": "Those of which the store has what was sent: all but `kept_newer`."}
 _COUNT: Final[Schema] = {"type": "integer", "minimum": 0}
 _PROBLEM_OF_MODEL: Final[Schema] = {
     "type": "string",
@@ -30,7 +31,7 @@ def answer_schemas() -> dict[str, Schema]:
         **structs,
         "Answers": _answers(),
         "Receipts": _receipts(),
-        "Written": opened({"model": _TEXT, "entity_id": _TEXT, "written": _TEXTS}),
+        "Written": _written(),
         "Availability": _availability(),
         "ModelLine": _model_line(),
         "Models": opened({"models": {"type": "array", "items": reference("ModelLine")}}),
@@ -46,7 +47,12 @@ def _answers() -> Schema:
 
 def _receipts() -> Schema:
     rows = {"type": "array", "items": reference("Receipt")}
-    return opened({"accepted": _COUNT, "duplicates": _COUNT, "refused": _COUNT, "rows": rows})
+    return opened({**dict.fromkeys(COUNTERS.values(), _COUNT), "rows": rows})
+
+
+def _written() -> Schema:
+    results = {"type": "object", "additionalProperties": {"enum": [result.value for result in WriteResult]}}
+    return opened({"model": _TEXT, "entity_id": _TEXT, "written": _STORED, "features": results})
 
 
 def _availability() -> Schema:

@@ -18,6 +18,7 @@ from services.entrypoints.openapi.requests import (
     IDENTIFIER,
     MOMENT,
     NO_VALUE,
+    REPEATED,
     Schema,
     closed,
     example_features,
@@ -168,7 +169,7 @@ def _fields(spec: ModelSpec) -> list[Schema]:
     entity, request_id, started_at = FIELDS
     return [
         _tensor(entity, BYTES, IDENTIFIER, f"The {spec.entity}."),
-        _tensor(request_id, BYTES, _or_none(IDENTIFIER), "The same one gets the same answer, recorded once."),
+        _tensor(request_id, BYTES, _or_none(IDENTIFIER), REPEATED),
         _tensor(started_at, BYTES, _or_none(MOMENT), f"When the {spec.entity} came to be."),
     ]
 

@@ -6,7 +6,17 @@ from services.core.errors import EventLogUnavailable, FeatureSourceDown, Invalid
 from services.core.spec import ModelSpec
 from services.entrypoints.access import Access
 from services.entrypoints.http_json import JSON, ROWS_AT_MOST, MalformedJson
-from services.entrypoints.openapi.operation import BODY, Operation, json_body, operation, text, to_predict, to_write
+from services.entrypoints.openapi.operation import (
+    BODY,
+    EITHER,
+    NOBODY,
+    Operation,
+    json_body,
+    operation,
+    text,
+    to_predict,
+    to_write,
+)
 from services.entrypoints.openapi.requests import (
     IDENTIFIER,
     MOMENT,
@@ -41,7 +51,7 @@ def model_paths(spec: ModelSpec, access: Access) -> dict[str, Any]:
         f"{path}/predict:batch": ("post", _predict_batch(spec, access)),
         f"{path}/outcomes": ("post", _outcomes(spec, access)),
         f"{entity}/features": ("put", _write_features(spec, access)),
-        f"{entity}/availability": ("get", _availability(spec)),
+        f"{entity}/availability": ("get", _availability(spec, access)),
     }
     return {path: {verb: {**each, "tags": [spec.name]}} for path, (verb, each) in operations.items()}
 
@@ -103,12 +113,13 @@ def _write_features(spec: ModelSpec, access: Access) -> Operation:
     )
 
 
-def _availability(spec: ModelSpec) -> Operation:
+def _availability(spec: ModelSpec, access: Access) -> Operation:
     return operation(
         f"{spec.name}_availability",
         "Whether the model may answer now, with nothing recorded",
         reference("Availability"),
         errors=(MalformedJson, InvalidRequest),
+        security=EITHER if to_write(access) else NOBODY,
         parameters=[_entity(spec), _features_asked(spec), _started_at(spec)],
     )
 

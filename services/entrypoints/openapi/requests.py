@@ -12,6 +12,8 @@ from services.core.spec import Categorical, Feature, ModelSpec, Numeric, Source
 
 Schema = dict[str, Any]
 
+REPEATED: Final = "With the same content it gets the same answer, recorded once; with other content it is refused."
+
 EXAMPLE_TIME: Final = "2026-01-05T08:00:00Z"
 
 NO_CONTROLS: Final = r"^[^\x00-\x1f\x7f-\x9f]*$"
@@ -83,7 +85,7 @@ def _predict_request(spec: ModelSpec) -> Schema:
         {
             "entity_id": {**IDENTIFIER, "description": f"The {spec.entity}."},
             "features": reference(f"{spec.name}.Features"),
-            "request_id": _or_null(IDENTIFIER, "The same one gets the same answer, recorded once."),
+            "request_id": _or_null(IDENTIFIER, REPEATED),
             "started_at": _or_null(MOMENT, f"When the {spec.entity} came to be: some features are known only later."),
         },
         required=["entity_id", "features"],
@@ -105,7 +107,10 @@ def _outcome(spec: ModelSpec) -> Schema:
         {
             "prediction_id": IDENTIFIER,
             "value": {"enum": list(spec.task.classes), "description": "What turned out to be true."},
-            "observed_at": {**PAST_MOMENT, "description": "Not in the future. Of several, the latest wins."},
+            "observed_at": {
+                **PAST_MOMENT,
+                "description": "Not in the future. The latest wins; of several at one moment, the one sent last.",
+            },
         },
         required=["prediction_id", "value", "observed_at"],
         example=example_outcome(spec),

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from services.core.errors import SpecError
 from services.core.features import Value
 from services.core.limits import text_problem
+from services.core.wording import in_digits
 
 if TYPE_CHECKING:
     from services.core.records import Judged
@@ -58,9 +59,9 @@ class Numeric:
         if not math.isfinite(value):
             return f"found {value!r}, expected a finite number"
         if self.low is not None and value < self.low:
-            return f"found {value!r}, expected at least {self.low:g}"
+            return f"found {value!r}, expected at least {in_digits(self.low)}"
         if self.high is not None and value > self.high:
-            return f"found {value!r}, expected at most {self.high:g}"
+            return f"found {value!r}, expected at most {in_digits(self.high)}"
         return None
 
 

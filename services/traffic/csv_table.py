@@ -17,7 +17,7 @@ from typing import Final, NamedTuple, TextIO
 from services.core.errors import MappingError
 
 DELIMITERS: Final = (",", ";", "\t", "|", ":")
-NAMES_SHOWN: Final = 30
+NAMES_SHOWN: Final = 25
 TEXT_SHOWN: Final = 40
 PREAMBLE: Final = 50
 """Lines in which a header is looked for that is not the first."""
@@ -110,8 +110,8 @@ class Table:
         if lacking:
             raise MappingError(f"{self.path} {self._why_lacking(lacking, found, line, lines)}")
         if twice := [name for name, count in Counter(found).items() if name and count > 1]:
-            many = found.count(twice[0])
-            raise self.fault(line, f"found {many} columns named {twice[0]!r}, expected one; rename the others")
+            places = ", ".join(str(place) for place, name in enumerate(found, start=1) if name == twice[0])
+            raise self.fault(line, f"found columns {places} all named {twice[0]!r}, expected one; rename the others")
 
     def _why_lacking(self, lacking: Sequence[str], found: Sequence[str], line: int, lines: "_Lines") -> str:
         """What is most likely wrong: the delimiter, lines above the header, or the names."""
@@ -129,7 +129,7 @@ class Table:
                 f" write {_told(header.delimiter)} at the top of the mapping file"
             )
         return (
-            f"has no column {', '.join(lacking)}; found {', '.join(found[:NAMES_SHOWN]) or 'no header'};"
+            f"has no column {_listed(lacking)}; found {_listed(found) or 'no header'};"
             " name the right columns in a mapping file and pass it with --mapping"
         )
 
@@ -225,6 +225,11 @@ def _header_of(lines: Sequence[str], wanted: Sequence[str], delimiter: str) -> _
     return best
 
 
+def _listed(names: Sequence[str]) -> str:
+    beyond = f" and {len(names) - NAMES_SHOWN} more" if len(names) > NAMES_SHOWN else ""
+    return ", ".join(names[:NAMES_SHOWN]) + beyond
+
+
 def _parted(line: str, delimiter: str) -> list[str]:
     try:
         return [name.strip() for name in next(csv.reader([line], delimiter=delimiter), [])]
@@ -241,13 +246,15 @@ def _told(delimiter: str) -> str:
 
 
 def _miscounted(fields: Sequence[str], names: Sequence[str], delimiter: str) -> str:
-    found = f"found {len(fields)} fields, expected {len(names)} as in the header"
+    found = f"found {len(fields)} field{'s' * (len(fields) > 1)}, expected {len(names)} as in the header"
     if len(fields) < len(names):
         return f"{found}; the last is {_shown(fields[-1])}; complete the row or remove it"
     for one, other in pairwise(fields):
         if delimiter == "," and re.fullmatch(r"-?\d{1,3}", one) and re.fullmatch(r"\d{3}(\.\d+)?", other):
             number = f"{one},{other}"
             return f'{found}; if {number} is one number, write "{number}" and state thousands = "," in the mapping'
+    if not fields[-1].strip():
+        return f"{found}; remove the {delimiter!r} at the end of the row, or give that column a name"
     return f"{found}; put texts that have a {delimiter!r} in them in double quotes"
 
 

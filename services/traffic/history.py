@@ -317,7 +317,7 @@ def _feature_tally(name: str, mapping: CsvMapping, spec: ModelSpec) -> _Tally:
         column=column.column,
         what=NUMBERS,
         expected=f"digits such as 1234{mapping.decimal}5{group}",
-        remedy=remedies.for_numbers,
+        remedy=lambda samples: remedies.for_numbers(samples, decimal=mapping.decimal),
     )
 
 

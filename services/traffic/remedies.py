@@ -20,8 +20,8 @@ NEVER: Final = re.compile(r"(?:9999|000[01])-", re.ASCII)
 WORDS_SHOWN: Final = 3
 
 _DAYS: Final = (
-    "%d/%m/%Y", "%m/%d/%Y", "%Y/%m/%d", "%d.%m.%Y", "%d-%m-%Y", "%m-%d-%Y", "%d/%m/%y", "%m/%d/%y", "%d.%m.%y",
-    "%d %b %Y", "%d-%b-%Y", "%d-%b-%y", "%d %B %Y", "%b %d, %Y", "%B %d, %Y", "%b %d %Y",
+    "%d/%m/%Y", "%m/%d/%Y", "%Y/%m/%d", "%Y-%m-%d", "%Y.%m.%d", "%d.%m.%Y", "%d-%m-%Y", "%m-%d-%Y", "%d/%m/%y",
+    "%m/%d/%y", "%d.%m.%y", "%d %b %Y", "%d-%b-%Y", "%d-%b-%y", "%d %B %Y", "%b %d, %Y", "%B %d, %Y", "%b %d %Y",
 )  # fmt: skip
 _HOURS: Final = (
     "", " %H:%M", " %H:%M:%S", " %H:%M:%S.%f", " %I:%M %p", " %I:%M:%S %p", ", %H:%M", ", %H:%M:%S", "T%H:%M:%S",
@@ -47,13 +47,13 @@ class Samples:
         return fitting(pool) or fitting(strange)
 
 
-def for_numbers(samples: Samples) -> str:
-    """Texts that no number was found in with the mapping as it is."""
+def for_numbers(samples: Samples, *, decimal: str) -> str:
+    """Texts that no number was found in with the mapping as it is, whose `decimal` that was."""
     texts, no_value = _without_no_value(samples.strange)
     if not texts:
         return _as_missing(no_value)
-    told = samples.ways(lambda others: _signs_of([*others, *samples.understood]))
-    return (" or ".join(told) or _words(texts)) + _too(no_value)
+    told = samples.ways(lambda others: _signs_of([*others, *samples.understood], decimal))
+    return (_at_the_top(told) or _words(texts)) + _too(no_value)
 
 
 def for_times(samples: Samples, *, formats: Sequence[str]) -> str:
@@ -63,7 +63,7 @@ def for_times(samples: Samples, *, formats: Sequence[str]) -> str:
         return _as_missing(no_value)
     told = [_time_format(name, formats if samples.understood else ()) for name in samples.ways(_formats_of)]
     example = f"time_format as {texts[0]!r} is written, such as %d/%m/%Y %H:%M, or a time in ISO 8601"
-    return (" or ".join(told) or example) + _too(no_value)
+    return (_at_the_top(told) or example) + _too(no_value)
 
 
 def for_words(texts: Sequence[str], *, member: str) -> str:
@@ -75,15 +75,19 @@ def for_words(texts: Sequence[str], *, member: str) -> str:
     return f"values = {{ {shown} }} in [{member}]" + _too(no_value)
 
 
-def _signs_of(texts: Sequence[str]) -> list[str]:
+def _at_the_top(members: Sequence[str]) -> str:
+    return f"{' or '.join(members)} at the top of the mapping file" if members else ""
+
+
+def _signs_of(texts: Sequence[str], decimal: str) -> list[str]:
     """Every way of writing numbers that fits all the texts; nothing is said of groups that none of them has."""
     fitting = [
-        (decimal, thousands)
-        for decimal, thousands in product(DECIMALS, ("", *THOUSANDS))
-        if decimal != thousands and _all(texts, Numbers(decimal=decimal, thousands=thousands).read)
+        (point, thousands)
+        for point, thousands in product(DECIMALS, ("", *THOUSANDS))
+        if point != thousands and _all(texts, Numbers(decimal=point, thousands=thousands).read)
     ]
     simplest = [each for each in fitting if not each[1] or (each[0], "") not in fitting]
-    return [f'decimal = "{decimal}"{_groups(thousands)}' for decimal, thousands in simplest]
+    return [_signs(point if point != decimal else "", thousands) for point, thousands in simplest]
 
 
 def _formats_of(texts: Sequence[str]) -> list[str]:
@@ -117,8 +121,9 @@ def _without_no_value(texts: Sequence[str]) -> tuple[list[str], list[str]]:
     return [text for text in texts if text not in no_value], no_value
 
 
-def _groups(thousands: str) -> str:
-    return f' and thousands = "{thousands}"' if thousands else ""
+def _signs(decimal: str, thousands: str) -> str:
+    members = {"decimal": decimal, "thousands": thousands}
+    return " and ".join(f'{name} = "{sign}"' for name, sign in members.items() if sign)
 
 
 def _words(texts: Sequence[str]) -> str:
@@ -128,7 +133,7 @@ def _words(texts: Sequence[str]) -> str:
 
 def _as_missing(no_value: Sequence[str]) -> str:
     shown = ", ".join(f'"{text}"' for text in no_value)
-    return f'missing = ["", {shown}]'
+    return f'missing = ["", {shown}] at the top of the mapping file'
 
 
 def _too(no_value: Sequence[str]) -> str:

@@ -117,7 +117,7 @@ ODD = [
         name="a delimiter too many in every row",
         make=lambda rows: written(rows).replace("\n", ",\n").replace(",\n", "\n", 1),
         code=1,
-        says=("line 2: found 44 fields, expected 43 as in the header",),
+        says=("line 2: found 44 fields, expected 43 as in the header; remove the ',' at the end of the row",),
     ),
     # quotes and fields
     Odd(name="everything in quotes", make=lambda rows: written(rows, quoting=csv.QUOTE_ALL)),
@@ -226,7 +226,7 @@ ODD = [
         name="a column twice that both are there",
         make=lambda rows: written([row | {"partner ": row["partner"]} for row in rows]),
         code=1,
-        says=("line 1: found 2 columns named 'partner', expected one; rename the others",),
+        says=("line 1: found columns 10, 44 all named 'partner', expected one; rename the others",),
     ),
     Odd(name="blanks around names", make=lambda rows: line(written(rows), 1, lambda text: text.replace(",", " , "))),
     # times
@@ -237,7 +237,7 @@ ODD = [
         code=1,
         says=(
             "asked_at: 200 of 200 times not understood, such as '02/03/2026 08:24' (line 2)",
-            f'remedy: time_format = "{DAY_FIRST}" (so in outcome_at, ',
+            f'remedy: time_format = "{DAY_FIRST}" at the top of the mapping file (so in outcome_at, ',
         ),
     ),
     Odd(
@@ -336,7 +336,11 @@ ODD = [
     Odd(
         name="underscores in numbers",
         make=lambda rows: written(in_place(rows, 2, total_charges="1_000")),
-        says=("total_charges: 1 of 200 numbers not understood, such as '1_000' (line 4)", "verdict: warned"),
+        says=(
+            "total_charges: 1 of 200 numbers not understood, such as '1_000' (line 4)",
+            'remedy: thousands = "_" at the top',
+            "verdict: warned",
+        ),
     ),
     Odd(
         name="NA for nothing",

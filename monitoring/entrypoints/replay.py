@@ -28,9 +28,9 @@ from monitoring.evaluation.windows import SAMPLE_LIMIT
 from services import bootstrap
 from services.adapters.home_lock import HomeLock, use
 from services.core.artifacts import REFERENCE_FILE
-from services.core.errors import BellwetherError
+from services.core.errors import BellwetherError, SettingsError
 from services.core.predictions import ServedBy
-from services.core.records import Judged
+from services.core.records import CHAMPION, Judged
 from services.core.spec import ModelSpec
 from services.entrypoints.access import token_to_send
 from services.entrypoints.serve import HOLDING
@@ -58,6 +58,7 @@ def replay_now(
     Raises:
         MappingError: the file or its mapping does not fit the model, or most of a column was not understood.
         UnfitHistory: the first part holds what was not known at the decisions.
+        SettingsError: the home has a champion of the model already.
     """
     spec = spec_of(model)
     fitting, history = read(spec, csv, mapping)
@@ -74,6 +75,7 @@ def replay_now(
             clock_file=str(home / "clock"),
             control_share=EVERYBODY,
         )
+        _require_unused(own, model)
         for sentence in told_once(history.not_understood):
             _say(f"warning: {sentence}")
         clock = bootstrap.world_clock(own, start=ORIGIN)
@@ -89,6 +91,17 @@ def replay_now(
             "not_understood": [each.as_body() for each in history.not_understood],
             "replayed_until": clock.now().isoformat(),
         }
+
+
+def _require_unused(settings: Settings, model: str) -> None:
+    store = bootstrap.record_store(settings)
+    champion = store.aliases(model).get(CHAMPION)
+    store.close()
+    if champion is not None:
+        raise SettingsError(
+            f"{settings.home} has a champion of {model} already ({champion}), and a replay trains the first version;"
+            " name another directory with --home, or leave --home out"
+        )
 
 
 def _because(unused: Mapping[str, int]) -> str:

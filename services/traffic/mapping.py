@@ -88,14 +88,25 @@ def load_mapping(path: Path, spec: ModelSpec) -> CsvMapping:
         mapping = msgspec.convert(tomllib.loads(path.read_text("utf-8")), CsvMapping)
     except OSError as error:
         raise MappingError(f"mapping {path} cannot be read: {error.strerror}") from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError, msgspec.ValidationError) as error:
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise MappingError(f"mapping {path} is not a mapping: {error}") from error
+    except msgspec.ValidationError as error:
+        raise MappingError(f"mapping {path} is not a mapping: {error}{_where_it_belongs(str(error))}") from error
     if problems := list(_layout_problems(mapping)):
         raise MappingError(f"mapping {path} cannot be used: {'; '.join(problems)}")
     problems = [*_feature_problems(mapping, spec), *_outcome_problems(mapping, spec)]
     if problems:
         raise MappingError(f"mapping {path} does not fit model {spec.name!r}: {'; '.join(problems)}")
     return mapping
+
+
+def _where_it_belongs(fault: str) -> str:
+    """In TOML what stands below a [section] belongs to it."""
+    if "unknown field" not in fault:
+        return ""
+    if "at `$" in fault and any(f"`{name}`" in fault for name in CsvMapping.__struct_fields__):
+        return "; members of the whole file stand above the first [section]"
+    return f"; a mapping has {', '.join(CsvMapping.__struct_fields__)}, and a column has column, values, observed_at"
 
 
 def _feature_problems(mapping: CsvMapping, spec: ModelSpec) -> Iterator[str]:

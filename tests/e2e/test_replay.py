@@ -81,6 +81,10 @@ def test_snapshots_of_one_customer_in_a_row_give_the_auc_of_the_model_itself(his
     assert told["auc"] == pytest.approx(auc_of_the_model_itself(home, rows), abs=1e-4)
     assert told["failed_requests"] == told["unanswered"] == told["unaccounted_events"] == 0
 
+    again = replay("--csv", str(history.csv), "--mapping", str(history.mapping), "--home", str(home), check=False)
+    assert again.returncode == 1
+    assert "has a champion of churn already" in again.stderr
+
 
 def auc_of_the_model_itself(home: Path, rows: Sequence[CsvRow]) -> float:
     """What the version that served says of the rows as they stand in the file."""

@@ -329,13 +329,16 @@ def test_a_mapping_with_an_unknown_zone_is_refused(tmp_path: Path) -> None:
         ('time_format = "%d/%m"', "time_format '%d/%m' does not say year, month and day"),
         ('time_format = "%Q"', "time_format '%Q' is no format"),
         ("time_format = []", "time_format is an empty list"),
-        ('decimals = ","', "unknown field `decimals`"),
+        ('decimals = ","', "unknown field `decimals`; a mapping has entity, outcome, .*, decimal, thousands, encoding"),
+        ('[entity]\ndecimal = ","\ncolumn = "User"', "stand above the first .section."),
         ("decimal = 1", "Expected `str`, got `int`"),
     ],
 )
 def test_a_mapping_that_says_how_nothing_is_written_is_refused(tmp_path: Path, top: str, message: str) -> None:
+    rest = MAPPING.replace('[entity]\ncolumn = "User"', "") if "[entity]" in top else MAPPING
+    missing, _, sections = rest.partition("\n[")
     with pytest.raises(MappingError, match=message):
-        mapping_in(tmp_path, f"{top}\n{MAPPING}")
+        mapping_in(tmp_path, f"{missing}\n{top}\n[{sections}")
 
 
 def test_an_outcome_that_is_known_at_the_decision_itself_is_refused(tmp_path: Path) -> None:

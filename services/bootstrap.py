@@ -240,7 +240,7 @@ def retention(settings: Settings) -> timedelta:
     days = settings.records_keep_days
     if not SHORTEST_KEEP_DAYS <= days <= LONGEST_KEEP_DAYS:
         raise SettingsError(
-            f"BELLWETHER_RECORDS_KEEP_DAYS is {days:.12g}; expected {SHORTEST_KEEP_DAYS:g} to {LONGEST_KEEP_DAYS:,g}"
+            f"BELLWETHER_RECORDS_KEEP_DAYS is {days:.15g}; expected {SHORTEST_KEEP_DAYS:g} to {LONGEST_KEEP_DAYS:,g}"
         )
     return timedelta(days=days)
 

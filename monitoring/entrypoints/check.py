@@ -1,20 +1,23 @@
 """`bellwether check`: may a CSV of real history be trained on? `replay` asks the same before it trains."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import ClassVar, Final
+from typing import Any, ClassVar, Final
 
 from monitoring.entrypoints.tables import aligned
-from monitoring.evaluation.history_check import FeatureCheck, HistoryCheck, check_history, percent
-from monitoring.evaluation.point_in_time import HistoricRow
+from monitoring.evaluation.history_check import FeatureCheck, HistoryCheck, Verdict, check_history, percent
+from monitoring.evaluation.point_in_time import HistoricRow, Shared
 from monitoring.evaluation.separation import Separation
 from services.core.errors import BellwetherError, MappingError
 from services.core.features import Value
 from services.core.spec import ModelSpec
 from services.models.discovery import folder_of, spec_of
 from services.serving.availability import in_words
-from services.traffic.mapping import CsvMapping, CsvRow, load_mapping, read_history
+from services.traffic.history import CsvRow, History, read_history, require_understood, told_once
+from services.traffic.mapping import CsvMapping, load_mapping
+from services.traffic.replay import left_out
 
 HEADINGS: Final = ("feature", "rows", "missing", "invalid", "stale", "late", "by (median)", "AUC alone", "verdict")
 UNKNOWN: Final = "?"
@@ -26,26 +29,72 @@ class UnfitHistory(BellwetherError):
     code: ClassVar[str] = "unfit_history"
 
 
-def check_now(model: str, *, csv: Path, mapping: Path | None) -> HistoryCheck:
+@dataclass(frozen=True, slots=True)
+class FileCheck:
+    """What the file says, how it was read, and which rows training would leave out and why."""
+
+    check: HistoryCheck
+    history: History
+    left_out: Mapping[str, int]
+
+    @property
+    def refusals(self) -> tuple[str, ...]:
+        return self.check.refusals
+
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        """Rows may be left out, but not because somebody misread them in silence."""
+        return (*told_once(self.history.not_understood), *self.check.warnings)
+
+    @property
+    def verdict(self) -> Verdict:
+        judged = self.check.verdict
+        return Verdict.WARNED if judged is Verdict.OK and self.warnings else judged
+
+    @property
+    def without_outcome(self) -> dict[str, int]:
+        """Rows by why nobody knows how they ended."""
+        unread = self.history.outcomes_not_understood
+        return {"blank": self.check.n - sum(self.check.outcomes.values()) - unread, "not_understood": unread}
+
+    def as_body(self) -> dict[str, Any]:
+        return self.check.as_body() | {
+            "verdict": self.verdict.value,
+            "without_outcome": self.without_outcome,
+            "not_understood": [each.as_body() for each in self.history.not_understood],
+            "left_out_of_training": dict(self.left_out),
+        }
+
+
+def check_now(model: str, *, csv: Path, mapping: Path | None) -> FileCheck:
     """Read the file and judge it.
 
     Raises:
-        MappingError: the file or its mapping does not fit the model.
+        MappingError: the file or its mapping does not fit the model, or most of a column was not understood.
     """
     spec = spec_of(model)
-    fitting, rows = read(spec, csv, mapping)
-    return checked(spec, fitting, rows)
+    fitting, history = read(spec, csv, mapping)
+    return FileCheck(checked(spec, fitting, history.rows), history, left_out(history.rows, spec=spec))
 
 
-def read(spec: ModelSpec, csv: Path, mapping: Path | None) -> tuple[CsvMapping, list[CsvRow]]:
-    """The file's rows, by the mapping that is named or the one in the model's folder. Raises `MappingError`."""
+def read(spec: ModelSpec, csv: Path, mapping: Path | None) -> tuple[CsvMapping, History]:
+    """The file, by the mapping that is named or the one in the model's folder. Raises `MappingError`."""
     fitting = load_mapping(mapping or _shipped_mapping(spec), spec)
-    return fitting, read_history(csv, fitting, spec)
+    history = read_history(csv, fitting, spec)
+    require_understood(csv, history, spec)
+    return fitting, history
 
 
 def checked(spec: ModelSpec, mapping: CsvMapping, rows: Sequence[CsvRow]) -> HistoryCheck:
-    from_outcome = {name for name, each in mapping.features.items() if each.column == mapping.outcome.column}
-    return check_history(spec, [_historic(row, mapping) for row in rows], outcome_features=from_outcome)
+    shared = {
+        name: Shared(
+            outcome=each.column == mapping.outcome.column,
+            decided_at=each.observed_at == mapping.decided_at,
+            outcome_at=each.observed_at == mapping.outcome.observed_at,
+        )
+        for name, each in mapping.features.items()
+    }
+    return check_history(spec, [_historic(row) for row in rows], shared=shared)
 
 
 def require_fit(spec: ModelSpec, mapping: CsvMapping, rows: Sequence[CsvRow]) -> None:
@@ -58,19 +107,34 @@ def require_fit(spec: ModelSpec, mapping: CsvMapping, rows: Sequence[CsvRow]) ->
         )
 
 
-def lines(check: HistoryCheck) -> list[str]:
+def lines(found: FileCheck) -> list[str]:
     """The report for people: a row per feature, then the sentences."""
-    outcomes = ", ".join(f"{count} {name}" for name, count in check.outcomes.items())
+    check = found.check
     return [
-        f"{check.model}: {check.n} rows; {outcomes}, {check.n - sum(check.outcomes.values())} without an outcome",
+        f"{check.model}: {check.n} rows; {', '.join(_outcomes(found))}",
+        *_left_out(found),
         "",
         *aligned([HEADINGS, *(_cells(each) for each in check.features)]),
         "",
-        *(f"refused: {each}" for each in check.refusals),
-        *(f"warning: {each}" for each in check.warnings),
+        *(f"refused: {each}" for each in found.refusals),
+        *(f"warning: {each}" for each in found.warnings),
         *(f"not checked: {reason}: {_listed(names)}" for reason, names in check.unchecked.items()),
-        f"verdict: {_spoken(check.verdict.value)}",
+        f"verdict: {_spoken(found.verdict.value)}",
     ]
+
+
+def _outcomes(found: FileCheck) -> Iterator[str]:
+    yield from (f"{count} {name}" for name, count in found.check.outcomes.items())
+    blank, unread = found.without_outcome["blank"], found.without_outcome["not_understood"]
+    yield f"{blank} without an outcome"
+    if unread:
+        yield f"{unread} with an outcome that was not understood"
+
+
+def _left_out(found: FileCheck) -> Iterator[str]:
+    if found.left_out:
+        reasons = ", ".join(f"{count} {reason}" for reason, count in found.left_out.items())
+        yield f"training would leave out {sum(found.left_out.values())} of them: {reasons}"
 
 
 def _shipped_mapping(spec: ModelSpec) -> Path:
@@ -80,9 +144,9 @@ def _shipped_mapping(spec: ModelSpec) -> Path:
     return found[0]
 
 
-def _historic(row: CsvRow, mapping: CsvMapping) -> HistoricRow:
+def _historic(row: CsvRow) -> HistoricRow:
     return HistoricRow(
-        values=_values(row, mapping),
+        values=_values(row),
         observed_at=row.observed_at,
         outcome=row.outcome,
         decided_at=row.decided_at,
@@ -91,11 +155,10 @@ def _historic(row: CsvRow, mapping: CsvMapping) -> HistoricRow:
     )
 
 
-def _values(row: CsvRow, mapping: CsvMapping) -> dict[str, Value]:
-    """What the row says; a text where a number belongs is NaN, because it is not the same as a blank."""
+def _values(row: CsvRow) -> dict[str, Value]:
+    """What the row says; a text that was not understood is NaN, because it is not the same as a blank."""
     known = {name: value for name, value in (row.request | row.feed).items() if value is not None}
-    unreadable = [name for name, each in mapping.features.items() if each.column in row.unmapped and name not in known]
-    return known | dict.fromkeys(unreadable, math.nan)
+    return known | dict.fromkeys(row.not_understood, math.nan)
 
 
 def _cells(check: FeatureCheck) -> tuple[str, ...]:

@@ -3,7 +3,8 @@
 import socket
 import sys
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -19,16 +20,17 @@ from monitoring.entrypoints.up.catching_up import CatchingUp
 from monitoring.entrypoints.up.children import Children, await_answer, module
 from monitoring.entrypoints.up.home import only_instance
 from monitoring.entrypoints.up.stopping import StopAsked, Stopping
-from monitoring.evaluation.auc import auc_interval
+from monitoring.evaluation.auc import Estimate, auc_interval
 from monitoring.evaluation.drift import drift, reference_of
+from monitoring.evaluation.performance import MINIMUM_OF_A_CLASS
+from monitoring.evaluation.unknown import NotEnoughData
 from monitoring.evaluation.windows import SAMPLE_LIMIT
 from services import bootstrap, home_settings
 from services.adapters.home_lock import HomeLock, use
 from services.core.artifacts import REFERENCE_FILE
-from services.core.errors import BellwetherError
-from services.core.ports import RecordStore
+from services.core.errors import BellwetherError, SettingsError
 from services.core.predictions import ServedBy
-from services.core.records import Judged
+from services.core.records import CHAMPION, Judged
 from services.core.spec import ModelSpec
 from services.entrypoints.access import token_to_send
 from services.entrypoints.serve import HOLDING
@@ -36,8 +38,8 @@ from services.ingest.audit import audit
 from services.models.discovery import spec_of
 from services.settings import Settings
 from services.traffic.client import PredictionClient, TrafficCounts
-from services.traffic.mapping import CsvRow
-from services.traffic.replay import ReplayCounts, replay_rows, training_cases
+from services.traffic.history import CsvRow, told_once
+from services.traffic.replay import ReplayCounts, left_out, replay_rows, training_cases
 
 NAME: Final = "bellwether replay"
 ORIGIN: Final = datetime(2026, 1, 5, tzinfo=UTC)
@@ -54,12 +56,13 @@ def replay_now(
     """Train on the first part of the file, send the rest through HTTP, then its outcomes; report what happened.
 
     Raises:
-        MappingError: the file or its mapping does not fit the model.
+        MappingError: the file or its mapping does not fit the model, or most of a column was not understood.
         UnfitHistory: the first part holds what was not known at the decisions.
+        SettingsError: the home has a champion of the model already.
     """
     spec = spec_of(model)
-    fitting, rows = read(spec, csv, mapping)
-    cut = round(len(rows) * train_share)
+    fitting, history = read(spec, csv, mapping)
+    rows, cut = history.rows, round(len(history.rows) * train_share)
     require_fit(spec, fitting, rows[:cut])
     with _home(flags.pop("home", None)) as (home, lock):
         own = replace(
@@ -73,16 +76,41 @@ def replay_now(
             control_share=EVERYBODY,
         )
         home_settings.keep(own, *home_settings.OF_A_HOME, said=home_settings.OF_A_HOME)
-        cases = training_cases(rows[:cut], spec=spec, origin=ORIGIN, rows_per_day=ROWS_PER_DAY)
-        _say(f"training {model} on {len(cases)} complete rows of the first {cut}")
+        _require_unused(own, model)
+        for sentence in told_once(history.not_understood):
+            _say(f"warning: {sentence}")
         clock = bootstrap.world_clock(own, start=ORIGIN)
+        # In a home that has seen a replay before, time goes on where that one ended.
+        origin = clock.now()
+        cases = training_cases(rows[:cut], spec=spec, origin=origin, rows_per_day=ROWS_PER_DAY)
+        unused = left_out(rows[:cut], spec=spec)
+        _say(f"training {model} on {len(cases)} complete rows of the first {cut}{_because(unused)}")
         version = first_version_now(own, model, cases)["version"]
-        sent, traffic = _send(own, spec, rows[cut:], lock)
-        return _report(own, spec, version, sent, traffic) | {"replayed_until": clock.now().isoformat()}
+        sent, traffic = _send(own, spec, rows[cut:], lock, origin)
+        return _report(own, spec, version, sent, traffic, origin=origin) | {
+            "left_out_of_training": unused,
+            "not_understood": [each.as_body() for each in history.not_understood],
+            "replayed_until": clock.now().isoformat(),
+        }
+
+
+def _require_unused(settings: Settings, model: str) -> None:
+    store = bootstrap.record_store(settings)
+    champion = store.aliases(model).get(CHAMPION)
+    store.close()
+    if champion is not None:
+        raise SettingsError(
+            f"{settings.home} has a champion of {model} already ({champion}), and a replay trains the first version;"
+            " name another directory with --home, or leave --home out"
+        )
+
+
+def _because(unused: Mapping[str, int]) -> str:
+    return f"; left out: {', '.join(f'{count} {reason}' for reason, count in unused.items())}" if unused else ""
 
 
 def _send(
-    settings: Settings, spec: ModelSpec, rows: Sequence[CsvRow], lock: HomeLock
+    settings: Settings, spec: ModelSpec, rows: Sequence[CsvRow], lock: HomeLock, origin: datetime
 ) -> tuple[ReplayCounts, TrafficCounts]:
     """Serve and consume for as long as the rows take; every event is in the store when this returns.
 
@@ -94,7 +122,7 @@ def _send(
         try:
             with stopping.within():
                 url = _started(settings, children, lock)
-            counts = stopping.run(_replay(settings, spec, rows, url))
+            counts = stopping.run(_replay(settings, spec, rows, url, origin))
             with stopping.within():
                 _all_stored(settings)
         except StopAsked:
@@ -123,7 +151,7 @@ def _all_stored(settings: Settings) -> None:
 
 
 async def _replay(
-    settings: Settings, spec: ModelSpec, rows: Sequence[CsvRow], url: str
+    settings: Settings, spec: ModelSpec, rows: Sequence[CsvRow], url: str, origin: datetime
 ) -> tuple[ReplayCounts, TrafficCounts]:
     clock = bootstrap.world_clock(settings)
     async with PredictionClient(url, model=spec.name, token=token_to_send(settings)) as client:
@@ -131,7 +159,7 @@ async def _replay(
             rows,
             client=client,
             clock=clock,
-            origin=ORIGIN,
+            origin=origin,
             rows_per_day=ROWS_PER_DAY,
             outcome_delay=spec.task.outcome_delay,
             on_progress=_progress,
@@ -140,22 +168,22 @@ async def _replay(
 
 
 def _report(
-    settings: Settings, spec: ModelSpec, version: str, sent: ReplayCounts, traffic: TrafficCounts
+    settings: Settings, spec: ModelSpec, version: str, sent: ReplayCounts, traffic: TrafficCounts, *, origin: datetime
 ) -> dict[str, Any]:
     log, store = bootstrap.event_log(settings), bootstrap.record_store(settings)
-    rows = _all_judged(spec, store)
+    rows = store.judged(spec.name, made_from=origin, made_until=origin + timedelta(days=36500))
     account = audit(log, store)
     directory = bootstrap.model_store(settings).directory(spec.name, version)
     reference = reference_of(spec, version, pd.read_parquet(directory / REFERENCE_FILE))
     columns = drift(spec, reference=reference, rows=rows[:SAMPLE_LIMIT])
-    counts = store.counts(spec.name)
     log.close()
     store.close()
     return {
         "rows_sent": sent.rows_sent,
-        "predictions": counts.predictions_by | {"total": counts.predictions},
+        "predictions": dict(Counter(row.prediction.served_by.value for row in rows)) | {"total": len(rows)},
         "unavailable": _unavailable(rows),
-        "outcomes": counts.outcomes,
+        "unanswered": sent.unanswered,
+        "outcomes": sum(row.outcome is not None for row in rows),
         **_auc(spec, rows),
         "drift": {name: column.as_body() for name, column in columns.items()},
         "unmapped": sent.unmapped,
@@ -167,20 +195,28 @@ def _report(
     }
 
 
-def _all_judged(spec: ModelSpec, store: RecordStore) -> list[Judged]:
-    return store.judged(spec.name, made_from=ORIGIN, made_until=ORIGIN + timedelta(days=36500))
-
-
 def _auc(spec: ModelSpec, rows: Sequence[Judged]) -> dict[str, Any]:
-    """Of the model's own answers, with the interval within which it lies in nine of ten cases."""
+    """Of the model's own answers, with the interval within which it lies in nine of ten cases.
+
+    Where too few of them have an outcome, `auc` says so in place of a number.
+    """
     known = [row for row in rows if row.outcome is not None and row.prediction.served_by is ServedBy.MODEL]
-    target = np.array([row.outcome == spec.task.positive for row in known], dtype=int)
-    found = auc_interval(target, np.array([row.prediction.score for row in known], dtype=float))
+    found = _area(spec, known)
+    if isinstance(found, NotEnoughData):
+        return {"auc": found.as_body(), "auc_interval": None, "auc_rows": len(known)}
     return {
         "auc": round(found.value, 4),
         "auc_interval": [round(found.low, 4), round(found.high, 4)],
         "auc_rows": len(known),
     }
+
+
+def _area(spec: ModelSpec, known: Sequence[Judged]) -> Estimate | NotEnoughData:
+    target = np.array([row.outcome == spec.task.positive for row in known], dtype=int)
+    rarer = int(min(target.sum(), len(target) - target.sum()))
+    if rarer < MINIMUM_OF_A_CLASS:
+        return NotEnoughData(rarer, MINIMUM_OF_A_CLASS, "of the model's answers have an outcome of the rarer class")
+    return auc_interval(target, np.array([row.prediction.score for row in known], dtype=float))
 
 
 def _unavailable(rows: Sequence[Judged]) -> dict[str, dict[str, int]]:

@@ -3,17 +3,27 @@
 What could not be checked is said as well: a file without times is not one whose times are in order.
 """
 
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Any
+from types import MappingProxyType
+from typing import Any, Final
 
 from monitoring.evaluation.history_facts import FeatureFacts, feature_facts
-from monitoring.evaluation.point_in_time import TIMES_NEEDED, HistoricRow, decided_after_outcome
+from monitoring.evaluation.point_in_time import (
+    NOTHING,
+    TIMES_NEEDED,
+    HistoricRow,
+    Shared,
+    before_the_row_above,
+    decided_after_outcome,
+)
 from monitoring.evaluation.separation import GIVES_AWAY, SUSPICIOUS, Separation
 from monitoring.evaluation.unknown import NotEnoughData
 from services.core.spec import ModelSpec, Unavailable
 from services.serving.availability import in_words
+
+TOO_ROUGH: Final = "because their times are days without hours; give hours and minutes"
 
 
 class Verdict(StrEnum):
@@ -57,21 +67,21 @@ class FeatureCheck:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HistoryCheck:
-    """A file of `n` rows. `outcomes` counts them by class; `outcome` is what was found about the outcome itself."""
+    """A file of `n` rows. `outcomes` counts them by class; `whole` is what was found about the rows as they are."""
 
     model: str
     n: int
     outcomes: dict[str, int]
-    outcome: Findings
+    whole: Findings
     features: tuple[FeatureCheck, ...]
 
     @property
     def refusals(self) -> tuple[str, ...]:
-        return (*self.outcome.refusals, *(each for one in self.features for each in one.findings.refusals))
+        return (*self.whole.refusals, *(each for one in self.features for each in one.findings.refusals))
 
     @property
     def warnings(self) -> tuple[str, ...]:
-        return tuple(each for one in self.features for each in one.findings.warnings)
+        return (*self.whole.warnings, *(each for one in self.features for each in one.findings.warnings))
 
     @property
     def unchecked(self) -> dict[str, list[str]]:
@@ -84,7 +94,7 @@ class HistoryCheck:
 
     @property
     def verdict(self) -> Verdict:
-        verdicts = {self.outcome.verdict, *(each.findings.verdict for each in self.features)}
+        verdicts = {self.whole.verdict, *(each.findings.verdict for each in self.features)}
         return next(each for each in Verdict if each in verdicts)
 
     def as_body(self) -> dict[str, Any]:
@@ -101,15 +111,15 @@ class HistoryCheck:
 
 
 def check_history(
-    spec: ModelSpec, rows: Sequence[HistoricRow], *, outcome_features: Collection[str] = ()
+    spec: ModelSpec, rows: Sequence[HistoricRow], *, shared: Mapping[str, Shared] = MappingProxyType({})
 ) -> HistoryCheck:
-    """Judge every feature of the spec; `outcome_features` are those that are read from the outcome's own column."""
-    facts = [feature_facts(spec, each, rows, is_outcome=each.name in outcome_features) for each in spec.features]
+    """Judge every feature of the spec; `shared` has those that are read from columns of the row itself."""
+    facts = [feature_facts(spec, each, rows, shared.get(each.name, NOTHING)) for each in spec.features]
     return HistoryCheck(
         model=spec.name,
         n=len(rows),
         outcomes={name: sum(row.outcome == name for row in rows) for name in spec.task.classes},
-        outcome=Findings(refusals=tuple(_outcome_refusals(spec, rows))),
+        whole=Findings(refusals=tuple(_outcome_refusals(spec, rows)), warnings=tuple(_order_warnings(spec, rows))),
         features=tuple(FeatureCheck(each, _findings(spec, each, rows)) for each in facts),
     )
 
@@ -137,6 +147,15 @@ def _outcome_refusals(spec: ModelSpec, rows: Sequence[HistoricRow]) -> Iterator[
     if known_before:
         share = percent(known_before / compared)
         yield f"{spec.name}: the outcome is known before the decision in {share} of rows; such rows decide nothing"
+
+
+def _order_warnings(spec: ModelSpec, rows: Sequence[HistoricRow]) -> Iterator[str]:
+    decided, before = before_the_row_above(rows)
+    if before:
+        yield (
+            f"{spec.name}: {percent(before / decided)} of rows were decided before one further up in the file; replay "
+            f"trains on the first part, so sort the rows by decided_at"
+        )
 
 
 def _giving_away(facts: FeatureFacts) -> Iterator[str]:
@@ -173,6 +192,8 @@ def _doubtful(facts: FeatureFacts) -> Iterator[str]:
 def _unusable(facts: FeatureFacts) -> Iterator[str]:
     """What serving would not let the model see."""
     times, limit = facts.timing, facts.feature.max_age
+    if times.unsure and times.dated - times.unsure >= TIMES_NEEDED:
+        yield f"may be known after the decision in {percent(times.unsure / times.dated)} of rows, {TOO_ROUGH}"
     if times.stale and limit is not None:
         age = in_words(limit.total_seconds())
         yield f"is older than {age} at the decision in {percent(times.stale / times.dated)} of rows"
@@ -188,6 +209,8 @@ def _unusable(facts: FeatureFacts) -> Iterator[str]:
 def _unchecked(facts: FeatureFacts, rows: Sequence[HistoricRow]) -> Iterator[str]:
     if facts.timing.dated < TIMES_NEEDED:
         yield f"known at the decision: {_lacking_times(facts, rows)}"
+    elif facts.timing.dated - facts.timing.unsure < TIMES_NEEDED:
+        yield f"known at the decision: that cannot be told, {TOO_ROUGH}"
     elif facts.feature.known_after is not None and not any(row.started_at for row in rows):
         yield "known so soon after the entity's start: no row says when that was (started_at)"
     if isinstance(facts.alone, NotEnoughData):

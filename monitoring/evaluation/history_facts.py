@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from monitoring.evaluation.point_in_time import HistoricRow, Timing, timing
+from monitoring.evaluation.point_in_time import NOTHING, HistoricRow, Shared, Timing, timing
 from monitoring.evaluation.separation import Separation, separation
 from monitoring.evaluation.unknown import NotEnoughData
 from services.core.records import ResultStatus
@@ -43,6 +43,7 @@ class FeatureFacts:
                 "share": _share(times.late, times.n),
                 "lead_seconds_median": None if times.lead is None else times.lead.total_seconds(),
                 "too_early_share": _share(times.too_early, times.n),
+                "unsure_share": _share(times.unsure, times.dated),
             },
             "stale": {"n": times.dated, "share": _share(times.stale, times.dated)},
             "after_outcome": {
@@ -53,7 +54,9 @@ class FeatureFacts:
         }
 
 
-def feature_facts(spec: ModelSpec, feature: Feature, rows: Sequence[HistoricRow], *, is_outcome: bool) -> FeatureFacts:
+def feature_facts(
+    spec: ModelSpec, feature: Feature, rows: Sequence[HistoricRow], shared: Shared = NOTHING
+) -> FeatureFacts:
     values = [row.values[feature.name] for row in rows if feature.name in row.values]
     judged = [row for row in rows if row.outcome is not None]
     return FeatureFacts(
@@ -61,13 +64,13 @@ def feature_facts(spec: ModelSpec, feature: Feature, rows: Sequence[HistoricRow]
         n=len(rows),
         missing=len(rows) - len(values),
         invalid=sum(feature.kind.problem(value) is not None for value in values),
-        timing=timing(feature, rows),
+        timing=timing(feature, rows, shared),
         alone=separation(
             feature,
             [row.values.get(feature.name) for row in judged],
             [row.outcome == spec.task.positive for row in judged],
         ),
-        is_outcome=is_outcome,
+        is_outcome=shared.outcome,
     )
 
 

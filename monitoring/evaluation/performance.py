@@ -17,6 +17,7 @@ from monitoring.evaluation.unknown import NotEnoughData
 from services.core.predictions import ServedBy
 from services.core.records import Judged, ResultStatus
 from services.core.spec import ModelSpec
+from services.core.wording import in_digits
 
 MINIMUM_ROWS: Final = 100
 """With 100 rows the 90 % interval of an AUC of 0.8 is 0.15 wide: fewer could not tell a model from its rule."""
@@ -147,4 +148,4 @@ def _group(row: Judged, name: str) -> str:
     usable = None if verdict is None else verdict.usable
     if usable is None:
         return "unavailable"
-    return usable if isinstance(usable, str) else f"{usable:g}"
+    return usable if isinstance(usable, str) else in_digits(usable)

@@ -15,6 +15,7 @@ from services.core.errors import SpecError
 from services.core.features import Value
 from services.core.limits import text_problem
 from services.core.predictions import Answer
+from services.core.wording import in_digits
 
 if TYPE_CHECKING:
     from services.core.records import Judged
@@ -75,9 +76,9 @@ class Numeric:
         if not math.isfinite(value):
             return f"found {value!r}, expected a finite number"
         if self.low is not None and value < self.low:
-            return f"found {value!r}, expected at least {self.low!r}"
+            return f"found {value!r}, expected at least {in_digits(self.low)}"
         if self.high is not None and value > self.high:
-            return f"found {value!r}, expected at most {self.high!r}"
+            return f"found {value!r}, expected at most {in_digits(self.high)}"
         return None
 
 

@@ -5,6 +5,7 @@ of range or an unseen category does not: that is the world's doing, and the avai
 """
 
 import math
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -26,6 +27,8 @@ NAME_LENGTH: Final = 64
 
 _NO_TIME: Final = datetime.max.replace(tzinfo=UTC)
 """Stands in for a time that was refused."""
+
+_LEAP_SECOND: Final = re.compile(r"T\d\d:?\d\d:?60", re.ASCII)
 
 _JSON_TYPES: Final = {
     bool: "a boolean",
@@ -201,7 +204,7 @@ class Faults:
         try:
             moment = require_aware(datetime.fromisoformat(value), name="the time")
         except (ValueError, OverflowError):
-            self.add(where, f"found {value[:64]!r}, expected a time with its offset, such as 2026-03-01T12:00:00Z")
+            self.add(where, f"found {value[:64]!r}, expected {_expected_time(value)}, such as 2026-03-01T12:00:00Z")
             return _NO_TIME
         if problem := time_problem(moment):
             self.add(where, problem)
@@ -306,6 +309,12 @@ def _category(value: object, where: str, faults: Faults) -> str | None:
     else:
         return value
     return None
+
+
+def _expected_time(text: str) -> str:
+    if _LEAP_SECOND.search(text):
+        return "a second from 00 to 59 (of a leap second send the 59th), in a time with its offset"
+    return "a time with its offset"
 
 
 def _ahead(distance: timedelta) -> str:

@@ -1,22 +1,21 @@
-"""How the columns of somebody's CSV become the features of a model."""
+"""How the columns of somebody's CSV become the features of a model: the mapping file, and whether it fits."""
 
-import csv
-import math
+import codecs
 import tomllib
 from collections.abc import Iterator
-from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Final, TextIO
+from typing import Final
 from zoneinfo import ZoneInfo
 
 import msgspec
 
 from services.core.errors import MappingError
-from services.core.features import Value
-from services.core.spec import Categorical, Feature, ModelSpec, Source
+from services.core.spec import Categorical, ModelSpec
+from services.traffic.texts import DECIMALS, EPOCHS, ISO, THOUSANDS
 
-NAMES_SHOWN: Final = 30
+SAMPLE: Final = datetime(2004, 11, 23, 13, 14, 15, tzinfo=UTC)
+"""A time of which no two parts can be confused."""
 
 
 class Column(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -33,10 +32,19 @@ class TimedColumn(Column, frozen=True, forbid_unknown_fields=True):
 
 
 class CsvMapping(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """A mapping file. `missing` lists the texts that stand for no value, compared without surrounding blanks.
+    """A mapping file.
 
-    `decided_at` and `started_at` name the columns with the time of the decision and of the entity's beginning, "" where
-    the file does not say. Times are ISO 8601; those without an offset are in `time_zone`, such as "Europe/Berlin".
+    Args:
+        missing: the texts that stand for no value, compared without surrounding blanks.
+        decided_at, started_at: the columns with the time of the decision and of the entity's beginning; "" where the
+            file does not say.
+        time_format: how times are written: "iso" (ISO 8601), "unix_seconds", "unix_milliseconds",
+            "unix_microseconds", or a format such as "%d/%m/%Y %H:%M". Of several the first that fits is taken.
+        time_zone: of times without an offset, such as "Europe/Berlin".
+        delimiter: the one character between two columns.
+        decimal: "." or ",".
+        thousands: what parts groups of digits, such as "," or " "; "" where nothing does.
+        encoding: of the file, such as "cp1252". A byte order mark at its beginning is skipped.
     """
 
     entity: Column
@@ -45,7 +53,12 @@ class CsvMapping(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     missing: tuple[str, ...] = ("",)
     decided_at: str = ""
     started_at: str = ""
+    time_format: str | tuple[str, ...] = ISO
     time_zone: str = ""
+    delimiter: str = ","
+    decimal: str = "."
+    thousands: str = ""
+    encoding: str = "utf-8"
 
     @property
     def columns(self) -> list[str]:
@@ -57,30 +70,12 @@ class CsvMapping(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         return [name for name in dict.fromkeys(named) if name]
 
     @property
+    def time_formats(self) -> tuple[str, ...]:
+        return (self.time_format,) if isinstance(self.time_format, str) else self.time_format
+
+    @property
     def _timed(self) -> list[TimedColumn]:
         return [self.outcome, *self.features.values()]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class CsvRow:
-    """One row, in the model's words.
-
-    `request` leaves out what is missing; `feed` says None, as a billing system without an invoice would.
-    `outcome` is one of the task's classes, or None when the file does not say.
-    `unmapped` names the columns whose text fits neither the mapping nor the feature: an unknown category is kept as
-    it is, so that the service finds it invalid; a text where a number or a time belongs cannot be used and counts as
-    missing. `observed_at` has the features whose own times the file tells; every time is aware UTC.
-    """
-
-    entity_id: str
-    request: dict[str, Value]
-    feed: dict[str, Value | None]
-    outcome: str | None
-    unmapped: tuple[str, ...] = ()
-    decided_at: datetime | None = None
-    started_at: datetime | None = None
-    outcome_at: datetime | None = None
-    observed_at: dict[str, datetime] = field(default_factory=dict)
 
 
 def load_mapping(path: Path, spec: ModelSpec) -> CsvMapping:
@@ -93,31 +88,25 @@ def load_mapping(path: Path, spec: ModelSpec) -> CsvMapping:
         mapping = msgspec.convert(tomllib.loads(path.read_text("utf-8")), CsvMapping)
     except OSError as error:
         raise MappingError(f"mapping {path} cannot be read: {error.strerror}") from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError, msgspec.ValidationError) as error:
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise MappingError(f"mapping {path} is not a mapping: {error}") from error
-    problems = [*_feature_problems(mapping, spec), *_outcome_problems(mapping, spec), *_zone_problems(mapping)]
+    except msgspec.ValidationError as error:
+        raise MappingError(f"mapping {path} is not a mapping: {error}{_where_it_belongs(str(error))}") from error
+    if problems := list(_layout_problems(mapping)):
+        raise MappingError(f"mapping {path} cannot be used: {'; '.join(problems)}")
+    problems = [*_feature_problems(mapping, spec), *_outcome_problems(mapping, spec)]
     if problems:
         raise MappingError(f"mapping {path} does not fit model {spec.name!r}: {'; '.join(problems)}")
     return mapping
 
 
-def read_history(path: Path, mapping: CsvMapping, spec: ModelSpec) -> list[CsvRow]:
-    """All rows of the file, in its order.
-
-    Raises:
-        MappingError: the file cannot be read, lacks a mapped column, has no rows, a row without an entity, or a time
-            of which nobody said in which zone it is.
-    """
-    try:
-        with path.open(encoding="utf-8-sig", newline="") as file:
-            rows = list(_rows(file, path, mapping, spec))
-    except OSError as error:
-        raise MappingError(f"{path} cannot be read: {error.strerror}; expected a CSV file") from error
-    except (UnicodeDecodeError, csv.Error) as error:
-        raise MappingError(f"{path} is not a CSV file in UTF-8: {error}") from error
-    if not rows:
-        raise MappingError(f"{path} has a header and no rows; expected one row per case")
-    return rows
+def _where_it_belongs(fault: str) -> str:
+    """In TOML what stands below a [section] belongs to it."""
+    if "unknown field" not in fault:
+        return ""
+    if "at `$" in fault and any(f"`{name}`" in fault for name in CsvMapping.__struct_fields__):
+        return "; members of the whole file stand above the first [section]"
+    return f"; a mapping has {', '.join(CsvMapping.__struct_fields__)}, and a column has column, values, observed_at"
 
 
 def _feature_problems(mapping: CsvMapping, spec: ModelSpec) -> Iterator[str]:
@@ -136,109 +125,77 @@ def _feature_problems(mapping: CsvMapping, spec: ModelSpec) -> Iterator[str]:
 def _outcome_problems(mapping: CsvMapping, spec: ModelSpec) -> Iterator[str]:
     if strange := sorted(set(mapping.outcome.values.values()) - set(spec.task.classes)):
         yield f"no outcome {', '.join(strange)}; there are {', '.join(spec.task.classes)}"
-
-
-def _zone_problems(mapping: CsvMapping) -> Iterator[str]:
-    if mapping.time_zone:
-        try:
-            ZoneInfo(mapping.time_zone)
-        except (KeyError, ValueError, OSError):
-            yield f"no time zone {mapping.time_zone!r}; expected a name such as UTC or Europe/Berlin"
-
-
-def _rows(file: TextIO, path: Path, mapping: CsvMapping, spec: ModelSpec) -> Iterator[CsvRow]:
-    reader = csv.DictReader(file)
-    _require_columns(path, list(reader.fieldnames or ()), mapping)
-    for record in reader:
-        # Rows that are too short have None where the text would be.
-        texts = {name: (record[name] or "").strip() for name in mapping.columns}
-        if texts[mapping.entity.column] in mapping.missing:
-            raise MappingError(f"{path}, line {reader.line_num}: {mapping.entity.column} is blank; expected an id")
-        try:
-            yield _row(texts, mapping, spec)
-        except _NoZone as error:
-            raise MappingError(f"{path}, line {reader.line_num}: {error}") from error
-
-
-def _require_columns(path: Path, found: list[str], mapping: CsvMapping) -> None:
-    lacking = [name for name in dict.fromkeys(mapping.columns) if name not in found]
-    if lacking:
-        raise MappingError(
-            f"{path} has no column {', '.join(lacking)}; found {', '.join(found[:NAMES_SHOWN]) or 'no header'};"
-            " name the right columns in a mapping file and pass it with --mapping"
+    if mapping.decided_at and mapping.outcome.observed_at == mapping.decided_at:
+        yield (
+            f"the outcome is known at the decision itself (both in {mapping.decided_at}), so nothing is left to decide;"
+            " name the column with the time at which the outcome became known as its observed_at, or leave that out"
         )
 
 
-def _row(texts: dict[str, str], mapping: CsvMapping, spec: ModelSpec) -> CsvRow:
-    found = {each.name: _value(each, mapping.features[each.name], texts, mapping.missing) for each in spec.features}
-    times = {name: _time(name, texts[name], mapping) for name in mapping.time_columns}
-    outcome = mapping.outcome.values.get(texts[mapping.outcome.column], texts[mapping.outcome.column])
-    unmapped = [mapping.features[name].column for name, (_, expected) in found.items() if not expected]
-    if outcome not in spec.task.classes:
-        unmapped += _strange([mapping.outcome.column], texts, mapping)
-    unmapped += _strange([name for name, time in times.items() if time is None], texts, mapping)
-    request = {each.name: found[each.name][0] for each in spec.features if each.source is Source.REQUEST}
-    observed = {each.name: times.get(mapping.features[each.name].observed_at) for each in spec.features}
-    return CsvRow(
-        entity_id=texts[mapping.entity.column],
-        request={name: value for name, value in request.items() if value is not None},
-        feed={each.name: found[each.name][0] for each in spec.online_features},
-        outcome=outcome if outcome in spec.task.classes else None,
-        unmapped=tuple(unmapped),
-        decided_at=times.get(mapping.decided_at),
-        started_at=times.get(mapping.started_at),
-        outcome_at=times.get(mapping.outcome.observed_at),
-        observed_at={name: time for name, time in observed.items() if time is not None},
-    )
+def _layout_problems(mapping: CsvMapping) -> Iterator[str]:
+    if nameless := [name for name, each in _places(mapping) if not each.column.strip()]:
+        yield f"{', '.join(nameless)} names no column; expected a name of the file's header"
+    yield from _delimiter_problems(mapping.delimiter)
+    yield from _number_problems(mapping)
+    yield from _encoding_problems(mapping.encoding)
+    if not mapping.time_formats:
+        yield f"time_format is an empty list; expected {_TIME_FORMATS}"
+    for name in mapping.time_formats:
+        yield from _format_problems(name)
+    if mapping.time_zone:
+        yield from _zone_problems(mapping.time_zone)
 
 
-def _strange(columns: list[str], texts: dict[str, str], mapping: CsvMapping) -> list[str]:
-    """Those of the columns that were not understood although they say something."""
-    return [name for name in columns if texts[name] not in mapping.missing]
+def _places(mapping: CsvMapping) -> Iterator[tuple[str, Column]]:
+    yield "entity", mapping.entity
+    yield "outcome", mapping.outcome
+    yield from ((f"features.{name}", each) for name, each in mapping.features.items())
 
 
-def _value(
-    feature: Feature, column: Column, texts: dict[str, str], missing: tuple[str, ...]
-) -> tuple[Value | None, bool]:
-    """The value (None: missing) and whether the text was one that the mapping and the feature expect."""
-    text = texts[column.column]
-    if text in missing:
-        return None, True
-    text = column.values.get(text, text)
-    if isinstance(feature.kind, Categorical):
-        return text, text in feature.kind.categories
-    number = _number(text)
-    return number, number is not None
+def _delimiter_problems(delimiter: str) -> Iterator[str]:
+    if len(delimiter) != 1 or delimiter.isalnum() or delimiter in '"\r\n\x00':
+        yield f'delimiter is {delimiter!r}; expected one character such as "," ";" "|" or "\\t" (a tab)'
 
 
-def _number(text: str) -> float | None:
+def _number_problems(mapping: CsvMapping) -> Iterator[str]:
+    if mapping.decimal not in DECIMALS:
+        yield f'decimal is {mapping.decimal!r}; expected "." or ","'
+    if mapping.thousands and mapping.thousands not in THOUSANDS:
+        known = " ".join(f'"{each}"' for each in THOUSANDS)
+        yield f'thousands is {mapping.thousands!r}; expected one of {known}, or "" for none'
+    if mapping.thousands == mapping.decimal:
+        yield f"decimal and thousands are both {mapping.decimal!r}; expected two characters"
+
+
+def _encoding_problems(encoding: str) -> Iterator[str]:
+    expected = 'expected a name such as "utf-8", "cp1252", "latin-1" or "utf-16"'
     try:
-        number = float(text)
-    except ValueError:
-        return None
-    return number if math.isfinite(number) else None
+        "a".encode(encoding).decode(encoding)
+        codecs.lookup(encoding)
+    except (LookupError, UnicodeError, ValueError, TypeError):
+        yield f"encoding is {encoding!r}, which nobody knows; {expected}"
 
 
-class _NoZone(Exception):
-    """A time that could be any of twenty-four."""
+_TIME_FORMATS: Final = f"{', '.join(map(repr, (ISO, *EPOCHS)))}, or a format such as '%d/%m/%Y %H:%M'"
 
 
-def _time(column: str, text: str, mapping: CsvMapping) -> datetime | None:
-    """The time in UTC, or None when the text is missing or no time."""
-    if text in mapping.missing:
-        return None
+def _format_problems(name: str) -> Iterator[str]:
+    if name == ISO or name in EPOCHS:
+        return
+    if "%" not in name:
+        yield f"time_format is {name!r}; expected {_TIME_FORMATS}"
+        return
     try:
-        moment = datetime.fromisoformat(text)
-        return _zoned(moment, mapping.time_zone).astimezone(UTC)
-    except (ValueError, OverflowError):
-        return None
-    except _NoZone as error:
-        raise _NoZone(f"{column} is {text!r} {error}") from error
+        kept = datetime.strptime(SAMPLE.strftime(name), name)  # noqa: DTZ007 - only its date is looked at
+    except ValueError as error:
+        yield f"time_format {name!r} is no format: {error}; expected {_TIME_FORMATS}"
+        return
+    if kept.date() != SAMPLE.date():
+        yield f"time_format {name!r} does not say year, month and day; expected {_TIME_FORMATS}"
 
 
-def _zoned(moment: datetime, zone: str) -> datetime:
-    if moment.tzinfo is not None:
-        return moment
-    if not zone:
-        raise _NoZone("without a time zone; write an offset, or state time_zone in the mapping")
-    return moment.replace(tzinfo=ZoneInfo(zone))
+def _zone_problems(zone: str) -> Iterator[str]:
+    try:
+        ZoneInfo(zone)
+    except (KeyError, ValueError, OSError):
+        yield f"no time zone {zone!r}; expected a name such as UTC or Europe/Berlin"

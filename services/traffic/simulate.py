@@ -14,6 +14,7 @@ from services.core.predictions import Answer
 from services.core.world import Caller, World
 from services.traffic.client import Outcome, PredictionClient, Refused, Unanswered
 from services.traffic.clock import WorldClock
+from services.traffic.in_turn import in_turn
 from services.traffic.pending import PendingOutcomes
 
 # Callers who ask at the same moment of world time: enough to keep a service of two workers busy.
@@ -115,8 +116,10 @@ class Simulation:
             start += len(moment)
 
     async def _ask_about(self, callers: Sequence[Caller], *, first: str) -> list[Answer | None]:
-        asked = (self._ask(caller, request_id=f"{first}-{place}") for place, caller in enumerate(callers))
-        return await asyncio.gather(*asked)
+        async def ask(place: int, caller: Caller) -> Answer | None:
+            return await self._ask(caller, request_id=f"{first}-{place}")
+
+        return await in_turn(callers, entity=lambda caller: caller.entity_id, ask=ask)
 
     async def _ask(self, caller: Caller, *, request_id: str) -> Answer | None:
         # A feed that fails costs its values, not the question: the service answers without them. The client counts it.

@@ -3,6 +3,7 @@
 import csv
 import json
 from collections.abc import Callable
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -80,11 +81,27 @@ def test_a_feature_read_from_the_outcome_s_column_is_refused(history: History, t
 
 
 def test_a_text_where_a_number_belongs_is_invalid_and_a_blank_is_missing(history: History, tmp_path: Path) -> None:
-    strange = rewritten(history, tmp_path, lambda row: row | {"tenure_months": "long", "monthly_charges": ""})
+    place = count()
+    strange = rewritten(
+        history,
+        tmp_path,
+        lambda row: row | {"monthly_charges": ""} | ({} if next(place) % 4 else {"tenure_months": "long"}),
+    )
     features = json.loads(check(strange, "--json").stdout)["features"]
 
-    assert (features["tenure_months"]["invalid_share"], features["tenure_months"]["missing_share"]) == (1.0, 0.0)
+    assert (features["tenure_months"]["invalid_share"], features["tenure_months"]["missing_share"]) == (0.25, 0.0)
     assert (features["monthly_charges"]["invalid_share"], features["monthly_charges"]["missing_share"]) == (0.0, 1.0)
+
+
+def test_replay_refuses_a_file_that_was_read_the_wrong_way_before_it_does_anything(
+    history: History, tmp_path: Path
+) -> None:
+    strange = rewritten(history, tmp_path, lambda row: row | {"asked_at": "02/03/2026 09:00"})
+    told = run("replay", "churn", "--csv", str(strange.csv), "--mapping", str(strange.mapping))
+
+    assert (told.exit_code, told.stdout) == (1, "")
+    assert "asked_at: 400 of 400 times not understood, such as '02/03/2026 09:00' (line 2)" in told.stderr
+    assert "remedy: time_format" in told.stderr
 
 
 def test_replay_refuses_to_train_on_what_gives_the_outcome_away(history: History, tmp_path: Path) -> None:

@@ -13,7 +13,8 @@ from services.models.churn.decide import KEPT_BY_OFFER, LOYAL, OFFER_COST, RETEN
 from services.models.churn.measures import offers_wasted, revenue_kept
 from services.models.churn.spec import SPEC
 from services.models.discovery import folder_of
-from services.traffic.mapping import CsvRow, load_mapping, read_history
+from services.traffic.history import CsvRow, read_history
+from services.traffic.mapping import load_mapping
 from services.traffic.replay import training_cases
 from tests.models.conftest import ORIGIN, frame, training_set
 from tests.toy import prediction
@@ -25,7 +26,7 @@ TELCO = Path(__file__).parents[3] / "shared" / "data" / "telco_customer_churn.cs
 def telco() -> list[CsvRow]:
     if not TELCO.exists():
         pytest.skip("the Telco file is not part of the repository; put it at ../shared/data/telco_customer_churn.csv")
-    return read_history(TELCO, load_mapping(folder_of("churn") / "telco.toml", SPEC), SPEC)
+    return list(read_history(TELCO, load_mapping(folder_of("churn") / "telco.toml", SPEC), SPEC).rows)
 
 
 def judged(*, acted: bool, outcome: str | None) -> Judged:

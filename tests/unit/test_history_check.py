@@ -9,11 +9,12 @@ import numpy as np
 import pytest
 
 from monitoring.evaluation.history_check import FeatureCheck, HistoryCheck, Verdict, check_history, percent
-from monitoring.evaluation.point_in_time import HistoricRow
+from monitoring.evaluation.point_in_time import HistoricRow, Shared
 from monitoring.evaluation.separation import OUTCOMES_NEEDED, Separation, separation
 from monitoring.evaluation.unknown import NotEnoughData
 from services.core.features import Value
 from services.core.spec import Feature, ModelSpec, Unavailable
+from services.core.time_range import TimeRange
 from tests.toy import NOON, toy_spec
 
 TOY = toy_spec()
@@ -25,6 +26,9 @@ def with_feature(name: str, **changes: Any) -> ModelSpec:
 
 
 EARLY = with_feature("visits", known_after=HOUR, if_unavailable=Unavailable.OPTIONAL)
+
+
+exactly = TimeRange.exactly
 
 
 def row(number: int = 0, **changes: Any) -> HistoricRow:
@@ -39,10 +43,10 @@ def row(number: int = 0, **changes: Any) -> HistoricRow:
     }
     whole: dict[str, Any] = {
         "values": values,
-        "observed_at": dict.fromkeys(values, decided_at - MINUTE),
+        "observed_at": dict.fromkeys(values, exactly(decided_at - MINUTE)),
         "outcome": ("left", "stayed")[int(chance.integers(2))],
-        "decided_at": decided_at,
-        "outcome_at": decided_at + timedelta(days=1),
+        "decided_at": exactly(decided_at),
+        "outcome_at": exactly(decided_at + timedelta(days=1)),
     }
     return HistoricRow(**(whole | changes))
 
@@ -55,13 +59,12 @@ def valued(one: HistoricRow, **values: Value) -> HistoricRow:
     return replace(one, values={**one.values, **values})
 
 
-def observed(one: HistoricRow, name: str, at: datetime) -> HistoricRow:
+def observed(one: HistoricRow, name: str, at: TimeRange) -> HistoricRow:
     return replace(one, observed_at={**one.observed_at, name: at})
 
 
 def after_decision(one: HistoricRow, name: str, lead: timedelta) -> HistoricRow:
-    assert one.decided_at is not None
-    return observed(one, name, one.decided_at + lead)
+    return observed(one, name, exactly(at(one) + lead))
 
 
 def feature(check: HistoryCheck, name: str) -> FeatureCheck:
@@ -102,7 +105,7 @@ def test_clocks_that_differ_as_little_as_serving_forgives_are_no_leak() -> None:
 
 
 def test_values_asked_for_before_the_entity_is_old_enough_are_late_though_no_time_of_theirs_is_known() -> None:
-    asked = [replace(each, observed_at={}, started_at=at(each) - 2 * MINUTE) for each in rows()]
+    asked = [replace(each, observed_at={}, started_at=exactly(at(each) - 2 * MINUTE)) for each in rows()]
     check = check_history(EARLY, asked)
 
     (refusal,) = check.refusals
@@ -112,10 +115,10 @@ def test_values_asked_for_before_the_entity_is_old_enough_are_late_though_no_tim
 
 def test_a_blank_where_the_value_was_not_known_yet_is_in_order() -> None:
     asked = [
-        replace(each, started_at=at(each) - 2 * MINUTE, values={"amount": 1.0, "plan": "monthly", "mood": 0.0})
+        replace(each, started_at=exactly(at(each) - 2 * MINUTE), values={"amount": 1.0, "plan": "monthly", "mood": 0.0})
         for each in rows()
     ]
-    old_enough = [replace(row(300 + number), started_at=at(row(300 + number)) - HOUR) for number in range(40)]
+    old_enough = [replace(row(300 + number), started_at=exactly(at(row(300 + number)) - HOUR)) for number in range(40)]
     check = check_history(EARLY, asked + old_enough)
 
     assert check.refusals == ()
@@ -146,6 +149,64 @@ def test_an_outcome_known_before_the_decision_is_refused() -> None:
         "toy: the outcome is known before the decision in 25 % of rows; such rows decide nothing",
     )
     assert check.verdict is Verdict.REFUSED
+
+
+def roughly(moment: datetime, length: timedelta) -> TimeRange:
+    return TimeRange(moment, moment + length)
+
+
+def test_a_time_that_is_known_roughly_is_late_only_if_no_reading_of_it_is_in_time() -> None:
+    day = timedelta(days=1)
+    same_day = [observed(each, "visits", roughly(at(each) - 12 * HOUR, day)) for each in rows()]
+    check = check_history(TOY, same_day)
+
+    assert check.refusals == ()
+    assert list(check.unchecked.values()) == [["visits"]]
+    assert "because their times are days without hours" in next(iter(check.unchecked))
+    (warning,) = check_history(TOY, [*same_day[:100], *rows()[100:]]).warnings
+    assert warning.startswith("toy: 'visits' may be known after the decision in 50 % of rows, because their times are")
+    next_day = [observed(each, "visits", roughly(at(each) + HOUR, day)) for each in rows()]
+    assert check_history(TOY, next_day).refusals[0].startswith("toy: 'visits' is known 60 min after the decision")
+
+
+def test_a_value_that_is_observed_at_the_decision_itself_is_in_time_however_roughly_that_is_known() -> None:
+    roughly_decided = [replace(each, decided_at=roughly(at(each), HOUR)) for each in rows()]
+    history = [observed(each, "visits", roughly(at(each), HOUR)) for each in roughly_decided]
+    check = check_history(TOY, history, shared={"visits": Shared(decided_at=True)})
+
+    assert (check.refusals, check.warnings) == ((), ())
+
+
+def test_a_value_that_is_observed_with_the_outcome_itself_is_refused_however_roughly_that_is_known() -> None:
+    known = [replace(each, outcome_at=roughly(at(each) + 24 * HOUR, 24 * HOUR)) for each in rows()]
+    history = [observed(each, "mood", each.outcome_at) for each in known if each.outcome_at]
+    check = check_history(TOY, history, shared={"mood": Shared(outcome_at=True)})
+
+    assert "'mood' is observed when the outcome is known or later in 100 % of rows" in check.refusals[-1]
+
+
+def test_an_outcome_of_the_same_day_is_refused_only_if_no_reading_puts_it_behind_the_decision() -> None:
+    same_day = [replace(each, outcome_at=roughly(at(each) - 12 * HOUR, 24 * HOUR)) for each in rows()]
+    assert check_history(TOY, same_day).refusals == ()
+
+    day_before = [replace(each, outcome_at=roughly(at(each) - 24 * HOUR, 23 * HOUR)) for each in rows()]
+    assert "known before the decision in 100 % of rows" in check_history(TOY, day_before).refusals[0]
+
+
+def test_a_time_that_is_known_roughly_is_stale_only_if_its_youngest_reading_is() -> None:
+    young = [observed(each, "visits", roughly(at(each) - 24 * HOUR, 18 * HOUR)) for each in rows()]
+    assert check_history(TOY, young).warnings == ()
+
+    old = [observed(each, "visits", roughly(at(each) - 24 * HOUR, 17 * HOUR)) for each in rows()]
+    assert check_history(TOY, old).warnings == ("toy: 'visits' is older than 6 h at the decision in 100 % of rows",)
+
+
+def test_rows_that_are_not_in_the_order_of_their_decisions_are_warned_about() -> None:
+    check = check_history(TOY, [*rows(150)[::-1], *rows(200)[150:]])
+
+    (warning,) = check.warnings
+    assert warning.startswith("toy: 74 % of rows were decided before one further up in the file")
+    assert check.verdict is Verdict.WARNED
 
 
 def test_stale_invalid_and_missing_values_are_warned_about_with_their_shares() -> None:
@@ -181,11 +242,12 @@ def test_without_times_nothing_is_called_known_at_the_decision() -> None:
         "share": None,
         "lead_seconds_median": None,
         "too_early_share": None,
+        "unsure_share": None,
     }
 
 
 def test_a_feature_without_times_beside_others_with_them_is_named() -> None:
-    timeless = [replace(each, observed_at={"visits": at(each)}) for each in rows()]
+    timeless = [replace(each, observed_at={"visits": exactly(at(each))}) for each in rows()]
 
     assert check_history(TOY, timeless).unchecked == {
         "known at the decision: no value has its own time (observed_at)": ["amount", "plan", "mood"]
@@ -207,7 +269,7 @@ def test_times_that_some_values_lack_are_warned_about() -> None:
 
 
 def test_the_outcome_s_own_column_is_refused_at_any_number_of_rows() -> None:
-    check = check_history(TOY, rows(2), outcome_features={"plan"})
+    check = check_history(TOY, rows(2), shared={"plan": Shared(outcome=True)})
 
     assert check.refusals[0].startswith("toy: 'plan' is the outcome itself")
 
@@ -294,6 +356,7 @@ def test_the_body_is_json_ready_and_has_every_number() -> None:
         "share": 1.0,
         "lead_seconds_median": 3480.0,
         "too_early_share": 0.0,
+        "unsure_share": 0.0,
     }
     assert body["features"]["visits"]["alone"]["status"] == "ok"
 
@@ -316,7 +379,7 @@ def test_a_share_that_is_neither_none_nor_all_is_rounded_to_neither(share: float
 
 def at(one: HistoricRow) -> datetime:
     assert one.decided_at is not None
-    return one.decided_at
+    return one.decided_at.earliest
 
 
 def leaking(one: HistoricRow, name: str, leak: Any) -> HistoricRow:

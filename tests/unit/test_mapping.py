@@ -5,7 +5,9 @@ from pathlib import Path
 import pytest
 
 from services.core.errors import MappingError
-from services.traffic.mapping import CsvMapping, CsvRow, load_mapping, read_history
+from services.core.time_range import TimeRange
+from services.traffic.history import CsvRow, History, read_history, require_understood
+from services.traffic.mapping import CsvMapping, load_mapping
 from tests.toy import toy_spec
 
 MAPPING = """
@@ -35,9 +37,13 @@ def mapping_in(directory: Path, text: str = MAPPING) -> CsvMapping:
 
 
 def rows_of(directory: Path, *lines: str, encoding: str = "utf-8") -> list[CsvRow]:
+    return list(history_of(directory, *lines, encoding=encoding).rows)
+
+
+def history_of(directory: Path, *lines: str, encoding: str = "utf-8", top: str = "") -> History:
     path = directory / "history.csv"
     path.write_text("\n".join(lines) + "\n", encoding)
-    return read_history(path, mapping_in(directory), toy_spec())
+    return read_history(path, mapping_in(directory, top + MAPPING), toy_spec())
 
 
 def test_a_row_becomes_a_request_a_feed_and_an_outcome(tmp_path: Path) -> None:
@@ -64,27 +70,90 @@ def test_an_unknown_category_is_kept_as_it_is_and_its_column_named(tmp_path: Pat
     assert row.unmapped == ("Plan",)
 
 
-@pytest.mark.parametrize("text", ["twelve", "nan", "inf"])
-def test_a_text_where_a_number_belongs_counts_as_missing_and_its_column_is_named(tmp_path: Path, text: str) -> None:
+@pytest.mark.parametrize("text", ["twelve", "nan", "inf", "1_000", "1e400", "\N{FULLWIDTH DIGIT ONE}", "0x10", "12 %"])
+def test_a_text_where_a_number_belongs_is_not_sent_and_its_column_is_named(tmp_path: Path, text: str) -> None:
     (row,) = rows_of(tmp_path, HEADER, f"u1,No,{text},M,{text},0")
     assert "amount" not in row.request
     assert row.feed["visits"] is None
     assert row.unmapped == ("Amount", "Visits")
+    assert row.not_understood == ("amount", "visits")
 
 
-def test_an_unknown_outcome_is_none_and_its_column_named(tmp_path: Path) -> None:
+@pytest.mark.parametrize("text", ["12", "+12.0", "1.2e1", " 12 ", "12."])
+def test_a_number_is_read_however_plainly_it_is_written(tmp_path: Path, text: str) -> None:
+    (row,) = rows_of(tmp_path, HEADER, f"u1,No,{text},M,3,0")
+    assert row.request["amount"] == 12.0
+
+
+@pytest.mark.parametrize(
+    ("top", "text", "number"),
+    [
+        ('decimal = ","', "29,85", 29.85),
+        ('decimal = ","\nthousands = "."', "-1.234.567,5", -1234567.5),
+        ('thousands = ","', "1,234.50", 1234.5),
+        ('thousands = ","', "12,34,567", 1234567.0),
+        ('thousands = " "', "1\N{NO-BREAK SPACE}234", 1234.0),
+        ('thousands = "\'"', "1\N{RIGHT SINGLE QUOTATION MARK}234", 1234.0),
+        ('thousands = ","', "1234", 1234.0),
+    ],
+)
+def test_numbers_are_read_as_the_mapping_says_they_are_written(
+    tmp_path: Path, top: str, text: str, number: float
+) -> None:
+    (row,) = history_of(tmp_path, HEADER, f'u1,No,1,M,3,"{text}"', top=f"{top}\n").rows
+    assert row.feed["mood"] == number
+
+
+@pytest.mark.parametrize(
+    ("top", "text"), [('decimal = ","', "1.5"), ('thousands = ","', "1,23"), ('thousands = ","', "1,2345")]
+)
+def test_a_number_written_in_another_way_than_the_mapping_says_is_not_guessed(
+    tmp_path: Path, top: str, text: str
+) -> None:
+    (row,) = history_of(tmp_path, HEADER, f'u1,No,1,M,3,"{text}"', top=f"{top}\n").rows
+    assert (row.feed["mood"], row.not_understood) == (None, ("mood",))
+
+
+def test_an_outcome_that_nobody_knows_is_told_from_a_blank_one(tmp_path: Path) -> None:
     perhaps, blank = rows_of(tmp_path, HEADER, "u1,Perhaps,1,M,3,0", "u2,,1,M,3,0")
-    assert (perhaps.outcome, perhaps.unmapped) == (None, ("Gone",))
-    assert (blank.outcome, blank.unmapped) == (None, ())
+    assert (perhaps.outcome, perhaps.unmapped, perhaps.outcome_not_understood) == (None, ("Gone",), True)
+    assert (blank.outcome, blank.unmapped, blank.outcome_not_understood) == (None, (), False)
+
+
+def test_every_column_with_texts_that_were_not_understood_is_told_once_with_its_first(tmp_path: Path) -> None:
+    history = history_of(tmp_path, HEADER, "u1,No,1,M,3,0", "u2,No,one,M,3,0", "u3,No,two,W,,0", "u4,Yes,1,M,n/a,0")
+
+    amount, plan = history.not_understood
+    assert str(amount) == (
+        "Amount: 2 of 4 numbers not understood, such as 'one' (line 3); expected digits such as 1234.5;"
+        ' remedy: a number in the file, or "one", "two" in missing where it stands for no value'
+    )
+    assert (plan.column, plan.count, plan.said, plan.example, plan.line) == ("Plan", 1, 4, "W", 4)
+    assert plan.expected == "one of M, Y, monthly, yearly"
+
+
+def test_a_column_of_which_just_half_was_understood_is_told_and_one_with_less_is_an_error(tmp_path: Path) -> None:
+    lines = [HEADER, "u1,No,1,M,3,0", "u2,Yes,one,M,3,0"]
+    require_understood(tmp_path / "history.csv", history_of(tmp_path, *lines), toy_spec())
+
+    with pytest.raises(MappingError, match=r"history\.csv was not understood: Amount: 2 of 3 numbers"):
+        require_understood(tmp_path / "history.csv", history_of(tmp_path, *lines, "u3,Yes,two,M,3,0"), toy_spec())
+
+
+def test_outcomes_of_which_a_whole_class_was_not_understood_are_an_error_however_few(tmp_path: Path) -> None:
+    history = history_of(tmp_path, HEADER, *(f"u{number},No,1,M,3,0" for number in range(9)), "u9,yes,1,M,3,0")
+
+    with pytest.raises(MappingError, match=r"Gone: 1 of 10 outcomes not understood, such as 'yes'"):
+        require_understood(tmp_path / "history.csv", history, toy_spec())
 
 
 def test_a_byte_order_mark_is_no_part_of_the_first_column(tmp_path: Path) -> None:
     assert rows_of(tmp_path, HEADER, "u1,No,1,M,3,0", encoding="utf-8-sig")[0].entity_id == "u1"
 
 
-def test_a_short_row_lacks_what_it_lacks(tmp_path: Path) -> None:
-    (row,) = rows_of(tmp_path, HEADER, "u1,No,1,M")
-    assert row.feed == {"visits": None, "mood": None}
+def test_a_short_row_is_refused_with_its_line(tmp_path: Path) -> None:
+    with pytest.raises(MappingError, match="line 3: found 4 fields, expected 6 as in the header; the last is 'M'"):
+        rows_of(tmp_path, HEADER, "u1,No,1,M,3,0", "u1,No,1,M")
 
 
 def test_a_file_without_a_mapped_column_names_it_and_what_was_found(tmp_path: Path) -> None:
@@ -115,7 +184,7 @@ def test_a_file_that_is_not_there_or_not_text_says_so(tmp_path: Path) -> None:
 
 
 def test_a_field_beyond_the_reader_s_limit_says_so(tmp_path: Path) -> None:
-    with pytest.raises(MappingError, match="field larger than"):
+    with pytest.raises(MappingError, match="line 2: found a text of more than 131,072 characters"):
         rows_of(tmp_path, HEADER, f"u1,No,1,{'M' * (csv.field_size_limit() + 1)},3,0")
 
 
@@ -145,29 +214,87 @@ TIMED_HEADER = f"{HEADER},Asked,Joined,Counted,Known"
 VALUES = "u1,Yes,12.5,M,3,0.5"
 
 
-def timed_row(directory: Path, times: str, *, zone: str = "") -> CsvRow:
+def timed_row(directory: Path, times: str, *, top: str = "") -> CsvRow:
     path = directory / "history.csv"
     path.write_text(f"{TIMED_HEADER}\n{VALUES},{times}\n", "utf-8")
-    (row,) = read_history(path, mapping_in(directory, zone + TIMED), toy_spec())
+    (row,) = read_history(path, mapping_in(directory, top + TIMED), toy_spec()).rows
     return row
 
 
-def test_a_row_tells_when_its_values_its_decision_and_its_outcome_became_known_in_utc(tmp_path: Path) -> None:
-    row = timed_row(tmp_path, "2026-03-01T12:00:00+01:00,2026-02-01T00:00:00Z,2026-03-01T10:59Z,2026-03-03T00:00Z")
+def exactly(*parts: int) -> TimeRange:
+    return TimeRange.exactly(datetime(*parts, tzinfo=UTC))  # type: ignore[arg-type,misc]
 
-    assert row.decided_at == datetime(2026, 3, 1, 11, tzinfo=UTC)
-    assert row.started_at == datetime(2026, 2, 1, tzinfo=UTC)
-    assert row.observed_at == {"visits": datetime(2026, 3, 1, 10, 59, tzinfo=UTC)}
-    assert row.outcome_at == datetime(2026, 3, 3, tzinfo=UTC)
+
+def between(earliest: str, latest: str) -> TimeRange:
+    return TimeRange(datetime.fromisoformat(earliest), datetime.fromisoformat(latest))
+
+
+def test_a_row_tells_when_its_values_its_decision_and_its_outcome_became_known_in_utc(tmp_path: Path) -> None:
+    row = timed_row(tmp_path, "2026-03-01T12:00:00+01:00,2026-02-01T00:00:00Z,2026-03-01T10:59:30.5Z,20260303T000000Z")
+
+    assert row.decided_at == exactly(2026, 3, 1, 11)
+    assert row.started_at == exactly(2026, 2, 1)
+    assert row.observed_at == {"visits": exactly(2026, 3, 1, 10, 59, 30, 500_000)}
+    assert row.outcome_at == exactly(2026, 3, 3)
     assert row.unmapped == ()
 
 
 def test_a_time_without_an_offset_is_in_the_zone_of_the_mapping(tmp_path: Path) -> None:
-    row = timed_row(tmp_path, "2026-07-01 12:00:00,,2026-01-01,", zone='time_zone = "Europe/Berlin"\n')
+    row = timed_row(tmp_path, "2026-07-01 12:00:00,,2026-01-01 00:00:00,", top='time_zone = "Europe/Berlin"\n')
 
-    assert row.decided_at == datetime(2026, 7, 1, 10, tzinfo=UTC)
-    assert row.observed_at == {"visits": datetime(2025, 12, 31, 23, tzinfo=UTC)}
+    assert row.decided_at == exactly(2026, 7, 1, 10)
+    assert row.observed_at == {"visits": exactly(2025, 12, 31, 23)}
     assert (row.started_at, row.outcome_at) == (None, None)
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("2026-07-01", between("2026-06-30T22:00Z", "2026-07-01T21:59:59.999999Z")),
+        ("2026-07-01 12:00", between("2026-07-01T10:00Z", "2026-07-01T10:00:59.999999Z")),
+        ("2026-07-01T12", between("2026-07-01T10:00Z", "2026-07-01T10:59:59.999999Z")),
+        ("2026-10-25 02:30:00", between("2026-10-25T00:30Z", "2026-10-25T01:30Z")),
+        ("2026-10-25 02:30", between("2026-10-25T00:30Z", "2026-10-25T01:30:59.999999Z")),
+        ("2026-10-25", between("2026-10-24T22:00Z", "2026-10-25T22:59:59.999999Z")),
+        ("2026-03-29 02:30:00", between("2026-03-29T00:30Z", "2026-03-29T01:30Z")),
+        ("2026-10-25 02:30:00+01:00", exactly(2026, 10, 25, 1, 30)),
+        ("2016-12-31T23:59:60Z", exactly(2017, 1, 1)),
+        ("2026-07-01T24:00:00Z", exactly(2026, 7, 2)),
+        ("2026-07-01 12:00:00 UTC", exactly(2026, 7, 1, 12)),
+        ("2026-07-01 12:00:00.25 +0200", exactly(2026, 7, 1, 10, 0, 0, 250_000)),
+    ],
+)
+def test_a_time_is_as_long_as_what_it_leaves_open(tmp_path: Path, text: str, expected: TimeRange) -> None:
+    row = timed_row(tmp_path, f"{text},,,", top='time_zone = "Europe/Berlin"\n')
+
+    assert row.decided_at == expected
+
+
+@pytest.mark.parametrize(
+    ("written", "text", "expected"),
+    [
+        ("%d/%m/%Y %H:%M:%S", "02/03/2026 09:00:00", exactly(2026, 3, 2, 9)),
+        ("%d.%m.%y", "02.03.26", between("2026-03-02T00:00Z", "2026-03-02T23:59:59.999999Z")),
+        ("%Y-%m-%d %H:%M:%S %z", "2026-03-02 09:00:00 +0100", exactly(2026, 3, 2, 8)),
+        ("unix_seconds", "1767225600", exactly(2026, 1, 1)),
+        ("unix_seconds", "1767225600.5", exactly(2026, 1, 1, 0, 0, 0, 500_000)),
+        ("unix_milliseconds", "1767225600250", exactly(2026, 1, 1, 0, 0, 0, 250_000)),
+        ("unix_microseconds", "1767225600000001", exactly(2026, 1, 1, 0, 0, 0, 1)),
+    ],
+)
+def test_times_are_read_as_the_mapping_says_they_are_written(
+    tmp_path: Path, written: str, text: str, expected: TimeRange
+) -> None:
+    row = timed_row(tmp_path, f"{text},,,", top=f'time_zone = "UTC"\ntime_format = "{written}"\n')
+
+    assert row.decided_at == expected
+
+
+def test_of_several_formats_the_first_that_fits_is_taken(tmp_path: Path) -> None:
+    top = 'time_zone = "UTC"\ntime_format = ["iso", "unix_seconds"]\n'
+    row = timed_row(tmp_path, "1767225600,2025-01-01 00:00:00,,", top=top)
+
+    assert (row.decided_at, row.started_at) == (exactly(2026, 1, 1), exactly(2025, 1, 1))
 
 
 def test_a_time_in_no_zone_is_refused_with_its_line(tmp_path: Path) -> None:
@@ -185,6 +312,38 @@ def test_a_text_that_is_no_time_counts_as_missing_and_its_column_is_named(tmp_pa
 def test_a_mapping_with_an_unknown_zone_is_refused(tmp_path: Path) -> None:
     with pytest.raises(MappingError, match="no time zone 'Mars/Olympus'"):
         mapping_in(tmp_path, 'time_zone = "Mars/Olympus"\n' + MAPPING)
+
+
+@pytest.mark.parametrize(
+    ("top", "message"),
+    [
+        ('delimiter = ";;"', "delimiter is ';;'; expected one character"),
+        ('delimiter = ""', "delimiter is ''; expected one character"),
+        ("delimiter = '\"'", "expected one character"),
+        ('decimal = ";"', 'decimal is \';\'; expected "." or ","'),
+        ('thousands = "x"', "thousands is 'x'; expected one of"),
+        ('thousands = "."', r"decimal and thousands are both '\.'"),
+        ('encoding = "utf-9"', "encoding is 'utf-9', which nobody knows; expected a name such as"),
+        ('encoding = "hex"', "encoding is 'hex', which nobody knows"),
+        ('time_format = "dd/mm/yyyy"', "time_format is 'dd/mm/yyyy'; expected 'iso', 'unix_seconds'"),
+        ('time_format = "%d/%m"', "time_format '%d/%m' does not say year, month and day"),
+        ('time_format = "%Q"', "time_format '%Q' is no format"),
+        ("time_format = []", "time_format is an empty list"),
+        ('decimals = ","', "unknown field `decimals`; a mapping has entity, outcome, .*, decimal, thousands, encoding"),
+        ('[entity]\ndecimal = ","\ncolumn = "User"', "stand above the first .section."),
+        ("decimal = 1", "Expected `str`, got `int`"),
+    ],
+)
+def test_a_mapping_that_says_how_nothing_is_written_is_refused(tmp_path: Path, top: str, message: str) -> None:
+    rest = MAPPING.replace('[entity]\ncolumn = "User"', "") if "[entity]" in top else MAPPING
+    missing, _, sections = rest.partition("\n[")
+    with pytest.raises(MappingError, match=message):
+        mapping_in(tmp_path, f"{missing}\n{top}\n[{sections}")
+
+
+def test_an_outcome_that_is_known_at_the_decision_itself_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(MappingError, match=r"the outcome is known at the decision itself \(both in Asked\)"):
+        mapping_in(tmp_path, TIMED.replace('observed_at = "Known"', 'observed_at = "Asked"'))
 
 
 def test_a_mapping_that_is_not_there_says_so(tmp_path: Path) -> None:

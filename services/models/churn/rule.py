@@ -23,7 +23,7 @@ def rule(features: Mapping[str, Value]) -> Decision | None:
     contract, tenure = features.get("contract"), features.get("tenure_months")
     if contract is None or tenure is None:
         return None
-    reason = f"{contract} contract, {tenure:g} months" if isinstance(tenure, float | int) else f"{contract} contract"
+    reason = f"{contract} contract, {tenure:.15g} months" if isinstance(tenure, float | int) else f"{contract} contract"
     return replace(decide(_share_that_left(str(contract), float(tenure))), reasons=(reason,))
 
 

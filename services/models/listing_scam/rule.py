@@ -30,7 +30,7 @@ def rule(features: Mapping[str, Value]) -> Decision | None:
 def _signs(features: Mapping[str, Value]) -> Iterator[str]:
     age, price = float(features["account_age_days"]), float(features["price_to_median"])
     if age < NEW_ACCOUNT_DAYS:
-        yield f"the account is {age:g} days old"
+        yield f"the account is {age:.15g} days old"
     if price < GIVEAWAY_PRICE:
         yield f"the price is {price:.0%} of the usual one"
     if features.get("contact_in_text") == "yes":

@@ -32,7 +32,7 @@ def rule(features: Mapping[str, Value]) -> Decision | None:
     """Decide from the credit score, else the debts, else the employment; None when all three are unavailable."""
     score, debts, employment = (features.get(each) for each in ("credit_score", "debt_to_income", "employment"))
     if score is not None:
-        return _decided(_share(BY_SCORE, float(score)), f"credit score {score:g}")
+        return _decided(_share(BY_SCORE, float(score)), f"credit score {score:.15g}")
     if debts is not None:
         return _decided(_share(BY_DEBTS, float(debts)), f"no credit score; {debts:.0%} of the income goes into debts")
     if employment is not None:

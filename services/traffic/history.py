@@ -1,0 +1,344 @@
+"""A file of real history in the words of a model, and an account of every text in it that was not understood."""
+
+import re
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Final
+
+from services.core.errors import MappingError
+from services.core.features import Value
+from services.core.limits import id_problem, text_problem
+from services.core.spec import Categorical, ModelSpec, Source
+from services.core.time_range import TimeRange
+from services.traffic import remedies
+from services.traffic.csv_table import Row, Table
+from services.traffic.mapping import CsvMapping
+from services.traffic.remedies import Samples
+from services.traffic.texts import ISO, NoZone, Numbers, Times
+
+MOSTLY: Final = 0.5
+"""A column of which more than this was not understood was read the wrong way: the mapping is wrong, not the rows."""
+
+SAMPLES: Final = 50
+"""Distinct texts of a column that are kept to find out how it is written."""
+
+TEXT_SHOWN: Final = 60
+COLUMNS_SHOWN: Final = 3
+
+_ROUNDED: Final = re.compile(r"\d[.,]\d+E\+\d+", re.ASCII | re.IGNORECASE)
+"""A number as spreadsheets show long ones: its last digits are gone."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CsvRow:
+    """One row, in the model's words.
+
+    `request` leaves out what is missing; `feed` says None, as a billing system without an invoice would.
+    `outcome` is one of the task's classes, or None when the file does not say.
+    `unmapped` names the columns whose text fits neither the mapping nor the feature: an unknown category is kept as
+    it is, so that the service finds it invalid; a text where a number or a time belongs cannot be used, and nothing is
+    sent for it. `not_understood` names the features of which that is so, and `outcome_not_understood` tells an outcome
+    that nobody knows from one that the file leaves blank. `observed_at` has the features whose own times the file
+    tells.
+    """
+
+    entity_id: str
+    request: dict[str, Value]
+    feed: dict[str, Value | None]
+    outcome: str | None
+    unmapped: tuple[str, ...] = ()
+    not_understood: tuple[str, ...] = ()
+    outcome_not_understood: bool = False
+    decided_at: TimeRange | None = None
+    started_at: TimeRange | None = None
+    outcome_at: TimeRange | None = None
+    observed_at: dict[str, TimeRange] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NotUnderstood:
+    """Of one column: `count` of the `said` texts, blanks left out, were not understood as `what`; one is `example`."""
+
+    column: str
+    what: str
+    count: int
+    said: int
+    example: str
+    line: int
+    expected: str
+    remedy: str
+
+    @property
+    def is_most(self) -> bool:
+        return self.count > MOSTLY * self.said
+
+    def __str__(self) -> str:
+        return (
+            f"{self.column}: {self.count} of {self.said} {self.what} not understood, such as {self.example!r}"
+            f" (line {self.line}); expected {self.expected}; remedy: {self.remedy}"
+        )
+
+    def as_body(self) -> dict[str, Any]:
+        return {
+            "column": self.column,
+            "what": self.what,
+            "n": self.count,
+            "said": self.said,
+            "example": self.example,
+            "line": self.line,
+            "expected": self.expected,
+            "remedy": self.remedy,
+        }
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class History:
+    """The rows in the order of the file, and the columns that have texts that were not understood."""
+
+    rows: Sequence[CsvRow]
+    not_understood: Sequence[NotUnderstood] = ()
+    outcomes_not_understood: int = 0
+
+
+def read_history(path: Path, mapping: CsvMapping, spec: ModelSpec) -> History:
+    """Read the whole file.
+
+    Raises:
+        MappingError: see `Table.rows`; or the file has no rows, a row has no usable entity id, or a time of which
+            nobody said in which zone it is.
+    """
+    reader = _Reader(spec, mapping)
+    table = Table(path, mapping.columns, mapping.delimiter, mapping.encoding)
+    rows = []
+    for row in table.rows():
+        try:
+            rows.append(reader.read(row))
+        except (_NoEntity, NoZone) as error:
+            raise table.fault(row.line, str(error)) from error
+    if not rows:
+        raise MappingError(f"{path} has a header and no rows; expected one row per case")
+    return reader.history(rows)
+
+
+def require_understood(path: Path, history: History, spec: ModelSpec) -> None:
+    """Raises `MappingError` when most of a column was read the wrong way, or a class vanished with what was."""
+    found = {row.outcome for row in history.rows}
+    lacking = [name for name in spec.task.classes if name not in found]
+    wrong = [each for each in history.not_understood if each.is_most or (lacking and each.what == OUTCOMES)]
+    if wrong:
+        raise MappingError(f"{path} was not understood: {'; '.join(told_once(wrong))}")
+
+
+def told_once(columns: Iterable[NotUnderstood]) -> list[str]:
+    """A sentence for each fault of the mapping; the columns that have the same are named behind the first of them."""
+    alike: dict[tuple[str, str, str], list[NotUnderstood]] = {}
+    for each in columns:
+        alike.setdefault((each.what, each.expected, each.remedy), []).append(each)
+    return [f"{first}{_also([each.column for each in others])}" for first, *others in alike.values()]
+
+
+def _also(columns: Sequence[str]) -> str:
+    if not columns:
+        return ""
+    shown = ", ".join(columns[:COLUMNS_SHOWN])
+    beyond = f" and {len(columns) - COLUMNS_SHOWN} more" if len(columns) > COLUMNS_SHOWN else ""
+    return f" (so in {shown}{beyond} too)"
+
+
+NUMBERS: Final = "numbers"
+TIMES: Final = "times"
+OUTCOMES: Final = "outcomes"
+CATEGORIES: Final = "categories"
+
+
+class _NoEntity(Exception):
+    """A row that is about nobody."""
+
+
+@dataclass(slots=True, kw_only=True)
+class _Tally:
+    """Counts what one column said, and what of it was not understood."""
+
+    column: str
+    what: str
+    expected: str
+    remedy: Callable[[Samples], str]
+    said: int = 0
+    count: int = 0
+    first: tuple[str, int] = ("", 0)
+    strange: dict[str, None] = field(default_factory=dict)
+    understood: dict[str, None] = field(default_factory=dict)
+
+    def note(self, text: str, line: int, *, is_understood: bool) -> None:
+        self.said += 1
+        kept = self.understood if is_understood else self.strange
+        if len(kept) < SAMPLES:
+            kept[text] = None
+        if not is_understood:
+            self.first = self.first if self.count else (text[:TEXT_SHOWN], line)
+            self.count += 1
+
+    def found(self, pool: Sequence[str]) -> NotUnderstood:
+        """`pool` has the texts of all columns of the kind that were not understood."""
+        example, line = self.first
+        samples = Samples(strange=list(self.strange), pool=pool, understood=list(self.understood))
+        return NotUnderstood(
+            column=self.column,
+            what=self.what,
+            count=self.count,
+            said=self.said,
+            example=example,
+            line=line,
+            expected=self.expected,
+            remedy=self.remedy(samples),
+        )
+
+
+class _Reader:
+    """Reads the rows of one file, one after the other, and counts."""
+
+    def __init__(self, spec: ModelSpec, mapping: CsvMapping) -> None:
+        self._spec, self._mapping = spec, mapping
+        self._missing = frozenset(mapping.missing)
+        self._numbers = Numbers(decimal=mapping.decimal, thousands=mapping.thousands)
+        self._times = Times(mapping.time_formats, mapping.time_zone)
+        self._kinds = {each.name: each.kind for each in spec.features}
+        self._features = {each.name: _feature_tally(each.name, mapping, spec) for each in spec.features}
+        self._time_columns = {name: _time_tally(name, mapping) for name in mapping.time_columns}
+        self._outcome = _outcome_tally(mapping, spec)
+
+    def read(self, row: Row) -> CsvRow:
+        """Raises `_NoEntity`, `NoZone`."""
+        mapping, spec = self._mapping, self._spec
+        strange: list[str] = []
+        entity_id = self._entity(row.texts[mapping.entity.column])
+        values = {name: self._value(name, row, strange) for name in self._features}
+        unread = tuple(name for name in values if values[name] is None and mapping.features[name].column in strange)
+        outcome, is_unread = self._word(row, strange)
+        times = {name: self._time(name, row, strange) for name in self._time_columns}
+        request = {each.name: values[each.name] for each in spec.features if each.source is Source.REQUEST}
+        observed = {name: times.get(mapping.features[name].observed_at) for name in self._features}
+        return CsvRow(
+            entity_id=entity_id,
+            request={name: value for name, value in request.items() if value is not None},
+            feed={each.name: values[each.name] for each in spec.online_features},
+            outcome=outcome,
+            unmapped=tuple(strange),
+            not_understood=unread,
+            outcome_not_understood=is_unread,
+            decided_at=times.get(mapping.decided_at),
+            started_at=times.get(mapping.started_at),
+            outcome_at=times.get(mapping.outcome.observed_at),
+            observed_at={name: time for name, time in observed.items() if time is not None},
+        )
+
+    def history(self, rows: Sequence[CsvRow]) -> History:
+        tallies = (self._outcome, *self._time_columns.values(), *self._features.values())
+        pools: dict[str, list[str]] = {}
+        for each in tallies:
+            pools.setdefault(each.what, []).extend(each.strange)
+        return History(
+            rows=rows,
+            not_understood=tuple(each.found(pools[each.what]) for each in tallies if each.count),
+            outcomes_not_understood=self._outcome.count,
+        )
+
+    def _entity(self, text: str) -> str:
+        column = self._mapping.entity.column
+        if text in self._missing:
+            raise _NoEntity(f"{column} is blank; expected an id")
+        if problem := id_problem(text):
+            raise _NoEntity(f"{column} is no id: {problem}")
+        if _ROUNDED.fullmatch(text):
+            raise _NoEntity(
+                f"{column} is {text!r}: a spreadsheet has rounded the id, and other cases have the same now;"
+                " export ids as text"
+            )
+        return text
+
+    def _value(self, name: str, row: Row, strange: list[str]) -> Value | None:
+        column, tally = self._mapping.features[name], self._features[name]
+        text = row.texts[column.column]
+        if text in self._missing:
+            return None
+        word = column.values.get(text, text)
+        kind = self._kinds[name]
+        if isinstance(kind, Categorical):
+            value: Value | None = None if text_problem(word) else word
+            is_known = word in kind.categories
+        else:
+            value = self._numbers.read(word)
+            is_known = value is not None
+        tally.note(text, row.line, is_understood=is_known)
+        if not is_known:
+            strange.append(column.column)
+        return value
+
+    def _word(self, row: Row, strange: list[str]) -> tuple[str | None, bool]:
+        """The outcome, and whether there is one that was not understood."""
+        column = self._mapping.outcome
+        text = row.texts[column.column]
+        if text in self._missing:
+            return None, False
+        word = column.values.get(text, text)
+        is_known = word in self._spec.task.classes
+        self._outcome.note(text, row.line, is_understood=is_known)
+        if is_known:
+            return word, False
+        strange.append(column.column)
+        return None, True
+
+    def _time(self, name: str, row: Row, strange: list[str]) -> TimeRange | None:
+        text, tally = row.texts[name], self._time_columns[name]
+        if text in self._missing:
+            return None
+        try:
+            time = self._times.read(text)
+        except NoZone as error:
+            raise NoZone(f"{name} is {text!r} {error}") from error
+        tally.note(text, row.line, is_understood=time is not None)
+        if time is None:
+            strange.append(name)
+        return time
+
+
+def _feature_tally(name: str, mapping: CsvMapping, spec: ModelSpec) -> _Tally:
+    kind, column = spec.feature(name).kind, mapping.features[name]
+    if isinstance(kind, Categorical):
+        return _Tally(
+            column=column.column,
+            what=CATEGORIES,
+            expected=_one_of({**column.values, **dict.fromkeys(kind.categories, "")}),
+            remedy=lambda samples: remedies.for_words(samples.strange, member=f"features.{name}"),
+        )
+    group = f' with "{mapping.thousands}" between groups' if mapping.thousands else ""
+    return _Tally(
+        column=column.column,
+        what=NUMBERS,
+        expected=f"digits such as 1234{mapping.decimal}5{group}",
+        remedy=lambda samples: remedies.for_numbers(samples, decimal=mapping.decimal),
+    )
+
+
+def _time_tally(name: str, mapping: CsvMapping) -> _Tally:
+    formats = ["ISO 8601 such as 2026-03-01T09:00:00Z" if each == ISO else each for each in mapping.time_formats]
+    return _Tally(
+        column=name,
+        what=TIMES,
+        expected=f"{' or '.join(formats)} between 1678 and 2261",
+        remedy=lambda samples: remedies.for_times(samples, formats=mapping.time_formats),
+    )
+
+
+def _outcome_tally(mapping: CsvMapping, spec: ModelSpec) -> _Tally:
+    return _Tally(
+        column=mapping.outcome.column,
+        what=OUTCOMES,
+        expected=_one_of({**mapping.outcome.values, **dict.fromkeys(spec.task.classes, "")}),
+        remedy=lambda samples: remedies.for_words(samples.strange, member="outcome"),
+    )
+
+
+def _one_of(words: Iterable[str]) -> str:
+    return f"one of {', '.join(words)}"

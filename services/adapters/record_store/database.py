@@ -14,8 +14,10 @@ from sqlalchemy import URL, Connection, Engine, ExceptionContext, Table, create_
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.exc import ArgumentError, NoSuchModuleError, SQLAlchemyError
 
+from services.adapters.record_store import counting
 from services.adapters.record_store.failures import UNENCODABLE, failure_of, needs_another_session
 from services.adapters.record_store.schema import leases
+from services.adapters.sqlite_files import GIVES_ROOM_BACK
 from services.core.clock import wall_clock
 from services.core.errors import BellwetherError, ContentRefused, LeaseLost, SettingsError
 from services.core.records import Lease
@@ -122,6 +124,7 @@ class Database:
                 connection.exec_driver_sql(f"SELECT pg_advisory_xact_lock({MIGRATION_LOCK})")
             config.attributes["connection"] = connection
             alembic.command.upgrade(config, "head")
+            counting.install(connection)
 
     def close(self) -> None:
         self._engine.dispose()
@@ -192,6 +195,7 @@ def _configure_sqlite(connection: Any, _record: Any) -> None:
     # The driver's own idea of when a transaction begins splits ours; `_begin_sqlite` says it instead.
     connection.isolation_level = None
     connection.execute(f"PRAGMA busy_timeout = {BUSY_SECONDS * 1000}")
+    connection.execute(GIVES_ROOM_BACK)
     connection.execute("PRAGMA journal_mode = WAL")
     # Rows can be read again from the log after a loss of power: position and rows are lost or kept together.
     connection.execute("PRAGMA synchronous = NORMAL")

@@ -2,8 +2,10 @@
 
 import socket
 from collections.abc import Mapping
-from datetime import timedelta
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
 from pathlib import Path
+from threading import Lock
 from typing import Final
 
 import msgspec
@@ -15,7 +17,35 @@ from services.core.clock import Now, wall_clock
 from services.core.errors import CorruptArtifact
 
 REPORT_LIFE: Final = timedelta(seconds=30)
-"""A worker reports several times in this; an older report is of a process that ended and whose id another may have."""
+"""A worker's file is written several times in this; an older report is of a process that ended, and whose id another
+may have."""
+
+HEARTBEAT: Final = timedelta(seconds=5)
+"""Between two reports of a worker that has nothing new to say."""
+
+
+class WorkerFile(msgspec.Struct, frozen=True):
+    """What one worker says of each of its models."""
+
+    reports: list[WorkerReport]
+
+
+@dataclass(slots=True)
+class _Said:
+    """What a worker has said of each model, and when it was last written down."""
+
+    reports: dict[str, WorkerReport] = field(default_factory=dict)
+    written_at: datetime | None = None
+
+    def take(self, report: WorkerReport) -> bool:
+        """Whether it has to be written now."""
+        before = self.reports.get(report.model)
+        self.reports[report.model] = report
+        is_news = before is None or _news(before) != _news(report)
+        is_due = self.written_at is None or abs(report.at - self.written_at) >= HEARTBEAT
+        if is_news or is_due:
+            self.written_at = report.at
+        return is_news or is_due
 
 
 class FleetFiles:
@@ -28,6 +58,9 @@ class FleetFiles:
         self._workers = worker_directory
         self._now = now
         self._host = host or socket.gethostname()
+        self._said: dict[int, _Said] = {}
+        self._reporting = Lock()
+        self._known: dict[Path, tuple[tuple[int, int, int], list[WorkerReport]]] = {}
 
     def publish(self, model: str, aliases: Mapping[str, str]) -> None:
         self._aliases.mkdir(parents=True, exist_ok=True)
@@ -44,23 +77,30 @@ class FleetFiles:
             raise CorruptArtifact(f"alias file {path}: {error}; promote a version to write it anew") from error
 
     def report(self, report: WorkerReport) -> None:
-        self._workers.mkdir(parents=True, exist_ok=True)
-        path = self._workers / f"{report.model}-{report.pid}@{self._host}.json"
-        # Not synced: after a loss of power the worker that it speaks of is gone as well.
-        replace_file(path, msgspec.json.encode(report), durable=False)
+        """Written where it says something new, and as a heartbeat; one file for all of a worker's models."""
+        with self._reporting:
+            said = self._said.setdefault(report.pid, _Said())
+            if said.take(report):
+                self._workers.mkdir(parents=True, exist_ok=True)
+                content = msgspec.json.encode(WorkerFile(reports=list(said.reports.values())))
+                # Not synced: after a loss of power the worker that it speaks of is gone as well.
+                replace_file(self._workers / f"{report.pid}@{self._host}.json", content, durable=False)
 
     def workers(self, model: str) -> list[WorkerReport]:
         """By process id. Reports of workers that have ended are removed."""
-        found = []
-        for path in self._workers.glob(f"{model}-*@*.json"):
-            report = _read_report(path)
-            if report is None or report.model != model:
-                continue
-            if self._is_alive(report, path):
-                found.append(report)
-            else:
-                path.unlink(missing_ok=True)
+        found = [each for path in self._workers.glob("*@*.json") for each in self._alive(path) if each.model == model]
         return sorted(found, key=lambda report: report.pid)
+
+    def _alive(self, path: Path) -> list[WorkerReport]:
+        reports = self._read(path)
+        newest = max(reports, key=lambda report: report.at, default=None)
+        if newest is None:
+            return []
+        if not self._is_alive(newest, path):
+            self._known.pop(path, None)
+            path.unlink(missing_ok=True)
+            return []
+        return [each for each in reports if self._age(each) < REPORT_LIFE]
 
     def _is_alive(self, report: WorkerReport, path: Path) -> bool:
         """A process of another host, or of another container, cannot be looked up here: its report's age has to do.
@@ -68,13 +108,37 @@ class FleetFiles:
         One from the future is of a clock that has been set back since; who is alive reports again at once.
         """
         here = path.stem.endswith(f"@{self._host}")
-        age = abs(self._now() - report.at)
+        age = self._age(report)
         return age < REPORT_LIFE and (not here or runs(report.pid, at_least=age))
 
+    def _age(self, report: WorkerReport) -> timedelta:
+        return abs(self._now() - report.at)
 
-def _read_report(path: Path) -> WorkerReport | None:
+    def _read(self, path: Path) -> list[WorkerReport]:
+        """What a file says; it is decoded once, however often each of many models is asked about."""
+        try:
+            found = path.stat()
+            content = found.st_ino, found.st_mtime_ns, found.st_size
+            known = self._known.get(path)
+            if known is None or known[0] != content:
+                known = self._known[path] = (content, _decoded(path.read_bytes()))
+        except FileNotFoundError:
+            # Removed between listing and reading.
+            return []
+        return known[1]
+
+
+def _decoded(content: bytes) -> list[WorkerReport]:
+    """Of one file; nothing where it is none of ours. Workers of an earlier version wrote one for each model."""
     try:
-        return msgspec.json.decode(path.read_bytes(), type=WorkerReport)
-    except (FileNotFoundError, msgspec.DecodeError):
-        # Removed between listing and reading, or no report of ours.
-        return None
+        return msgspec.json.decode(content, type=WorkerFile).reports
+    except msgspec.DecodeError:
+        pass
+    try:
+        return [msgspec.json.decode(content, type=WorkerReport)]
+    except msgspec.DecodeError:
+        return []
+
+
+def _news(report: WorkerReport) -> tuple[str, str]:
+    return report.version, report.problem

@@ -174,6 +174,11 @@ class Settings:
         return self.home / "reports"
 
     @property
+    def calibration_directory(self) -> Path:
+        """Calibrations of versions that came without one; what is lost of it is drawn again."""
+        return self.home / "calibrations"
+
+    @property
     def log_directory(self) -> Path:
         return self.home / "logs"
 

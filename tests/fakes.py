@@ -1,6 +1,6 @@
 """Stand-ins for ports, in memory, for tests of what is built on them."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from datetime import datetime
 from typing import Any, cast
 
@@ -46,6 +46,20 @@ class StoreInMemory:
         ]
         found.sort(key=lambda row: row.prediction.made_at)
         return found if limit is None or len(found) <= limit else found[:: -(-len(found) // limit)]
+
+    def judged_in_batches(
+        self,
+        model: str,
+        *,
+        made_from: datetime,
+        made_until: datetime,
+        limit: int | None = None,
+        settled: bool = False,
+        at_once: int = 2000,
+    ) -> Iterator[list[Judged]]:
+        found = self.judged(model, made_from=made_from, made_until=made_until, limit=limit, settled=settled)
+        for start in range(0, len(found), at_once):
+            yield found[start : start + at_once]
 
     def save_results(self, results: Iterable[EvaluationResult]) -> None:
         self.saved += results

@@ -8,8 +8,9 @@ from typing import Any, cast
 import pandas as pd
 
 from monitoring.entrypoints.http import MonitorHttp
-from monitoring.entrypoints.totals import Totals
+from monitoring.evaluation.judges import Judges
 from monitoring.evaluation.monitor import Monitor
+from monitoring.evaluation.references import CalibrationCache, References
 from monitoring.evaluation.report_files import ReportFiles
 from monitoring.lifecycle.alerts import intake
 from monitoring.metrics import MonitorMetrics, Observed
@@ -25,6 +26,8 @@ from tests.toy_traffic import toy_reference
 
 SPEC = toy_spec()
 SESAME = "open sesame"
+PATIENT_SECONDS = 60.0
+"""A round of a test ends when all is judged, on the slowest of machines."""
 
 
 @dataclass
@@ -66,13 +69,14 @@ class ToyMonitor:
             specs={"toy": SPEC},
             store=self.store.port,
             desk=lambda _: self.desk,
-            models=self.versions.port,
+            references=References(self.versions.port, CalibrationCache(self.home / "calibrations")),
             files=ReportFiles(self.home / "reports", kept=2),
             now=lambda: self.now,
             wall_now=lambda: self.now,
             hand_over=lambda payload, now, desk: self.alerts.append(payload),
             observe=self._observe,
             forget=self.metrics.forget,
+            judges=Judges(patience=PATIENT_SECONDS),
         )
 
     def promote(self, version: str) -> None:
@@ -89,7 +93,6 @@ class ToyMonitor:
             monitor=self.monitor,
             store=store or self.store.port,
             fleet=FleetFiles(self.home / "aliases", self.home / "workers"),
-            totals=Totals((store or self.store.port).counts),
             metrics=self.metrics,
             intake=lambda payload, now: intake(payload, store=store or self.store.port, specs={"toy": SPEC}, now=now),
             now=lambda: self.now,

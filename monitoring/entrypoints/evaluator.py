@@ -8,7 +8,7 @@ import logging
 import socket
 import sys
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from threading import Thread
@@ -18,8 +18,8 @@ import uvicorn
 
 from monitoring.entrypoints.http import MonitorHttp
 from monitoring.entrypoints.tenure import Tenure
-from monitoring.entrypoints.totals import Totals
 from monitoring.evaluation.monitor import Monitor
+from monitoring.evaluation.references import CalibrationCache, References
 from monitoring.evaluation.report_files import ReportFiles
 from monitoring.lifecycle.alerts import Receipt, Result, intake
 from monitoring.lifecycle.promote import awaiting, promotions, rollbacks
@@ -63,7 +63,8 @@ def _evaluate(settings: Settings, *, once: bool) -> int:
     if store is None:
         return 0
     home_settings.keep(settings, "store", "versions")
-    with _parts(settings, store) as parts, parts.tenure:
+    # What is judged when the process is told to stop is kept before its lease goes to another.
+    with _parts(settings, store) as parts, parts.tenure, closing(parts.monitor):
         if once:
             parts.monitor.round()
             return 0
@@ -99,7 +100,6 @@ def _parts(settings: Settings, store: RecordStore) -> Iterator[_Parts]:
     """Everything that the process is made of, from the settings; the store is closed at the end."""
     specs, now, metrics = discover(), bootstrap.clock(settings), MonitorMetrics()
 
-    totals = Totals(store.counts)
     tenure = Tenure(store, work="evaluation", models=specs, lasts=timedelta(seconds=settings.lease_seconds))
 
     def desk(model: str) -> RecordStore | None:
@@ -120,12 +120,12 @@ def _parts(settings: Settings, store: RecordStore) -> Iterator[_Parts]:
         specs=specs,
         store=store,
         desk=desk,
-        models=bootstrap.model_store(settings),
+        references=References(bootstrap.model_store(settings), CalibrationCache(settings.calibration_directory)),
         files=ReportFiles(settings.report_directory, settings.reports_kept),
         now=now,
         wall_now=wall_clock,
         hand_over=hand_over if settings.drift_alerts == MONITOR else _leave_it,
-        observe=lambda spec, results: metrics.observe(spec.name, _observed(spec, store, totals, results)),
+        observe=lambda spec, results: metrics.observe(spec.name, _observed(spec, store, results)),
         forget=metrics.forget,
         unknown=metrics.not_observed,
     )
@@ -134,7 +134,6 @@ def _parts(settings: Settings, store: RecordStore) -> Iterator[_Parts]:
         monitor=monitor,
         store=store,
         fleet=bootstrap.fleet(settings),
-        totals=totals,
         metrics=metrics,
         intake=take_in,
         now=now,
@@ -153,13 +152,13 @@ def _leave_it(_payload: Mapping[str, Any], _moment: datetime, _desk: RecordStore
     """Prometheus sees the gauge, and Alertmanager comes with it."""
 
 
-def _observed(spec: ModelSpec, store: RecordStore, totals: Totals, results: list[EvaluationResult]) -> Observed:
+def _observed(spec: ModelSpec, store: RecordStore, results: list[EvaluationResult]) -> Observed:
     jobs, changes = store.jobs(spec.name, limit=JOBS_COUNTED), store.alias_changes(spec.name)
     return Observed(
         results,
         store.aliases(spec.name),
         jobs,
-        totals.of(spec.name),
+        store.counts(spec.name),
         spec.objectives,
         rollbacks=rollbacks(changes),
         awaiting_approval=int(awaiting(jobs, changes) is not None),

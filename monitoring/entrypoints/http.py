@@ -22,8 +22,7 @@ from starlette.routing import Route
 
 from monitoring.alerts.runbook import as_html, pages
 from monitoring.entrypoints.overview import Overview, as_json, overview
-from monitoring.entrypoints.page import PAGE_POLICY, page
-from monitoring.entrypoints.totals import Totals
+from monitoring.entrypoints.page import PAGE_POLICY, Drawn, page
 from monitoring.evaluation.monitor import Monitor
 from monitoring.evaluation.unknown import NotEnoughData
 from monitoring.lifecycle.alerts import REFUSALS, MalformedAlert, Receipt, Result
@@ -101,13 +100,13 @@ class MonitorHttp:
     monitor: Monitor
     store: RecordStore
     fleet: Fleet
-    totals: Totals
     metrics: MonitorMetrics
     intake: Intake
     now: Now
     wall_now: Now
     alert_token: str = field(repr=False)
     body_limit: int
+    drawn: Drawn = field(default_factory=Drawn)
 
     def app(self) -> Starlette:
         unread = (
@@ -137,7 +136,7 @@ class MonitorHttp:
 
     def overview_page(self, _request: Request) -> Response:
         states = [self._overview(spec) for spec in self.specs.values()]
-        return HTMLResponse(page(states, store=self.store), headers=_headers(PAGE_POLICY))
+        return HTMLResponse(page(states, store=self.store, drawn=self.drawn), headers=_headers(PAGE_POLICY))
 
     def exposition(self, _request: Request) -> Response:
         return Response(generate_latest(self.metrics.registry), headers={"Content-Type": CONTENT_TYPE_LATEST})
@@ -214,7 +213,7 @@ class MonitorHttp:
             spec,
             store=self.store,
             fleet=self.fleet,
-            counts=self.totals.of(spec.name),
+            counts=self.store.counts(spec.name),
             results=self.monitor.newest(spec.name),
             now=self.now(),
             wall_now=self.wall_now(),

@@ -16,7 +16,7 @@ from monitoring.metrics import LifecycleMetrics
 from services import bootstrap, home_settings
 from services.adapters.home_lock import use
 from services.core.clock import wall_clock
-from services.core.errors import LeaseLost, StoreUnavailable
+from services.core.errors import CorruptArtifact, LeaseLost, StoreUnavailable
 from services.core.ports import RecordStore
 from services.core.spec import ModelSpec
 from services.entrypoints.processes import log_to_stderr, opened, serve_metrics, stop_on_signals
@@ -63,6 +63,19 @@ def _attend(settings: Settings, *, once: bool) -> int:
 
 
 @dataclass(frozen=True, slots=True)
+class Seen:
+    """What there is to do, of all models at once."""
+
+    aliases: dict[str, dict[str, str]]
+    with_open_job: set[str]
+
+    @classmethod
+    def by(cls, store: RecordStore) -> "Seen":
+        """Raises `StoreUnavailable`."""
+        return cls(store.all_aliases(), store.with_open_job())
+
+
+@dataclass(frozen=True, slots=True)
 class Attendance:
     """Working on what this process has the lease of.
 
@@ -77,26 +90,53 @@ class Attendance:
     _resumed: dict[str, int] = field(default_factory=dict)
 
     def round(self) -> None:
-        """Attend to every model, whatever happens to one of them."""
-        for spec in discover().values():
-            try:
-                self.attend(spec)
-            except LeaseLost as error:
-                logger.info("%s: %s", spec.name, error)
-            except StoreUnavailable as error:
-                self.metrics.failed(spec.name)
-                logger.warning("%s: %s; trying again", spec.name, error)
-            except Exception:
-                # The edge of the process: what is wrong with one model must not stop the others' retrainings.
-                self.metrics.failed(spec.name)
-                logger.exception("attending to %s failed; trying again", spec.name)
+        """Attend to every model, whatever happens to one of them.
 
-    def attend(self, spec: ModelSpec) -> None:
+        What models have to do is asked for once for all of them: a round in which none has anything to do takes two
+        statements, however many there are.
+        """
+        try:
+            seen = Seen.by(self.workshop.store)
+        except StoreUnavailable as error:
+            for model in discover():
+                self.metrics.failed(model)
+            logger.warning("no model can be attended to: %s; trying again", error)
+            return
+        for spec in discover().values():
+            self._attend_alone(spec, seen)
+        self._give_room_back()
+
+    def _attend_alone(self, spec: ModelSpec, seen: "Seen") -> None:
+        try:
+            self.attend(spec, seen)
+        except LeaseLost as error:
+            logger.info("%s: %s", spec.name, error)
+        except StoreUnavailable as error:
+            self.metrics.failed(spec.name)
+            logger.warning("%s: %s; trying again", spec.name, error)
+        except Exception:
+            # The edge of the process: what is wrong with one model must not stop the others' retrainings.
+            self.metrics.failed(spec.name)
+            logger.exception("attending to %s failed; trying again", spec.name)
+
+    def _give_room_back(self) -> None:
+        try:
+            if self.upkeep is not None:
+                self.upkeep.give_room_back(self.workshop.store)
+        except StoreUnavailable as error:
+            logger.warning("no room was given back to the disk: %s", error)
+
+    def attend(self, spec: ModelSpec, seen: "Seen | None" = None) -> None:
         """Whoever has the lease works; every process keeps the alias file of its own machine.
+
+        Args:
+            seen: what the models have to do, where it was asked for just now.
 
         Raises `StoreUnavailable`, and `LeaseLost` when another process has taken the model over meanwhile.
         """
-        follow(spec, self.workshop)
+        seen = seen or Seen.by(self.workshop.store)
+        if not self._is_told(spec.name, seen.aliases.get(spec.name, {})):
+            follow(spec, self.workshop)
         lease = self.tenure.lease_of(spec.name)
         if lease is None:
             self.metrics.left(spec.name)
@@ -105,11 +145,19 @@ class Attendance:
         if self._resumed.get(spec.name) != lease.token:
             resume(spec, fenced)
             self._resumed[spec.name] = lease.token
-        step(spec, fenced)
+        if spec.name in seen.with_open_job:
+            step(spec, fenced)
         if self.upkeep is not None:
             jump = self.upkeep.attend(spec, fenced)
             self.metrics.pruning_stands_still(spec.name, jump is not None)
         self.metrics.attended(spec.name, at=wall_clock())
+
+    def _is_told(self, model: str, aliases: dict[str, str]) -> bool:
+        """Whether this machine's workers know these aliases; a file that cannot be read has to be written anew."""
+        try:
+            return self.workshop.fleet.published(model) == aliases
+        except CorruptArtifact:
+            return False
 
 
 def tenure_of(settings: Settings, store: RecordStore, models: Iterable[str]) -> Tenure:

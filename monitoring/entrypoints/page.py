@@ -3,10 +3,13 @@
 import base64
 import hashlib
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from html import escape
 from pathlib import Path
 from typing import Any, Final
+
+import msgspec
 
 from monitoring.entrypoints.charts import marker_strip
 from monitoring.entrypoints.overview import Overview, by_traffic
@@ -20,6 +23,7 @@ from monitoring.entrypoints.panels import (
     ratio,
 )
 from monitoring.entrypoints.wording import Statement, day, present, served_slowly, unasked
+from services.core.clock import EPOCH
 from services.core.ports import RecordStore
 from services.core.records import EvaluationResult, ResultKind, ResultStatus
 from services.core.spec import Good, Measure
@@ -36,13 +40,36 @@ REFRESH_SECONDS: Final = 5
 BAR: Final = 130
 
 
-def page(states: Sequence[Overview], *, store: RecordStore) -> str:
+@dataclass(slots=True)
+class Drawn:
+    """What was drawn of each model, for the next one who asks: a page is asked for every few seconds by each who looks
+    at it, and most models have nothing new by then. From any thread; two that ask at once may both draw."""
+
+    _sections: dict[str, tuple[Overview, str]] = field(default_factory=dict)
+    _histories: dict[str, tuple[Sequence[EvaluationResult], History]] = field(default_factory=dict)
+
+    def section(self, state: Overview, store: RecordStore) -> str:
+        shown, known = _as_shown(state), self._sections.get(state.spec.name)
+        if known is None or known[0] != shown:
+            known = self._sections[state.spec.name] = (shown, _section(state, self._history(state, store)))
+        return known[1]
+
+    def _history(self, state: Overview, store: RecordStore) -> History:
+        """Hundreds of stored results, which are others only once the newest are."""
+        known = self._histories.get(state.spec.name)
+        if known is None or known[0] != state.results:
+            known = self._histories[state.spec.name] = (state.results, History.of(state, store))
+        return known[1]
+
+
+def page(states: Sequence[Overview], *, store: RecordStore, drawn: Drawn | None = None) -> str:
     """The models that were asked something, one under the other, and a line for each other one.
 
-    Everything that was recorded is escaped.
+    Everything that was recorded is escaped. A model of which `drawn` has what would be drawn now costs nothing.
     """
+    drawn = drawn or Drawn()
     asked = [state for state in by_traffic(states) if not state.unasked]
-    sections = "".join(_section(state, History.of(state, store)) for state in asked)
+    sections = "".join(drawn.section(state, store) for state in asked)
     body = sections + _unasked([state for state in states if state.unasked]) or "<p>No model is declared.</p>"
     return (
         '<!doctype html><html lang="en"><head><meta charset="utf-8">'
@@ -50,6 +77,12 @@ def page(states: Sequence[Overview], *, store: RecordStore) -> str:
         f'<meta http-equiv="refresh" content="{REFRESH_SECONDS}"><title>Bellwether</title><style>{STYLE}</style></head>'
         f'<body><main><p class="mark">bellwether</p>{body}{_foot(states)}</main></body></html>'
     )
+
+
+def _as_shown(state: Overview) -> Overview:
+    """Without what changes from second to second and is not to be seen."""
+    workers = [msgspec.structs.replace(worker, at=EPOCH) for worker in state.workers]
+    return replace(state, now=state.now.replace(second=0, microsecond=0), wall_now=EPOCH, workers=workers)
 
 
 def _section(state: Overview, history: History) -> str:

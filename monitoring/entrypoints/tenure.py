@@ -63,13 +63,14 @@ class Tenure:
             self._ask_for_all()
 
     def _ask_for_all(self) -> None:
-        for model in self._models:
-            try:
-                lease = self._leases.acquire(self._name(model), holder=self._holder, lasts=self._lasts)
-            except StoreUnavailable as error:
-                logger.warning("the lease %s could not be asked for: %s", self._name(model), error)
-                return
-            self._note(model, lease)
+        names = [self._name(model) for model in self._models]
+        try:
+            leases = self._leases.acquire_all(names, holder=self._holder, lasts=self._lasts)
+        except StoreUnavailable as error:
+            logger.warning("the leases of this %s could not be asked for: %s", self._work, error)
+            return
+        for model, name in zip(self._models, names, strict=True):
+            self._note(model, leases.get(name))
 
     def _note(self, model: str, lease: Lease | None) -> None:
         """In one step for who asks meanwhile: a lease that is renewed is held all the time."""

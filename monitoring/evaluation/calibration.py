@@ -2,18 +2,25 @@
 
 A threshold is the larger of the spec's smallest effect and a far quantile of the distances between samples
 that come from the same distribution, at the window's own number of rows.
+
+What is computed once and kept with a version are the distances' mean and deviation, at every number of rows that a
+window may have. They belong to its reference alone: a spec that changes its budget or its smallest effect needs no
+other calibration, one that changes a column's method does.
 """
 
-from collections.abc import Callable
 from datetime import timedelta
 from statistics import NormalDist
 from typing import Any, Final
 
+import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from monitoring.evaluation.windows import COUNTED_PARTS
+from monitoring.evaluation.windows import COUNTED_PARTS, SAMPLE_LIMIT
 from services.core.spec import DriftPolicy
+
+FORMAT: Final = 1
+"""Of a kept calibration; another one is of other distances or another way to draw, and is not used."""
 
 DRAWS: Final = 100
 """Distances per calibration. Their standard deviation is then known to about 7 %."""
@@ -27,7 +34,65 @@ LEVEL_AT_MOST: Final = 0.05
 STEPS_PER_DOUBLING: Final = 2
 """Calibrated are the sizes a factor of the square root of 2 apart; in between, the smaller one's threshold holds."""
 
-Indices = NDArray[Any]
+Numbers = NDArray[Any]
+
+
+class Chance(msgspec.Struct, frozen=True):
+    """The distances between two samples of a reference: their mean and standard deviation."""
+
+    mean: float
+    deviation: float
+
+    @classmethod
+    def of(cls, draws: Numbers) -> "Chance":
+        return cls(float(np.mean(draws)), float(np.std(draws)))
+
+    def exceeded(self, probability: float) -> float:
+        """The distance that chance exceeds with this probability, plus what `DRAWS` draws may have got it wrong by.
+
+        An upper tolerance limit (Hahn and Meeker 1991, chapter 4): the standard error of mean + k deviations from D
+        draws is deviation · √((1 + k² / 2) / D).
+        """
+        quantile = gamma_quantile(self.mean, self.deviation, 1 - probability)
+        if self.deviation <= 0:
+            return quantile
+        k = (quantile - self.mean) / self.deviation
+        return quantile + float(CAUTION * self.deviation * ((1 + k**2 / 2) / DRAWS) ** 0.5)
+
+
+class CalibratedColumn(msgspec.Struct, frozen=True, kw_only=True):
+    """`chances` by the number of rows of the window; `rows` are the reference's."""
+
+    method: str
+    rows: int
+    chances: dict[int, Chance]
+
+
+class Calibration(msgspec.Struct, frozen=True, kw_only=True):
+    """Of a version's reference, by column."""
+
+    columns: dict[str, CalibratedColumn]
+    format: int = FORMAT
+
+    def chances(self, column: str, *, method: str, rows: int) -> dict[int, Chance]:
+        """What is known of a column that is compared by this method; nothing where it was calibrated for another."""
+        known = self.columns.get(column)
+        if self.format != FORMAT or known is None or (known.method, known.rows) != (method, rows):
+            return {}
+        return dict(known.chances)
+
+
+NOTHING: Final = Calibration(columns={})
+
+
+def merged(older: Calibration, newer: Calibration) -> Calibration:
+    """What either knows; of a column that both know, all of the newer and the older's other sizes."""
+    return Calibration(columns=older.columns | {name: _both(older, name, each) for name, each in newer.columns.items()})
+
+
+def _both(older: Calibration, name: str, newer: CalibratedColumn) -> CalibratedColumn:
+    known = older.chances(name, method=newer.method, rows=newer.rows)
+    return msgspec.structs.replace(newer, chances=known | newer.chances)
 
 
 def level(policy: DriftPolicy, *, features: int) -> float:
@@ -44,36 +109,22 @@ def level(policy: DriftPolicy, *, features: int) -> float:
 
 def calibrated_size(n: int) -> int:
     """The largest calibrated number of rows that is not above `n`."""
-    return int(2 ** (np.floor(np.log2(n) * STEPS_PER_DOUBLING) / STEPS_PER_DOUBLING))
+    return _size(_step(n))
 
 
-def chance_distance(
-    distance: Callable[[Indices, Indices], float], *, reference_rows: int, rows: int, exceeded: float, seed: int
-) -> float:
-    """The distance that samples of one distribution exceed with probability `exceeded`.
+def calibrated_sizes(policy: DriftPolicy) -> list[int]:
+    """Every size that a window of this policy may have, rising: eleven from 300 rows to 10,000."""
+    first, last = _step(max(1, policy.minimum_rows)), _step(SAMPLE_LIMIT)
+    return sorted({_size(step) for step in range(first, last + 1)})
 
-    `distance` takes row numbers of the reference: those of the one sample, and those of the other. Both are
-    drawn with replacement, since the reference is itself a sample: its own error is part of what chance does.
-    Chance acts through the sum of both samples' variances, 1 / rows + 1 / reference_rows, so two samples of
-    equal size with the same sum stand for them: the distances are as large, and cheaper than with a whole reference.
+
+def rows_of_both(rows: int, *, reference_rows: int) -> int:
+    """How many rows each of two samples has that stand for a window of `rows` beside the reference.
+
+    The reference is itself a sample: its own error is part of what chance does. Chance acts through the sum of both
+    samples' variances, 1 / rows + 1 / reference_rows, so two samples of equal size with the same sum are as far apart.
     """
-    random = np.random.default_rng(seed)
-    size = max(1, round(2 / (1 / rows + 1 / reference_rows)))
-    draws = [distance(*random.integers(reference_rows, size=(2, size))) for _ in range(DRAWS)]
-    return _upper_limit(float(np.mean(draws)), float(np.std(draws)), 1 - exceeded)
-
-
-def _upper_limit(mean: float, deviation: float, probability: float) -> float:
-    """The quantile, plus what `DRAWS` draws may have got it wrong by.
-
-    An upper tolerance limit (Hahn and Meeker 1991, chapter 4): the standard error of mean + k deviations from D draws
-    is deviation · √((1 + k² / 2) / D).
-    """
-    quantile = gamma_quantile(mean, deviation, probability)
-    if deviation <= 0:
-        return quantile
-    k = (quantile - mean) / deviation
-    return quantile + float(CAUTION * deviation * ((1 + k**2 / 2) / DRAWS) ** 0.5)
+    return max(1, round(2 / (1 / rows + 1 / reference_rows)))
 
 
 def gamma_quantile(mean: float, deviation: float, probability: float) -> float:
@@ -88,3 +139,11 @@ def gamma_quantile(mean: float, deviation: float, probability: float) -> float:
     shape = (mean / deviation) ** 2
     root = 1 - 1 / (9 * shape) + NormalDist().inv_cdf(probability) / (3 * shape**0.5)
     return float(mean * max(root, 0.0) ** 3)
+
+
+def _step(n: int) -> int:
+    return int(np.floor(np.log2(n) * STEPS_PER_DOUBLING))
+
+
+def _size(step: int) -> int:
+    return int(2 ** (step / STEPS_PER_DOUBLING))

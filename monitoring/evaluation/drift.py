@@ -1,8 +1,7 @@
-"""How far the inputs and the scores are from those of training. The one place that knows Evidently's statistics.
+"""How far the inputs and the scores are from those of training.
 
-Evidently's functions are called on columns that are already clean: on its own it drops NaN in silence, lets one
-outlier blind a histogram, and fails as a whole over one bad column. Its import takes seconds and some hundred
-megabytes, so only the monitor's process imports this module.
+Columns are cleaned before anything is compared: NaN, infinite and mistyped values are counted and left out, one absurd
+number is moved to a fence so that it decides nothing, and a column that cannot be compared fails alone.
 """
 
 import math
@@ -14,16 +13,20 @@ from typing import Any, Final
 
 import numpy as np
 import pandas as pd
-from evidently.legacy.calculations.stattests import (
-    StatTest,
-    jensenshannon_stat_test,
-    psi_stat_test,
-    wasserstein_stat_test,
-)
-from evidently.legacy.core import ColumnType
 from numpy.typing import NDArray
 
-from monitoring.evaluation.calibration import calibrated_size, chance_distance, level
+from monitoring.evaluation.calibration import (
+    DRAWS,
+    NOTHING,
+    CalibratedColumn,
+    Calibration,
+    Chance,
+    calibrated_size,
+    calibrated_sizes,
+    level,
+    rows_of_both,
+)
+from monitoring.evaluation.distances import FOR_CATEGORIES, METHODS, Known, unit_of
 from monitoring.evaluation.onset import onset
 from monitoring.evaluation.unknown import Failed, NotEnoughData
 from monitoring.evaluation.windows import SAMPLE_LIMIT, Window
@@ -35,14 +38,6 @@ from services.core.spec import Categorical, DriftPolicy, ModelSpec, Numeric
 
 SCORE: Final = "score"
 """The column of the model's own answers, in the reference and in the results."""
-
-METHODS: Final[Mapping[str, StatTest]] = {
-    test.name: test for test in (wasserstein_stat_test, jensenshannon_stat_test, psi_stat_test)
-}
-"""Distances: high means drift. Evidently's p-value methods alarm low, and alarm at anything once rows are many."""
-
-SMALLEST_SPREAD: Final = 0.001
-"""The unit in which Evidently measures a constant column; below it two numbers count as one."""
 
 UNSEEN: Final = -1
 """The code of every category that the reference does not have."""
@@ -98,45 +93,41 @@ ColumnDrift = FeatureDrift | NotEnoughData | Failed
 
 @dataclass(frozen=True, slots=True)
 class ReferenceColumn:
-    """One column as the version was trained on it. Thresholds are calibrated at first use and kept."""
+    """One column as the version was trained on it.
+
+    `chances` are those of the version's calibration, by the number of rows; one that it lacks is drawn at first use.
+    """
 
     name: str
-    kind: ColumnType
-    test: StatTest
+    is_numeric: bool
+    method: str
     values: Numbers
+    known: Known
     minimum_effect: float
     level: float
-    thresholds: dict[int, float] = field(default_factory=dict)
+    chances: dict[int, Chance] = field(default_factory=dict)
 
     def distance(self, current: Numbers) -> float:
-        return self._distance(self.values, self.fenced(current))
+        return self.known.distance(self.fenced(current))
 
     def between(self, one: Numbers, other: Numbers) -> float:
         """The distance of two samples of the present from one another."""
-        return self._distance(self.fenced(one), self.fenced(other))
+        return self.known.of_another(self.fenced(one)).distance(self.fenced(other))
 
     def drifted(self, current: Numbers) -> bool:
         return self.distance(current) > self.threshold(len(current))
 
     def threshold(self, n: int) -> float:
         """The distance above which `n` rows have drifted."""
-        size = calibrated_size(n)
-        if size not in self.thresholds:
-            self.thresholds[size] = max(self.minimum_effect, self._chance(size))
-        return self.thresholds[size]
+        return max(self.minimum_effect, self.chance(calibrated_size(n)).exceeded(self.level))
 
-    def _chance(self, size: int) -> float:
-        return chance_distance(
-            lambda one, other: self._distance(self.values[one], self.values[other]),
-            reference_rows=len(self.values),
-            rows=size,
-            exceeded=self.level,
-            seed=zlib.crc32(self.name.encode()),
-        )
-
-    def _distance(self, reference: Numbers, current: Numbers) -> float:
-        found = self.test(pd.Series(reference), pd.Series(current), self.kind, None)
-        return float(found.drift_score)
+    def chance(self, size: int) -> Chance:
+        """How far apart chance puts a window of so many rows and the reference. Drawing it takes milliseconds."""
+        if size not in self.chances:
+            rows = rows_of_both(size, reference_rows=len(self.values))
+            random = np.random.default_rng(zlib.crc32(self.name.encode()))
+            self.chances[size] = Chance.of(self.known.by_chance(rows, DRAWS, random))
+        return self.chances[size]
 
     def fenced(self, current: Numbers) -> Numbers:
         """Numbers further outside the reference than its whole range are moved to that fence.
@@ -144,10 +135,10 @@ class ReferenceColumn:
         Otherwise a single absurd row decides: it stretches a histogram until everything else shares one bin,
         and a mean distance grows with it without limit.
         """
-        if self.kind is not ColumnType.Numerical:
+        if not self.is_numeric:
             return current
         low, high = float(self.values.min()), float(self.values.max())
-        span = max(high - low, SMALLEST_SPREAD)
+        span = max(high - low, unit_of(self.values))
         return np.clip(current, low - span, high + span)
 
 
@@ -160,11 +151,37 @@ class Reference:
     frame: pd.DataFrame
 
 
-def reference_of(spec: ModelSpec, version: str, frame: pd.DataFrame) -> Reference:
+def reference_of(
+    spec: ModelSpec, version: str, frame: pd.DataFrame, *, calibration: Calibration = NOTHING
+) -> Reference:
     """Prepare what lies in a version's REFERENCE_FILE. A column that does not fit becomes `Failed`, alone."""
     sample = frame if len(frame) <= SAMPLE_LIMIT else frame.sample(SAMPLE_LIMIT, random_state=0)
-    columns = {name: _reference_column(spec, name, sample) for name in (*spec.feature_names, SCORE)}
+    columns = {name: _reference_column(spec, name, sample, calibration) for name in (*spec.feature_names, SCORE)}
     return Reference(version, columns, sample)
+
+
+def is_calibrated(spec: ModelSpec, reference: Reference) -> bool:
+    """Whether every threshold that a window may ask for is known without drawing anything."""
+    sizes = set(calibrated_sizes(spec.drift))
+    return all(sizes <= set(each.chances) for each in reference.columns.values() if isinstance(each, ReferenceColumn))
+
+
+def calibrated(spec: ModelSpec, reference: Reference) -> Calibration:
+    """The reference's calibration, whole; what is not known yet is drawn.
+
+    A column takes some 0.1 s for 10,000 distinct values; the cost grows with columns, sizes and values.
+    """
+    return Calibration(
+        columns={
+            name: CalibratedColumn(
+                method=each.method,
+                rows=len(each.values),
+                chances={size: each.chance(size) for size in calibrated_sizes(spec.drift)},
+            )
+            for name, each in reference.columns.items()
+            if isinstance(each, ReferenceColumn)
+        }
+    )
 
 
 def drift(spec: ModelSpec, *, reference: Reference, rows: Sequence[Judged]) -> dict[str, ColumnDrift]:
@@ -208,11 +225,11 @@ def _column_drift(policy: DriftPolicy, known: ReferenceColumn, column: Column) -
         return NotEnoughData(n, policy.minimum_rows, f"usable values of {known.name!r} in the window")
     distance = known.distance(column.values)
     if not math.isfinite(distance):
-        return Failed(f"{known.test.name} of {known.name!r} is {distance}, expected a finite distance")
+        return Failed(f"{known.method} of {known.name!r} is {distance}, expected a finite distance")
     return FeatureDrift(
         distance=distance,
         threshold=known.threshold(n),
-        method=known.test.name,
+        method=known.method,
         n_current=n,
         n_reference=len(known.values),
         discarded=column.discarded,
@@ -249,7 +266,9 @@ def _codes(kind: Categorical, values: Sequence[object]) -> Numbers:
     return np.array([codes.get(value, UNSEEN) for value in values if isinstance(value, str)], dtype=int)
 
 
-def _reference_column(spec: ModelSpec, name: str, frame: pd.DataFrame) -> ReferenceColumn | Failed:
+def _reference_column(
+    spec: ModelSpec, name: str, frame: pd.DataFrame, calibration: Calibration
+) -> ReferenceColumn | Failed:
     if name not in frame:
         return Failed(
             f"the champion was trained without {name!r}, so there is nothing to compare it with; "
@@ -269,20 +288,22 @@ def _reference_column(spec: ModelSpec, name: str, frame: pd.DataFrame) -> Refere
         return Failed(str(error))
     return ReferenceColumn(
         name=name,
-        kind=ColumnType.Numerical if numeric else ColumnType.Categorical,
-        test=method,
+        is_numeric=numeric,
+        method=method,
         values=values,
-        minimum_effect=spec.drift.minimum_effect[method.name],
+        known=METHODS[method](values, categories=not numeric),
+        minimum_effect=spec.drift.minimum_effect[method],
         level=level(spec.drift, features=len(spec.features) + 1),
+        chances=calibration.chances(name, method=method, rows=len(values)),
     )
 
 
-def _method(policy: DriftPolicy, *, numeric: bool) -> StatTest:
+def _method(policy: DriftPolicy, *, numeric: bool) -> str:
     name = policy.numeric if numeric else policy.categorical
-    if name not in METHODS or (not numeric and ColumnType.Categorical not in METHODS[name].allowed_feature_types):
+    if name not in METHODS or (not numeric and name not in FOR_CATEGORIES):
         raise SpecError(
             f"drift method {name!r} does not fit this kind of feature; expected one of {', '.join(METHODS)}"
         )
     if name not in policy.minimum_effect:
         raise SpecError(f"the drift policy has no minimum_effect for {name!r}; state one")
-    return METHODS[name]
+    return name

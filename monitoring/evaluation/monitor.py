@@ -1,30 +1,30 @@
 """The monitor's round: judge every model whose event time has moved, keep what lasts, tell the lifecycle.
 
-Results that last go into the store. In between the newest ones are refreshed in memory, for the gauges.
+Results that last go into the store. In between the newest ones are refreshed in memory, for the gauges. Models are
+judged beside one another: one whose judgement takes long holds up no other.
 """
 
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from datetime import datetime
+from functools import partial
 from pathlib import Path
 from threading import Lock
 from typing import Any, Final
 
-import pandas as pd
-
 from monitoring.evaluation.alert import drift_alert
-from monitoring.evaluation.drift import Reference, reference_of
 from monitoring.evaluation.evaluate import evaluate
+from monitoring.evaluation.judges import Judges, Work
+from monitoring.evaluation.references import References
 from monitoring.evaluation.report import drift_report
 from monitoring.evaluation.report_files import ReportFiles
 from monitoring.evaluation.unknown import NotEnoughData
 from monitoring.evaluation.windows import SAMPLE_LIMIT, is_due, is_kept, newest_window
-from services.core.artifacts import REFERENCE_FILE
-from services.core.clock import Now
+from services.core.clock import EPOCH, Now
 from services.core.errors import BellwetherError
-from services.core.ports import ModelStore, RecordStore
+from services.core.ports import RecordStore
 from services.core.records import CHAMPION, EvaluationResult, ResultKind, ResultStatus
 from services.core.spec import ModelSpec
 
@@ -43,6 +43,7 @@ class Monitor:
 
     Args:
         store: what is read.
+        references: of the champions that are judged.
         desk: where the results of a model are written; None while another process judges it.
         hand_over: takes an Alertmanager payload to the lifecycle, with the event time and the desk.
         observe: told every evaluation's results, for the gauges.
@@ -53,7 +54,7 @@ class Monitor:
     specs: Mapping[str, ModelSpec]
     store: RecordStore
     desk: Callable[[str], RecordStore | None]
-    models: ModelStore
+    references: References
     files: ReportFiles
     now: Now
     wall_now: Now
@@ -61,9 +62,9 @@ class Monitor:
     observe: Observe
     forget: Callable[[str], object]
     unknown: Callable[[str], object] = lambda _: None
+    judges: Judges = field(default_factory=Judges)
     _newest: dict[str, list[EvaluationResult]] = field(default_factory=dict)
     _kept_until: dict[str, datetime] = field(default_factory=dict)
-    _references: dict[str, Reference] = field(default_factory=dict)
     _reports: dict[str, Future[Path | NotEnoughData]] = field(default_factory=dict)
     _lock: Lock = field(default_factory=Lock)
     # One at a time: a report takes seconds of one processor, and the evaluation must not wait for it.
@@ -74,20 +75,33 @@ class Monitor:
         return self._newest.get(model) or self._last_kept(model)
 
     def round(self) -> None:
-        """Judge each model that is due and this process's. One's trouble with the store does not stop the others."""
-        for spec in self.specs.values():
+        """Judge each model that is due and this process's. One's trouble with the store does not stop the others.
+
+        Returns when they are judged; what takes longer than the others wait for goes on behind it.
+        """
+        self.judges.run(self._due())
+
+    def _due(self) -> Iterator[Work]:
+        """Those judged longest ago first: where not all can be judged, each gets its turn."""
+        for spec in sorted(self.specs.values(), key=lambda spec: self._judged_until(spec.name) or EPOCH):
+            if self.judges.is_busy_with(spec.name):
+                continue
             desk = self.desk(spec.name)
             if desk is None:
                 self._leave(spec)
-                continue
-            now = self.now()
-            if not is_due(spec, judged_until=self._judged_until(spec.name), now=now):
-                continue
-            try:
-                self.judge(spec, now, desk)
-            except BellwetherError as error:
-                self.unknown(spec.name)
-                logger.warning("%s could not be judged: %s", spec.name, error)
+            elif is_due(spec, judged_until=self._judged_until(spec.name), now=self.now()):
+                yield spec.name, partial(self._judge_alone, spec, desk)
+
+    def _judge_alone(self, spec: ModelSpec, desk: RecordStore) -> None:
+        try:
+            self.judge(spec, self.now(), desk)
+        except BellwetherError as error:
+            self.unknown(spec.name)
+            logger.warning("%s could not be judged: %s", spec.name, error)
+        except Exception:
+            # The edge of a thread: nobody else would hear of it.
+            self.unknown(spec.name)
+            logger.exception("judging %s failed; trying again", spec.name)
 
     def judge(self, spec: ModelSpec, now: datetime, desk: RecordStore) -> None:
         """1. Evaluate. 2. Keep. 3. Hand a confirmed drift over. 4. Draw it, once per onset. 5. Show."""
@@ -95,7 +109,7 @@ class Monitor:
             spec,
             store=self.store,
             champion=self.store.aliases(spec.name).get(CHAMPION),
-            reference=lambda version: self.reference(spec, version),
+            reference=lambda version: self.references.of(spec, version),
             now=now,
             wall_now=self.wall_now(),
         )
@@ -109,19 +123,6 @@ class Monitor:
         self._newest[spec.name] = results
         self.observe(spec, results)
 
-    def reference(self, spec: ModelSpec, version: str) -> Reference:
-        """The version's training reference; one is kept per model, with its calibrated thresholds.
-
-        Raises:
-            UnknownVersion, OSError, pyarrow's errors: the version or its reference file cannot be read.
-        """
-        with self._lock:
-            kept = self._references.get(spec.name)
-            if kept is None or kept.version != version:
-                path = self.models.directory(spec.name, version) / REFERENCE_FILE
-                kept = self._references[spec.name] = reference_of(spec, version, pd.read_parquet(path))
-            return kept
-
     def report_soon(self, spec: ModelSpec) -> "Future[Path | NotEnoughData]":
         """Draw the newest window against the champion's reference; those who ask meanwhile get the same report."""
         with self._lock:
@@ -132,7 +133,8 @@ class Monitor:
             return under_way
 
     def close(self) -> None:
-        """End once the report under way is written; those that wait are dropped."""
+        """End once the judgements and the report under way are written; reports that wait are dropped."""
+        self.judges.close()
         self._reporter.shutdown(wait=True, cancel_futures=True)
 
     def _report(self, spec: ModelSpec) -> Path | NotEnoughData:
@@ -142,7 +144,7 @@ class Monitor:
         now = self.now()
         window = newest_window(spec, now)
         rows = self.store.judged(spec.name, made_from=window.start, made_until=window.end, limit=SAMPLE_LIMIT)
-        html = drift_report(spec, reference=self.reference(spec, champion), rows=rows)
+        html = drift_report(spec, reference=self.references.of(spec, champion), rows=rows)
         return html if isinstance(html, NotEnoughData) else self.files.add(spec.name, at=now, html=html)
 
     def _keep(

@@ -1,6 +1,7 @@
 """The Evidently report of a drift result, in figures. It takes seconds and megabytes: made at onset, or when asked for.
 
-The columns are the cleaned ones of `drift`, with its methods and thresholds, so both show the same numbers.
+The columns are the cleaned ones of `drift`, with its methods and thresholds, so both show the same numbers. The one
+place that knows Evidently, whose import takes seconds and some hundred megabytes: the monitor's process alone has it.
 """
 
 from collections.abc import Mapping, Sequence
@@ -12,12 +13,16 @@ from evidently import DataDefinition, Dataset, Report
 from evidently.presets import DataDriftPreset
 from numpy.typing import NDArray
 
+from monitoring.evaluation.distances import unit_of
 from monitoring.evaluation.drift import FeatureDrift, Reference, ReferenceColumn, column_of, drift
 from monitoring.evaluation.unknown import NotEnoughData
 from services.core.records import Judged
 from services.core.spec import Categorical, ModelSpec
 
 UNSEEN_LABEL: Final = "(not in the reference)"
+
+SMALLEST_UNIT: Final = 0.001
+"""Evidently measures no numeric column in less: one in tiny units is shown in its own deviations, with its distance."""
 
 MARKUP: Final = str.maketrans({"<": "‹", ">": "›", "&": "＆"})
 """Evidently writes category values into a script block as they are, and values come from callers."""
@@ -37,8 +42,9 @@ def drift_report(spec: ModelSpec, *, reference: Reference, rows: Sequence[Judged
     definition = DataDefinition(
         numerical_columns=[name for name in compared if name not in categorical], categorical_columns=categorical
     )
-    current = {name: known[name].fenced(column_of(spec, name, rows).values) for name in compared}
-    trained = {name: known[name].values for name in compared}
+    windows = {name: known[name].fenced(column_of(spec, name, rows).values) for name in compared}
+    current = {name: _sizeable(known[name], values) for name, values in windows.items()}
+    trained = {name: _sizeable(known[name], known[name].values) for name in compared}
     snapshot = Report([_preset(spec, compared)]).run(
         Dataset.from_pandas(_frame(spec, current), data_definition=definition),
         Dataset.from_pandas(_frame(spec, trained), data_definition=definition),
@@ -55,6 +61,11 @@ def _preset(spec: ModelSpec, compared: Mapping[str, FeatureDrift]) -> DataDriftP
         per_column_threshold={name: found.threshold for name, found in compared.items()},
         include_tests=False,
     )
+
+
+def _sizeable(known: ReferenceColumn, values: NDArray[Any]) -> NDArray[Any]:
+    unit = unit_of(known.values) if known.is_numeric else 1.0
+    return values if unit >= SMALLEST_UNIT else values / unit
 
 
 def _frame(spec: ModelSpec, columns: Mapping[str, NDArray[Any]]) -> pd.DataFrame:

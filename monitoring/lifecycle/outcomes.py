@@ -1,7 +1,7 @@
 """May a retraining believe the outcomes that it would learn from? The checks are those of `evaluation.outcome_checks`;
 here is what they look at."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import datetime
 
 import pandas as pd
@@ -12,7 +12,7 @@ from monitoring.evaluation.unknown import NotEnoughData
 from monitoring.evaluation.windows import SAMPLE_LIMIT
 from monitoring.lifecycle.gate import Scores
 from monitoring.lifecycle.scoring import scores_of_rule
-from monitoring.lifecycle.training_set import MADE_AT, ROWS_AT_MOST, TARGET, WEIGHT, frame_of, usable
+from monitoring.lifecycle.training_set import MADE_AT, TARGET, WEIGHT, frame_of, settled_rows, usable
 from services.core.ports import RecordStore
 from services.core.records import CHAMPION, Judged
 from services.core.spec import ModelSpec
@@ -30,12 +30,13 @@ def doubts_of_outcomes(
     nothing to hold them against, since a rule alone may simply be bad.
     """
     matured = now - spec.task.outcome_delay
-    tested = _tested(spec, store, since=since, until=matured)
-    if early := too_early(tested):
+    sample = _sampled(spec, store, since=since, until=matured)
+    if early := too_early(sample):
         return (early,)
     oldest = min(since, matured - spec.retraining.history)
-    before = _sampled(spec, store, since=oldest, until=since, limit=SAMPLE_LIMIT)
-    frame = usable(frame_of(spec, [*before, *tested]))
+    before = usable(frame_of(spec, _sampled(spec, store, since=oldest, until=since)))
+    tested = _tested(spec, store, sample, since=since, until=matured)
+    frame = pd.concat([each for each in (before, tested) if len(each)] or [before], ignore_index=True)
     champion = None if frame.empty else score_champion(frame[list(spec.feature_names)])
     if champion is None:
         return None
@@ -47,16 +48,19 @@ def doubts_of_outcomes(
     return doubts(_answers(spec, frame, champion), since=since, was=was, arrivals=arrivals)
 
 
-def _tested(spec: ModelSpec, store: RecordStore, *, since: datetime, until: datetime) -> list[Judged]:
-    """A sample; all that a training set is made of where too few of it can be used, as when most were acted on."""
-    rows = _sampled(spec, store, since=since, until=until, limit=SAMPLE_LIMIT)
-    if len(rows) < SAMPLE_LIMIT or len(usable(frame_of(spec, rows))) >= MINIMUM_ROWS:
-        return rows
-    return _sampled(spec, store, since=since, until=until, limit=ROWS_AT_MOST)
+def _tested(
+    spec: ModelSpec, store: RecordStore, sample: Sequence[Judged], *, since: datetime, until: datetime
+) -> pd.DataFrame:
+    """What of the sample can be used; of all that a training set is made of where that is too little, as when most were
+    acted on."""
+    found = usable(frame_of(spec, sample))
+    if len(sample) < SAMPLE_LIMIT or len(found) >= MINIMUM_ROWS:
+        return found
+    return usable(settled_rows(spec, store, made_from=since, made_until=until))
 
 
-def _sampled(spec: ModelSpec, store: RecordStore, *, since: datetime, until: datetime, limit: int) -> list[Judged]:
-    return store.judged(spec.name, made_from=since, made_until=until, limit=limit, settled=True)
+def _sampled(spec: ModelSpec, store: RecordStore, *, since: datetime, until: datetime) -> list[Judged]:
+    return store.judged(spec.name, made_from=since, made_until=until, limit=SAMPLE_LIMIT, settled=True)
 
 
 def _answers(spec: ModelSpec, frame: pd.DataFrame, champion: Scores) -> Answers:

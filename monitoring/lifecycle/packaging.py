@@ -1,4 +1,5 @@
-"""From a fitted estimator to a version's files: kept form, served form, reference, canary, manifest."""
+"""From a fitted estimator to a version's files: kept form, served form, reference with its calibration, canary,
+manifest."""
 
 import hashlib
 import io
@@ -6,15 +7,17 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final
 
+import msgspec
 import numpy as np
 import pandas as pd
 import skops.io
 from numpy.typing import NDArray
 
+from monitoring.evaluation.drift import calibrated, reference_of
 from monitoring.lifecycle.conversion import NotConverted, to_onnx
 from monitoring.lifecycle.scoring import Unscorable, scores, without_gaps
 from monitoring.lifecycle.training_set import Snapshot
-from services.core.artifacts import ESTIMATOR_FILE, REFERENCE_FILE, CanaryCase, Manifest, ServedForm
+from services.core.artifacts import CALIBRATION_FILE, ESTIMATOR_FILE, REFERENCE_FILE, CanaryCase, Manifest, ServedForm
 from services.core.errors import BellwetherError
 from services.core.spec import Categorical, ModelSpec
 from services.core.training import TrainingSet
@@ -78,10 +81,12 @@ def package(
     served = serve(spec, estimator)
     sample = _reference(spec, snapshot.frame)
     by_served, parity = compare(served, estimator, sample)
+    reference = sample.assign(score=by_served)
     files = {
         served.served_form.file: served.content,
         ESTIMATOR_FILE: served.kept,
-        REFERENCE_FILE: _parquet(sample.assign(score=by_served)),
+        REFERENCE_FILE: _parquet(reference),
+        CALIBRATION_FILE: msgspec.json.encode(calibrated(spec, reference_of(spec, version, reference))),
     }
     manifest = Manifest(
         model=spec.name,

@@ -108,6 +108,8 @@ class Upkeep:
     _done_on: dict[str, date] = field(default_factory=dict)
     _gone: dict[str, Pruned] = field(default_factory=dict)
     _jumps: dict[str, Jump] = field(default_factory=dict)
+    _has_room: bool = True
+    """Whether the store may have room to give back: after a removal, and once at the beginning."""
 
     def attend(self, spec: ModelSpec, workshop: Workshop) -> Jump | None:
         """The jump of time for which nothing is removed, None while there is none."""
@@ -122,6 +124,14 @@ class Upkeep:
             self._finish(spec, workshop, seen.day)
         self._done_on[spec.name] = today
         return seen.jump
+
+    def give_room_back(self, store: RecordStore) -> None:
+        """To the disk, a little at each call, until there is no more than the next rows need. Raises
+        `StoreUnavailable`."""
+        for _ in range(PORTIONS_A_ROUND if self._has_room else 0):
+            if not store.give_room_back():
+                self._has_room = False
+                return
 
     def _was_confirmed(self, spec: ModelSpec, workshop: Workshop) -> bool:
         """Whether somebody has let time go on since it stands still here: that needs not wait for tomorrow."""
@@ -143,6 +153,7 @@ class Upkeep:
     def _some(self, spec: ModelSpec, store: RecordStore, *, as_of: datetime) -> bool:
         """Whether there may be more."""
         portions = list(islice(removal(spec, store, keep=self.keep, as_of=as_of), PORTIONS_A_ROUND))
+        self._has_room = self._has_room or bool(portions)
         self._gone[spec.name] = summed([self._gone.get(spec.name, Pruned()), *portions])
         return len(portions) == PORTIONS_A_ROUND
 

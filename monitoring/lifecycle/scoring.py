@@ -1,8 +1,8 @@
 """A version over whole tables, for parity, references and the gate: by the code that serves it."""
 
-from collections.abc import Mapping
+from collections.abc import Hashable, Iterator, Mapping
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, Final, cast
 
 import numpy as np
 import pandas as pd
@@ -15,6 +15,8 @@ from services.core.spec import ModelSpec
 from services.serving.form import Form, Row
 from services.serving.runtime import load
 
+PORTION: Final = 5_000
+
 
 class Unscorable(BellwetherError):
     """A version cannot score a table's rows."""
@@ -24,11 +26,11 @@ class Unscorable(BellwetherError):
 
 def scores(form: Form, features: pd.DataFrame) -> NDArray[Any]:
     """P(positive) of every row, float64 of length n. Raises `Unscorable`."""
-    rows = cast("list[Row]", features.to_dict("records"))
     try:
-        return np.array(form.score_many(rows), dtype=float)
+        found = [score for rows in _in_portions(features) for score in form.score_many(cast("list[Row]", rows))]
     except Exception as error:  # an estimator raises whatever its parts raise
-        raise Unscorable(f"{len(rows)} rows could not be scored: {error}") from error
+        raise Unscorable(f"{len(features)} rows could not be scored: {error}") from error
+    return np.array(found, dtype=float)
 
 
 def scores_of_version(spec: ModelSpec, directory: Path, features: pd.DataFrame) -> NDArray[Any] | None:
@@ -52,5 +54,11 @@ def without_gaps(row: Mapping[Any, Any]) -> dict[str, Value]:
 
 def scores_of_rule(spec: ModelSpec, features: pd.DataFrame) -> NDArray[Any]:
     """What would rank every row without a model, float64 of length n."""
-    rows = features.to_dict("records")
-    return np.array([score_without_model(spec, without_gaps(row)) for row in rows], dtype=float)
+    found = [score_without_model(spec, without_gaps(row)) for rows in _in_portions(features) for row in rows]
+    return np.array(found, dtype=float)
+
+
+def _in_portions(features: pd.DataFrame) -> Iterator[list[dict[Hashable, Any]]]:
+    """As rows, a kilobyte each, so many at a time."""
+    for start in range(0, len(features), PORTION):
+        yield features.iloc[start : start + PORTION].to_dict("records")

@@ -20,8 +20,9 @@ CAUSE_ROWS: Final = 10_000
 """Answers that a share is computed from: its standard error is half a per cent at most."""
 
 RECOUNT_AFTER: Final = timedelta(hours=1)
-"""Event time between two looks at a waiting job. One reads every answer since the change, a second of work for twenty
-thousand; a job may wait for weeks, and outcomes that take days are none the later for an hour."""
+"""Event time between two looks at a waiting job. One counts, and reads the answers since the change once there are
+enough, a second of work for twenty thousand; a job may wait for weeks, and outcomes that take days are none the later
+for an hour."""
 
 AHEAD: Final = DAY
 """A job that was opened so far in the future was opened by a clock that has been set back since. It would wait until
@@ -86,12 +87,21 @@ def _attended_for_drift(spec: ModelSpec, workshop: Workshop, job: Job, now: date
     if reasons := _broken(spec, workshop, job):
         return _close(workshop, job, JobState.REFUSED, "; ".join(reasons), {})
     as_of = _as_of(spec, workshop, job)
-    ready = len(usable(served_rows(spec, workshop.store, made_from=_training_start(spec, job, as_of), now=as_of)))
+    ready = _ready(spec, workshop.store, made_from=_training_start(spec, job, as_of), as_of=as_of)
     if ready >= spec.retraining.minimum_outcomes:
         return _run(spec, workshop, job)
     if now - job.opened_at > spec.retraining.patience:
         return _close(workshop, job, JobState.REFUSED, f"gave up: {_shortage(spec, ready, as_of=as_of, now=now)}", {})
     return _wait(workshop, job, f"waits for outcomes: {_shortage(spec, ready, as_of=as_of, now=now)}")
+
+
+def _ready(spec: ModelSpec, store: RecordStore, *, made_from: datetime, as_of: datetime) -> int:
+    """How many matured outcomes there are to learn from. Whether their vectors are complete is looked at only where
+    there are enough of them: the database counts, the rows have to be read."""
+    needed = spec.retraining.minimum_outcomes
+    matured = as_of - spec.task.outcome_delay
+    settled = store.count_settled(spec.name, made_from=made_from, made_until=matured, at_most=needed)
+    return settled if settled < needed else len(usable(served_rows(spec, store, made_from=made_from, now=as_of)))
 
 
 def newest_borne_out(spec: ModelSpec, store: RecordStore, *, since: datetime, now: datetime) -> datetime:

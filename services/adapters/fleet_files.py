@@ -3,8 +3,11 @@
 import socket
 from collections.abc import Mapping
 from contextlib import suppress
-from datetime import timedelta
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
 from pathlib import Path
+from threading import Lock
+from typing import Final
 
 import msgspec
 
@@ -13,6 +16,33 @@ from services.adapters.process_ids import runs
 from services.core.artifacts import SILENT_AFTER, WorkerReport
 from services.core.clock import Now, wall_clock
 from services.core.errors import CorruptArtifact
+
+HEARTBEAT: Final = timedelta(seconds=5)
+"""Between two reports of a worker that has nothing new to say."""
+
+
+class WorkerFile(msgspec.Struct, frozen=True):
+    """What one worker says of each of its models."""
+
+    reports: list[WorkerReport]
+
+
+@dataclass(slots=True)
+class _Said:
+    """What a worker has said of each model, and when it was last written down."""
+
+    reports: dict[str, WorkerReport] = field(default_factory=dict)
+    written_at: datetime | None = None
+
+    def take(self, report: WorkerReport) -> bool:
+        """Whether it has to be written now."""
+        before = self.reports.get(report.model)
+        self.reports[report.model] = report
+        is_news = before is None or _news(before) != _news(report)
+        is_due = self.written_at is None or abs(report.at - self.written_at) >= HEARTBEAT
+        if is_news or is_due:
+            self.written_at = report.at
+        return is_news or is_due
 
 
 class FleetFiles:
@@ -25,6 +55,9 @@ class FleetFiles:
         self._workers = worker_directory
         self._now = now
         self._host = host or socket.gethostname()
+        self._said: dict[int, _Said] = {}
+        self._reporting = Lock()
+        self._known: dict[Path, tuple[tuple[int, int, int], list[WorkerReport]]] = {}
 
     def publish(self, model: str, aliases: Mapping[str, str]) -> None:
         self._aliases.mkdir(parents=True, exist_ok=True)
@@ -43,10 +76,14 @@ class FleetFiles:
             ) from error
 
     def report(self, report: WorkerReport) -> None:
-        self._workers.mkdir(parents=True, exist_ok=True)
-        path = self._workers / f"{report.model}-{report.pid}@{self._host}.json"
-        # Not synced: after a loss of power the worker that it speaks of is gone as well.
-        replace_file(path, msgspec.json.encode(report), durable=False)
+        """Written where it says something new, and as a heartbeat; one file for all of a worker's models."""
+        with self._reporting:
+            said = self._said.setdefault(report.pid, _Said())
+            if said.take(report):
+                self._workers.mkdir(parents=True, exist_ok=True)
+                content = msgspec.json.encode(WorkerFile(reports=list(said.reports.values())))
+                # Not synced: after a loss of power the worker that it speaks of is gone as well.
+                replace_file(self._workers / f"{report.pid}@{self._host}.json", content, durable=False)
 
     def workers(self, model: str) -> list[WorkerReport]:
         """By process id. Reports of workers that have ended are removed, where the home can be written to."""
@@ -58,18 +95,21 @@ class FleetFiles:
 
     def _reports(self, model: str) -> list[WorkerReport]:
         """Of the workers that have not ended, by process id."""
-        found = []
-        for path in self._workers.glob(f"{model}-*@*.json"):
-            report = _read_report(path)
-            if report is None or report.model != model:
-                continue
-            if self._is_there(report, path):
-                found.append(report)
-            else:
-                # Whoever only looks may not be able to tidy up.
-                with suppress(OSError):
-                    path.unlink(missing_ok=True)
+        found = [each for path in self._workers.glob("*@*.json") for each in self._there(path) if each.model == model]
         return sorted(found, key=lambda report: report.pid)
+
+    def _there(self, path: Path) -> list[WorkerReport]:
+        reports = self._read(path)
+        newest = max(reports, key=lambda report: report.at, default=None)
+        if newest is None:
+            return []
+        if not self._is_there(newest, path):
+            self._known.pop(path, None)
+            # Whoever only looks may not be able to tidy up.
+            with suppress(OSError):
+                path.unlink(missing_ok=True)
+            return []
+        return reports
 
     def _is_there(self, report: WorkerReport, path: Path) -> bool:
         """Whether it may be: of a process elsewhere, its report's age has to do."""
@@ -81,10 +121,31 @@ class FleetFiles:
         """One from the future is of a clock that has been set back since; who is alive reports again at once."""
         return abs(self._now() - report.at)
 
+    def _read(self, path: Path) -> list[WorkerReport]:
+        """What a file says; it is decoded once, however often each of many models is asked about."""
+        try:
+            found = path.stat()
+            content = found.st_ino, found.st_mtime_ns, found.st_size
+            known = self._known.get(path)
+            if known is None or known[0] != content:
+                known = self._known[path] = (content, _decoded(path.read_bytes()))
+        except FileNotFoundError:
+            # Removed between listing and reading.
+            return []
+        return known[1]
 
-def _read_report(path: Path) -> WorkerReport | None:
+
+def _decoded(content: bytes) -> list[WorkerReport]:
+    """Of one file; nothing where it is none of ours. Workers of an earlier version wrote one for each model."""
     try:
-        return msgspec.json.decode(path.read_bytes(), type=WorkerReport)
-    except (FileNotFoundError, msgspec.DecodeError):
-        # Removed between listing and reading, or no report of ours.
-        return None
+        return msgspec.json.decode(content, type=WorkerFile).reports
+    except msgspec.DecodeError:
+        pass
+    try:
+        return [msgspec.json.decode(content, type=WorkerReport)]
+    except msgspec.DecodeError:
+        return []
+
+
+def _news(report: WorkerReport) -> tuple[str, str]:
+    return report.version, report.problem

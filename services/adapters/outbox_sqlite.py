@@ -7,6 +7,7 @@ from datetime import datetime
 from typing import Final
 
 from services.adapters.event_log_sqlite import EventLogSqlite
+from services.adapters.sqlite_files import give_back, pages_to_give_back, transaction
 from services.core.clock import from_microseconds, to_microseconds
 from services.core.errors import EventLogUnavailable
 from services.core.events import LoggedEvent
@@ -66,11 +67,15 @@ class OutboxSqlite:
         with self._file.translated():
             connection = self._file.reader()
             first = connection.execute(_FIRST).fetchone()
-            if first is None or moment <= first[0] <= to_microseconds(now):
+            is_young = first is None or moment <= first[0] <= to_microseconds(now)
+            if is_young and not pages_to_give_back(connection):
                 return 0
-            with self._file.turn():
-                named = {"below": below, "limit": limit, "before": moment, "now": to_microseconds(now)}
-                return connection.execute(_PRUNE, named).rowcount
+            named = {"below": below, "limit": limit, "before": moment, "now": to_microseconds(now)}
+            with self._file.turn(), transaction(connection):
+                gone = 0 if is_young else connection.execute(_PRUNE, named).rowcount
+                if pages := pages_to_give_back(connection):
+                    give_back(connection, pages)
+                return gone
 
     def close(self) -> None:
         self._log.close()

@@ -17,6 +17,10 @@ ESTIMATOR_FILE: Final = "estimator.skops"
 REFERENCE_FILE: Final = "reference.parquet"
 """A sample of the training rows in the spec's columns, with the version's own `score`: what drift compares with."""
 
+CALIBRATION_FILE: Final = "calibration.json"
+"""How far apart chance alone puts windows and that reference: what the thresholds of drift are computed from. Versions
+from before it was kept lack it."""
+
 
 class ServedForm(StrEnum):
     """What a worker scores with: the ONNX file, or the kept estimator where that has no ONNX form."""

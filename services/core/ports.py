@@ -6,7 +6,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -181,6 +181,27 @@ class Records(Protocol):
         """
         ...
 
+    def judged_in_batches(
+        self,
+        model: str,
+        *,
+        made_from: datetime,
+        made_until: datetime,
+        limit: int | None = None,
+        settled: bool = False,
+        at_once: int = 2000,
+    ) -> Iterator[list[Judged]]:
+        """As `judged`, at most `at_once` in memory at the same time, none of the batches empty.
+
+        A transaction stays open until the last one was taken, or the iterator is closed: take each within seconds.
+        """
+        ...
+
+    def count_settled(self, model: str, *, made_from: datetime, made_until: datetime, at_most: int) -> int:
+        """How many of the predictions in [made_from, made_until) have an outcome that says what happens when nobody
+        acts. Counts no further than `at_most`, and reads no prediction's data."""
+        ...
+
     def newest_of_entities(
         self, model: str, *, made_from: datetime, made_until: datetime, limit: int
     ) -> list[PredictionMade]:
@@ -224,7 +245,9 @@ class Records(Protocol):
         """
         ...
 
-    def counts(self, model: str | None = None) -> RecordCounts: ...
+    def counts(self, model: str | None = None) -> RecordCounts:
+        """Totals of one model or of all. They are kept as rows come and go: the cost does not grow with the rows."""
+        ...
 
 
 class RecordCounts(msgspec.Struct, frozen=True, kw_only=True):
@@ -292,6 +315,10 @@ class Jobs(Protocol):
         """Newest first."""
         ...
 
+    def with_open_job(self) -> set[str]:
+        """The models that have an open job."""
+        ...
+
 
 class Versions(Protocol):
     def add_version(self, version: VersionRecord) -> None: ...
@@ -308,6 +335,10 @@ class Versions(Protocol):
         """alias → version."""
         ...
 
+    def all_aliases(self) -> dict[str, dict[str, str]]:
+        """model → alias → version, of the models that have any."""
+        ...
+
     def alias_changes(self, model: str) -> list[AliasChange]:
         """Oldest first."""
         ...
@@ -322,6 +353,10 @@ class Leases(Protocol):
         Every holder of a name has to ask for the same `lasts`: an end further away than that comes from a clock that
         has been set back since, and does not count.
         """
+        ...
+
+    def acquire_all(self, names: Sequence[str], *, holder: str, lasts: timedelta) -> dict[str, Lease]:
+        """As `acquire` of each name, in one statement where `holder` has them already: those that it has now."""
         ...
 
     def release(self, lease: Lease) -> None:
@@ -371,6 +406,14 @@ class Retention(Protocol):
 
     def prune_dead_letters(self, *, before: datetime, as_of: datetime, limit: int) -> int:
         """Remove up to `limit` letters that were buried before this moment; returns how many."""
+        ...
+
+    def give_room_back(self) -> int:
+        """Give some of the room of what was removed back to the disk, in milliseconds; returns how many bytes.
+
+        Call it again until it finds nothing: a tenth is kept for the rows that come next. A database server, which
+        gives room to later rows by itself, has nothing to give.
+        """
         ...
 
     def removed(self, model: str, *, as_of: datetime | None = None) -> Removed:

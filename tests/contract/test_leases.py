@@ -110,6 +110,38 @@ def test_of_many_that_ask_at_once_one_gets_it(open_store: Open) -> None:
     assert sum(lease is not None for lease in found) == 1
 
 
+def test_all_leases_are_asked_for_at_once_and_each_is_given_for_itself(store: RecordStore) -> None:
+    names = [f"lifecycle/{number}" for number in range(50)]
+    store.acquire(names[7], holder="two", lasts=HOUR)
+
+    first = store.acquire_all(names, holder="one", lasts=HOUR)
+    again = store.acquire_all(names, holder="one", lasts=HOUR)
+
+    assert set(first) == set(again) == set(names) - {names[7]}
+    assert all(again[name].token == first[name].token and again[name].until >= first[name].until for name in first)
+    assert store.acquire_all([], holder="one", lasts=HOUR) == {}
+
+
+def test_of_many_that_ask_again_and_again_each_lease_has_one_holder_at_a_time(open_store: Open) -> None:
+    names, stores, lock = ["a", "b", "c"], [open_store() for _ in range(3)], threading.Lock()
+    holders: dict[tuple[str, int], set[str]] = {}
+
+    def ask(number: int) -> None:
+        for _ in range(20):
+            for name, lease in stores[number].acquire_all(names, holder=str(number), lasts=HOUR).items():
+                with lock:
+                    holders.setdefault((name, lease.token), set()).add(lease.holder)
+
+    threads = [threading.Thread(target=ask, args=(number,)) for number in range(3)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert {name for name, _ in holders} == set(names)
+    assert len(holders) == len(names)
+    assert all(len(each) == 1 for each in holders.values())
+
+
 def change() -> AliasChange:
     return AliasChange(model="toy", alias="champion", version="v2", previous="v1", at=NOON, reason="test")
 

@@ -316,6 +316,44 @@ class TestRecords:
         assert [each.prediction for each in judged(store, settled=True)] == made[::50]
         assert len(judged(store, limit=7, settled=True)) == 7
 
+    @pytest.mark.parametrize("settled", [False, True])
+    @pytest.mark.parametrize("limit", [None, 100, 5000])
+    def test_batches_are_what_is_judged_at_once_in_the_same_order(
+        self, store: RecordStore, limit: int | None, settled: bool
+    ) -> None:
+        made = [prediction(n, made_at=NOON + timedelta(seconds=n)) for n in range(1000)]
+        store.commit(Batch(made, [outcome(n) for n in range(0, 1000, 2)], []), consumer="c", position=1)
+        end = NOON + timedelta(seconds=900)
+
+        batches = list(
+            store.judged_in_batches("toy", made_from=NOON, made_until=end, limit=limit, settled=settled, at_once=70)
+        )
+
+        assert all(0 < len(batch) <= 70 for batch in batches)
+        at_once = store.judged("toy", made_from=NOON, made_until=end, limit=limit, settled=settled)
+        assert [row for batch in batches for row in batch] == at_once
+        assert list(store.judged_in_batches("another", made_from=NOON, made_until=end)) == []
+
+    def test_who_leaves_batches_untaken_holds_up_nobody(self, store: RecordStore) -> None:
+        store.commit(Batch([prediction(n) for n in range(100)], [], []), consumer="c", position=1)
+        batches = iter(store.judged_in_batches("toy", made_from=NOON, made_until=NOON + timedelta(1), at_once=10))
+        next(batches)
+        store.commit(Batch([prediction(100)], [], []), consumer="c", position=2)
+        batches.close()  # type: ignore[attr-defined]  # a generator
+        store.commit(Batch([prediction(101)], [], []), consumer="c", position=3)
+        assert len(judged(store)) == 102
+
+    def test_what_can_be_learnt_from_is_counted_up_to_a_number(self, store: RecordStore) -> None:
+        made = [prediction(n, action="call" if n % 4 == 0 else "none") for n in range(40)]
+        seen = [outcome(n) for n in range(20)] + [outcome(n, "stayed", hours=2) for n in range(20)]
+        store.commit(Batch(made, [*seen, outcome(30, model="another")], []), consumer="c", position=1)
+        window = {"made_from": NOON, "made_until": NOON + timedelta(seconds=1)}
+
+        assert store.count_settled("toy", **window, at_most=1000) == 15
+        assert store.count_settled("toy", **window, at_most=4) == 4
+        assert store.count_settled("toy", made_from=NOON + timedelta(1), made_until=NOON + timedelta(2), at_most=9) == 0
+        assert store.count_settled("another", **window, at_most=9) == 0
+
     def test_each_entity_counts_once_by_its_newest_answer_of_the_window(self, store: RecordStore) -> None:
         """One that is asked about all the time takes nobody's place."""
         made = [
@@ -426,6 +464,25 @@ class TestResults:
 
         assert store.results("toy", ResultKind.DRIFT, limit=2) == [self.result(2), self.result(3)]
         assert store.results("another", ResultKind.DRIFT, limit=2) == []
+
+
+class TestOfAllModels:
+    def test_aliases_and_open_jobs_are_told_of_all_models_at_once(self, store: RecordStore) -> None:
+        assert (store.all_aliases(), store.with_open_job()) == ({}, set())
+        for model, version in (("toy", "v1"), ("toy", "v2"), ("another", "v1")):
+            store.move_alias(
+                AliasChange(model=model, alias="champion", version=version, previous="", at=NOON, reason="test")
+            )
+        opened = {
+            model: store.open_job(model=model, trigger="drift", dedupe_key="k", since=NOON, opened_at=NOON, note="")
+            for model in ("toy", "another")
+        }
+        ended = opened["another"]
+        assert ended is not None
+        store.update_job(ended.id, state=JobState.REFUSED, note="no better", closed_at=NOON)
+
+        assert store.all_aliases() == {"toy": {"champion": "v2"}, "another": {"champion": "v1"}}
+        assert store.with_open_job() == {"toy"}
 
 
 class TestJobs:

@@ -206,6 +206,23 @@ def test_the_day_of_a_removal_is_known_whether_or_not_anything_went(store: Recor
     assert store.removed_as_of(until=NOON + 600 * DAY) == NOON + 500 * DAY
 
 
+def test_room_that_nothing_needs_is_given_back_a_little_at_each_call(store: RecordStore) -> None:
+    """PostgreSQL gives it to later rows by itself."""
+    assert store.give_room_back() == 0
+    recorded(store, list(range(6000)))
+    while store.prune("toy", before=NOON + ALWAYS * 3, as_of=NOON, limit=1000).rows:
+        pass
+
+    given = []
+    while bytes_ := store.give_room_back():
+        given.append(bytes_)
+
+    assert all(each <= 2**20 for each in given)
+    assert kept(store) == []
+    recorded(store, [1])
+    assert len(kept(store)) == 1
+
+
 def test_predictions_are_counted_of_one_model(store: RecordStore) -> None:
     recorded(store, [0, 1, 2])
     recorded(store, [0], model="other")

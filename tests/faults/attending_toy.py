@@ -7,6 +7,7 @@ from typing import Final
 
 from monitoring.entrypoints.lifecycle import Attendance, tenure_of, workshop_of
 from monitoring.evaluation.monitor import Monitor
+from monitoring.evaluation.references import CalibrationCache, References
 from monitoring.evaluation.report_files import ReportFiles
 from monitoring.lifecycle.retention import Upkeep
 from services import bootstrap
@@ -38,7 +39,7 @@ def _monitor(settings: Settings, store: RecordStore) -> Monitor:
         specs={"toy": SPEC},
         store=store,
         desk=lambda _: store,
-        models=bootstrap.model_store(settings),
+        references=References(bootstrap.model_store(settings), CalibrationCache(settings.calibration_directory)),
         files=ReportFiles(settings.report_directory, settings.reports_kept),
         now=bootstrap.clock(settings),
         wall_now=wall_clock,

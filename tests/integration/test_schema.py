@@ -39,7 +39,7 @@ def test_the_migrations_lead_to_the_tables_that_the_code_declares(url: str) -> N
     database.close()
 
 
-@pytest.mark.parametrize("revision", ["0001"])
+@pytest.mark.parametrize("revision", ["0001", "0007"])
 def test_what_was_recorded_before_a_migration_is_there_after_it(url: str, revision: str) -> None:
     store = RecordStoreSql(url)
     store.migrate()
@@ -53,6 +53,7 @@ def test_what_was_recorded_before_a_migration_is_there_after_it(url: str, revisi
     judged = store.judged("toy", made_from=NOON, made_until=NOON + timedelta(days=1))
     assert [(row.prediction, row.outcome) for row in judged] == [(prediction(1), "stayed"), (prediction(2), "left")]
     assert store.stored_event_ids(["e1", "e2"]) == {"e1", "e2"}
+    assert (store.counts("toy").predictions_by, store.counts("toy").outcomes) == ({"model": 2}, 2)
     assert _drawn(url) == {each.prediction_id: draw_of(each.prediction_id) for each in (prediction(1), prediction(2))}
     store.close()
 

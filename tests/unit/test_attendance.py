@@ -6,14 +6,16 @@ from datetime import timedelta
 from pathlib import Path
 
 import pytest
+from sqlalchemy.event import listen
 
 from monitoring.entrypoints.lifecycle import Attendance
 from monitoring.entrypoints.tenure import Tenure
 from monitoring.lifecycle.retention import Upkeep
 from services.adapters.record_store import RecordStoreSql
+from services.adapters.record_store.database import engine_of
 from services.core.clock import DAY
 from services.core.errors import StoreUnavailable
-from services.core.records import Batch
+from services.core.records import Batch, Job
 from services.models.discovery import discover
 from tests.toy import NOON, prediction
 from tests.workshop import open_bench
@@ -22,14 +24,20 @@ TROUBLED, *OTHERS = sorted(discover())
 
 
 class TroubledStore(RecordStoreSql):
-    """Raises `trouble`, while there is any, when it is asked what serves of the troubled model."""
+    """Raises `trouble`, while there is any, when it is asked for the jobs of the troubled model."""
 
     trouble: Exception | None = None
+    away = False
 
-    def aliases(self, model: str) -> dict[str, str]:
+    def jobs(self, model: str, *, limit: int) -> list[Job]:
         if self.trouble is not None and model == TROUBLED:
             raise self.trouble
-        return super().aliases(model)
+        return super().jobs(model, limit=limit)
+
+    def all_aliases(self) -> dict[str, dict[str, str]]:
+        if self.away:
+            raise StoreUnavailable("away")
+        return super().all_aliases()
 
 
 @pytest.fixture
@@ -73,6 +81,29 @@ def test_trouble_with_one_model_is_counted_and_the_others_are_attended_to(
         attends.round()
     assert last_round(attends, TROUBLED)
     assert failures(attends, TROUBLED) == 1
+
+
+def test_while_the_store_is_away_every_model_has_failed_and_afterwards_all_are_attended_to(
+    store: TroubledStore, attends: Attendance
+) -> None:
+    with attends.tenure:
+        store.away = True
+        attends.round()
+        assert [failures(attends, model) for model in (TROUBLED, *OTHERS)] == [1] * (1 + len(OTHERS))
+        store.away = False
+        attends.round()
+    assert all(last_round(attends, model) for model in (TROUBLED, *OTHERS))
+
+
+def test_a_round_without_work_asks_the_store_no_oftener_for_many_models_than_for_one(
+    store: TroubledStore, attends: Attendance
+) -> None:
+    with attends.tenure:
+        attends.round()
+        asked = list[str]()
+        listen(engine_of(store._database), "before_cursor_execute", lambda *event: asked.append(event[2]))
+        attends.round()
+    assert len([statement for statement in asked if statement.startswith("SELECT")]) == 2
 
 
 def test_a_process_without_the_lease_tells_no_time(attends: Attendance) -> None:

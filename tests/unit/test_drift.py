@@ -9,12 +9,22 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from monitoring.evaluation.calibration import calibrated_size, chance_distance, gamma_quantile, level
+from monitoring.evaluation.calibration import (
+    Calibration,
+    calibrated_size,
+    calibrated_sizes,
+    gamma_quantile,
+    level,
+    merged,
+)
 from monitoring.evaluation.drift import (
     SCORE,
     FeatureDrift,
     Reference,
+    ReferenceColumn,
+    calibrated,
     drift,
+    is_calibrated,
     reference_of,
 )
 from monitoring.evaluation.unknown import Failed, NotEnoughData
@@ -170,17 +180,95 @@ def test_the_level_shares_the_budget_among_features_and_windows() -> None:
 
 
 def test_thresholds_fall_as_windows_grow_and_are_calibrated_at_few_sizes(reference: Reference) -> None:
-    sizes = {calibrated_size(n) for n in range(300, 10_000)}
+    sizes = {calibrated_size(n) for n in range(300, 10_001)}
+    assert sorted(sizes) == calibrated_sizes(DriftPolicy())
     assert len(sizes) == 11
     assert all(calibrated_size(n) <= n for n in range(1, 10_000))
 
-    def distance(one: np.ndarray, other: np.ndarray) -> float:
-        return abs(float(one.mean() - other.mean()))
+    mood = reference.columns["mood"]
+    assert isinstance(mood, ReferenceColumn)
+    assert mood.chance(256).exceeded(0.01) > 2 * mood.chance(calibrated_size(3000)).exceeded(0.01)
 
-    small, large = (
-        chance_distance(distance, reference_rows=5000, rows=rows, exceeded=0.01, seed=1) for rows in (300, 3000)
+
+@pytest.mark.parametrize("minimum_rows", [0, 1, 2, 7, 300, 9_999, 10_000, 20_000])
+def test_every_window_that_a_policy_judges_has_a_calibrated_size(minimum_rows: int) -> None:
+    judged = range(max(1, minimum_rows), 10_001)
+    assert set(calibrated_sizes(DriftPolicy(minimum_rows=minimum_rows))) == {calibrated_size(n) for n in judged}
+
+
+def test_a_kept_calibration_gives_the_same_thresholds_and_nothing_is_drawn_again() -> None:
+    drawn = reference_of(SPEC, "v1", toy_reference())
+    kept = msgspec.json.decode(msgspec.json.encode(calibrated(SPEC, drawn)), type=Calibration)
+
+    again = reference_of(SPEC, "v1", toy_reference(), calibration=kept)
+
+    assert is_calibrated(SPEC, again)
+    assert not is_calibrated(SPEC, reference_of(SPEC, "v1", toy_reference()))
+    assert _thresholds(again) == _thresholds(drawn)
+
+
+def test_a_calibration_outlives_a_change_of_the_budget_and_not_one_of_the_method() -> None:
+    kept = calibrated(SPEC, reference_of(SPEC, "v1", toy_reference()))
+    stricter = toy_spec(drift=DriftPolicy(false_alarm_days=365, minimum_effect={"wasserstein": 0, "jensenshannon": 0}))
+    other = toy_spec(drift=DriftPolicy(numeric="psi"))
+
+    known = reference_of(stricter, "v1", toy_reference(), calibration=kept)
+    anew = reference_of(other, "v1", toy_reference(), calibration=kept)
+
+    assert is_calibrated(stricter, known)
+    assert _thresholds(known)["amount"][0] > kept.columns["amount"].chances[256].mean
+    assert not is_calibrated(other, anew)
+    assert is_calibrated(
+        other, reference_of(other, "v1", toy_reference(), calibration=merged(kept, calibrated(other, anew)))
     )
-    assert small > 2 * large
+
+
+def _thresholds(reference: Reference) -> dict[str, list[float]]:
+    columns = [each for each in reference.columns.values() if isinstance(each, ReferenceColumn)]
+    return {each.name: [each.threshold(n) for n in (300, 1000, 10_000)] for each in columns}
+
+
+SHIFTS = {
+    "mostly zero": lambda random, n, changed: (random.random(n) < (0.1 if changed else 0.005)).astype(float),
+    "mostly zero, counted": lambda random, n, changed: random.poisson(0.2 if changed else 0.01, n).astype(float),
+    "mostly zero, of any size": lambda random, n, changed: (
+        random.exponential(50.0, n) * (random.random(n) < (0.1 if changed else 0.005))
+    ),
+    "mostly one": lambda random, n, changed: (random.random(n) < (0.9 if changed else 0.995)).astype(float),
+    "in millionths": lambda random, n, changed: 1e-6 * random.normal(0.5 if changed else 0, 1, n),
+    "in billionths, far from zero": lambda random, n, changed: 1e-3 + 1e-9 * random.normal(0.5 if changed else 0, 1, n),
+    "in the smallest of floats": lambda random, n, changed: 1e-250 * random.normal(0.5 if changed else 0, 1, n),
+    "in the largest of floats": lambda random, n, changed: 1e250 * random.normal(0.5 if changed else 0, 1, n),
+}
+
+
+@pytest.mark.parametrize("name", SHIFTS)
+def test_a_change_is_found_in_whatever_unit_and_however_rare_what_changes_was(name: str) -> None:
+    """In references of a thousand rows: with all features of the toy sharing the budget, as in life."""
+    found = []
+    for seed in range(12):
+        random = np.random.default_rng(seed)
+        values = SHIFTS[name](random, 1000, False)
+        reference = reference_of(SPEC, "v1", toy_reference(1000, seed=seed).assign(mood=values))
+        column = drift(SPEC, reference=reference, rows=_moods(SHIFTS[name](random, 1000, True)))["mood"]
+        found.append(isinstance(column, FeatureDrift) and column.drifted)
+    assert sum(found) >= 11
+
+
+@pytest.mark.parametrize("rate", [0.0003, 0.001, 0.003, 0.005, 0.02, 0.3])
+def test_what_is_rare_alarms_no_oftener_than_the_budget_allows_without_drift(rate: float) -> None:
+    policy = DriftPolicy(windows_in_a_row=1, minimum_effect={"wasserstein": 0.0, "jensenshannon": 0.0})
+    spec, alarms = replace(SPEC, drift=policy), 0
+    for seed in range(60):
+        random = np.random.default_rng(seed)
+        frame = toy_reference(1000, seed=seed).assign(mood=(random.random(1000) < rate).astype(float))
+        known = reference_of(spec, "v1", frame).columns["mood"]
+        assert isinstance(known, ReferenceColumn)
+        windows = [(random.random(1000) < rate).astype(float) for _ in range(50)]
+        alarms += sum(known.distance(each) > known.threshold(1000) for each in windows)
+    # Of 3,000 windows 20 may alarm, one in 150: 5 features share one alarm of 30 windows. More than 31 would come
+    # about once in a hundred times.
+    assert alarms <= 31
 
 
 @pytest.mark.parametrize(
@@ -207,6 +295,11 @@ def _plain_rows(n: int, *, seed: int) -> list[Judged]:
         )
         for i in range(n)
     ]
+
+
+def _moods(values: np.ndarray) -> list[Judged]:
+    rows = toy_rows(len(values))
+    return [_with(row, mood=FeatureVerdict(Status.OK, float(value))) for row, value in zip(rows, values, strict=True)]
 
 
 def _feature(name: str, kind: Numeric | Categorical) -> Feature:

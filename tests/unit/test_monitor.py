@@ -4,18 +4,23 @@ from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
+from threading import Event
 
 import pytest
 
+from monitoring.evaluation.judges import Judges
 from monitoring.evaluation.report_files import ReportFiles
 from monitoring.evaluation.unknown import NotEnoughData
 from monitoring.metrics.table import LAST_SUCCESS
 from services.core.errors import LeaseLost, StoreUnavailable
+from services.core.ports import RecordStore
 from services.core.records import EvaluationResult, ResultKind, ResultStatus
+from services.core.spec import ModelSpec
 from tests.fakes import StoreInMemory
 from tests.monitoring import SPEC, ToyMonitor
 from tests.toy import NOON
 from tests.toy_traffic import toy_rows
+from tests.waiting import eventually
 
 DAY = timedelta(days=1)
 
@@ -215,3 +220,47 @@ def test_a_monitor_whose_model_another_judges_by_now_keeps_and_hands_over_nothin
 
 def by_kind(result: EvaluationResult) -> str:
     return result.kind.value
+
+
+def test_a_model_whose_judgement_takes_long_holds_up_no_other(tmp_path: Path) -> None:
+    """The reference of the one comes from a disk that answers nobody."""
+    toy, stuck = ToyMonitor(tmp_path), Event()
+    slow = replace(SPEC, name="slow")
+    judged = list[str]()
+
+    def observe(spec: ModelSpec, results: list[EvaluationResult]) -> None:
+        judged.append(spec.name)
+
+    def desk(model: str) -> RecordStore:
+        return toy.store.port
+
+    monitor = replace(
+        toy.monitor,
+        specs={"slow": slow, "toy": SPEC},
+        store=StuckStore("slow", stuck).port,
+        desk=desk,
+        observe=observe,
+        judges=Judges(patience=0.1),
+    )
+    monitor.round()
+    eventually(lambda: judged == ["toy"], what="the other is judged")
+    toy.now += DAY
+    monitor.round()
+    eventually(lambda: judged == ["toy", "toy"], what="the other is judged again")
+    stuck.set()
+    monitor.close()
+    assert sorted(judged) == ["slow", "toy", "toy"]
+    toy.monitor.close()
+
+
+class StuckStore(StoreInMemory):
+    """Gives the rows of one model only once it is let go."""
+
+    def __init__(self, model: str, until: Event) -> None:
+        super().__init__()
+        self.model, self.until = model, until
+
+    def aliases(self, model: str) -> dict[str, str]:
+        if model == self.model:
+            self.until.wait(60)
+        return super().aliases(model)

@@ -17,7 +17,7 @@ from monitoring.lifecycle.retrain import first_version
 from monitoring.lifecycle.scoring import scores_of_rule, scores_of_version
 from monitoring.lifecycle.training_set import Snapshot, keep, past_rows
 from services.adapters.model_store import BentoModelStore
-from services.core.artifacts import ESTIMATOR_FILE, ONNX_FILE, REFERENCE_FILE, ServedForm
+from services.core.artifacts import CALIBRATION_FILE, ESTIMATOR_FILE, ONNX_FILE, REFERENCE_FILE, ServedForm
 from services.core.errors import CorruptArtifact
 from services.core.features import Value
 from services.core.training import TrainingSet
@@ -93,7 +93,7 @@ def test_an_estimator_that_does_not_convert_is_served_by_scikit_learn_and_the_ve
     assert made.manifest.served_form is ServedForm.SCIKIT_LEARN
     assert "splits on sets of categories" in made.manifest.not_converted
     assert made.manifest.parity == 0.0
-    assert set(made.files) == {ESTIMATOR_FILE, REFERENCE_FILE}
+    assert set(made.files) == {ESTIMATOR_FILE, REFERENCE_FILE, CALIBRATION_FILE}
     expected = estimator.predict_proba(held_out.features)[:, 1]
     assert scores_of_version(SPEC, directory, held_out.features) == pytest.approx(expected, abs=0)
     reference = pd.read_parquet(directory / REFERENCE_FILE)

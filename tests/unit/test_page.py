@@ -3,7 +3,7 @@
 import html.parser
 import re
 from dataclasses import replace
-from datetime import timedelta
+from datetime import datetime, timedelta
 from itertools import pairwise
 
 import msgspec
@@ -11,10 +11,10 @@ import pytest
 
 from monitoring.entrypoints.charts import Chart, Marker, Point, Span, marker_strip, nice_ticks
 from monitoring.entrypoints.overview import Overview, as_json, by_traffic
-from monitoring.entrypoints.page import PAGE_POLICY, page
+from monitoring.entrypoints.page import PAGE_POLICY, Drawn, page
 from monitoring.entrypoints.wording import present, unasked
 from monitoring.evaluation.standing import DOUBTS
-from services.core.records import CHAMPION, JobState, ResultKind, ResultStatus, VersionRecord
+from services.core.records import CHAMPION, EvaluationResult, JobState, ResultKind, ResultStatus, VersionRecord
 from tests.fake_run import FakeRun, fake_run
 from tests.fakes import StoreInMemory
 from tests.toy import NOON
@@ -45,6 +45,42 @@ def test_the_policy_allows_the_style_sheet_by_its_hash_and_nothing_else(waiting:
     assert "default-src 'none'" in PAGE_POLICY
     assert "unsafe" not in PAGE_POLICY
     assert waiting.page().count("<style>") == 1
+
+
+def test_what_has_not_changed_is_not_drawn_again_and_what_has_is(waiting: FakeRun) -> None:
+    drawn, asked = Drawn(), CountingStore(waiting.store)
+    state = waiting.state
+
+    first = page([state], store=asked.port, drawn=drawn)
+    read = asked.asked
+    later = replace(
+        state,
+        now=state.now + timedelta(seconds=20),
+        wall_now=state.wall_now + timedelta(seconds=20),
+        workers=[msgspec.structs.replace(each, at=each.at + timedelta(seconds=20)) for each in state.workers],
+    )
+    assert page([later], store=asked.port, drawn=drawn) == first
+    fewer = page([replace(state, workers=state.workers[:1])], store=asked.port, drawn=drawn)
+    assert "1 worker " in fewer
+    assert asked.asked == read > 0
+
+    page([replace(state, results=state.results[:-1])], store=asked.port, drawn=drawn)
+    assert asked.asked == 2 * read
+
+
+class CountingStore(StoreInMemory):
+    """Tells how often stored results were asked for."""
+
+    def __init__(self, store: StoreInMemory) -> None:
+        super().__init__()
+        self.saved = store.saved
+        self.asked = 0
+
+    def results(
+        self, model: str, kind: ResultKind, *, limit: int, until: datetime | None = None
+    ) -> list[EvaluationResult]:
+        self.asked += 1
+        return super().results(model, kind, limit=limit, until=until)
 
 
 def test_an_open_job_and_its_reason_are_told_in_plain_words(waiting: FakeRun) -> None:

@@ -50,6 +50,55 @@ def test_the_newest_report_of_each_worker_counts(fleet: FleetFiles) -> None:
     assert fleet.workers("toy") == [report(version="v2")]
 
 
+def test_a_worker_writes_one_file_of_all_its_models_when_it_has_news_and_as_a_heartbeat(tmp_path: Path) -> None:
+    """Fifty models look twice a second each."""
+    fleet, written = FleetFiles(tmp_path / "aliases", tmp_path / "workers", now=lambda: NOON), list[int]()
+    for half_second in range(40):
+        for model in range(50):
+            fleet.report(report(model=f"model_{model}", at=NOON + half_second * timedelta(seconds=0.5)))
+            (file,) = (tmp_path / "workers").iterdir()
+            written.append(file.stat().st_mtime_ns)
+
+    assert len(set(written[:50])) <= 50
+    assert len(set(written[50:])) <= 4 + 1  # in twenty seconds
+    assert [each.version for each in fleet.workers("model_49")] == ["v1"]
+
+
+def test_what_is_new_is_written_at_once(tmp_path: Path) -> None:
+    worker, reader = (FleetFiles(tmp_path / "aliases", tmp_path / "workers", now=lambda: NOON) for _ in range(2))
+    for changes in ({}, {"problem": "v2 was refused"}, {"version": "v2"}, {"version": ""}, {"version": "v2"}):
+        worker.report(report(**changes))
+        assert reader.workers("toy") == [report(**changes)]
+
+
+def test_a_model_whose_watch_stands_still_is_not_kept_alive_by_the_others(tmp_path: Path) -> None:
+    moment = [NOON]
+    fleet = FleetFiles(tmp_path / "aliases", tmp_path / "workers", now=lambda: moment[0])
+    fleet.report(report(model="stuck"))
+    for seconds in range(40):
+        moment[0] = NOON + timedelta(seconds=seconds)
+        fleet.report(report(at=moment[0]))
+    assert len(fleet.workers("toy")) == 1
+    assert fleet.workers("stuck") == []
+
+
+def test_a_worker_of_an_earlier_version_is_understood_and_forgotten_when_it_has_ended(tmp_path: Path) -> None:
+    """It writes a file for each model."""
+    moment, workers = [NOON], tmp_path / "workers"
+    fleet = FleetFiles(tmp_path / "aliases", workers, now=lambda: moment[0], host="b")
+    workers.mkdir()
+    for model in ("toy", "other"):
+        (workers / f"{model}-7@a.json").write_bytes(msgspec.json.encode(report(model=model, pid=7)))
+    (workers / "notes@home.json").write_text("of somebody")
+    fleet.report(report())
+
+    assert [each.pid for each in fleet.workers("toy")] == sorted([7, os.getpid()])
+    assert [each.pid for each in fleet.workers("other")] == [7]
+    moment[0] = NOON + timedelta(minutes=1)
+    assert fleet.workers("toy") == []
+    assert [path.name for path in workers.iterdir()] == ["notes@home.json"]
+
+
 def test_a_worker_in_another_container_is_alive_while_it_reports(tmp_path: Path) -> None:
     moment = [NOON]
     here, there = (

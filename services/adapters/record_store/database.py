@@ -17,9 +17,10 @@ from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.exc import ArgumentError, NoSuchModuleError, SQLAlchemyError
 from sqlalchemy.pool import QueuePool
 
+from services.adapters.record_store import counting
 from services.adapters.record_store.failures import UNENCODABLE, failure_of, needs_another_session
 from services.adapters.record_store.schema import leases
-from services.adapters.sqlite_files import opened_to_read
+from services.adapters.sqlite_files import GIVES_ROOM_BACK, opened_to_read
 from services.core.clock import wall_clock
 from services.core.errors import BellwetherError, ContentRefused, LeaseLost, SettingsError
 from services.core.records import Lease
@@ -141,6 +142,7 @@ class Database:
                 connection.exec_driver_sql(f"SELECT pg_advisory_xact_lock({MIGRATION_LOCK})")
             config.attributes["connection"] = connection
             alembic.command.upgrade(config, "head")
+            counting.install(connection)
 
     def require_current(self) -> bool:
         """Whether there are tables at all. Raises `SettingsError` where they are of another version of ours."""
@@ -224,6 +226,7 @@ def _configure_sqlite(connection: Any, _record: Any) -> None:
     # The driver's own idea of when a transaction begins splits ours; `_begin_sqlite` says it instead.
     connection.isolation_level = None
     connection.execute(f"PRAGMA busy_timeout = {BUSY_SECONDS * 1000}")
+    connection.execute(GIVES_ROOM_BACK)
     connection.execute("PRAGMA journal_mode = WAL")
     # Rows can be read again from the log after a loss of power: position and rows are lost or kept together.
     connection.execute("PRAGMA synchronous = NORMAL")

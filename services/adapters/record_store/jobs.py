@@ -7,7 +7,7 @@ from sqlalchemy import select
 from sqlalchemy.exc import IntegrityError
 
 from services.adapters.record_store.database import Database
-from services.adapters.record_store.schema import jobs
+from services.adapters.record_store.schema import OPEN, jobs
 from services.core.errors import ContentRefused, StoreUnavailable
 from services.core.records import Job, JobState
 
@@ -73,6 +73,10 @@ class SqlJobs:
         newest = select(jobs).where(jobs.c.model == model).order_by(jobs.c.id.desc()).limit(limit)
         with self._database.transaction() as connection:
             return [_job(row) for row in connection.execute(newest).mappings()]
+
+    def with_open_job(self) -> set[str]:
+        with self._database.transaction() as connection:
+            return set(connection.scalars(select(jobs.c.model).where(OPEN)))
 
 
 def _job(row: Any) -> Job:

@@ -1,12 +1,13 @@
 """Predictions, outcomes, dead letters and positions."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from datetime import datetime
 from typing import Any, Final
 
 import msgspec
 from sqlalchemy import ARRAY, Connection, FromClause, Select, and_, func, literal, select, tuple_, union_all
 
+from services.adapters.record_store.counting import kept_counts
 from services.adapters.record_store.database import Database
 from services.adapters.record_store.draws import draw_of, level_of, sample_ids
 from services.adapters.record_store.schema import (
@@ -15,21 +16,19 @@ from services.adapters.record_store.schema import (
     outcomes,
     positions,
     predictions,
-    removals,
 )
 from services.core.clock import EPOCH
 from services.core.errors import LostPosition, PositionLost
 from services.core.letters import findable, keepable
 from services.core.outcomes import OutcomeObserved
 from services.core.ports import RecordCounts
-from services.core.predictions import PredictionMade
+from services.core.predictions import NO_ACTION, PredictionMade
 from services.core.records import Batch, DeadLetter, Judged, Position, Stored
 
 # SQLite takes 32,766 parameters in a statement, PostgreSQL 65,535; ids are asked for in portions below either.
 IDS_AT_ONCE: Final = 10_000
 
 IN_ORDER: Final = (predictions.c.made_at, predictions.c.prediction_id)
-_PRUNED: Final = func.sum(removals.c.predictions + removals.c.outcomes)
 
 _encode = msgspec.json.Encoder().encode
 _decode = msgspec.json.Decoder(PredictionMade).decode
@@ -77,14 +76,36 @@ class SqlRecords:
         limit: int | None = None,
         settled: bool = False,
     ) -> list[Judged]:
-        window = _window(model, made_from, made_until, version)
-        if settled:
-            window.append(select(1).where(_same_prediction()).correlate(predictions).exists())
+        window = _window(model, made_from, made_until, version, settled=settled)
         with self._database.transaction() as connection:
-            if limit is not None:
-                window = [predictions.c.prediction_id.in_(sample_ids(connection, window, limit))]
-            rows = connection.execute(_with_outcomes(predictions).where(*window).order_by(*IN_ORDER)).all()
+            rows = connection.execute(_sampled(connection, window, limit)).all()
         return [_judged(row) for row in rows]
+
+    def judged_in_batches(
+        self,
+        model: str,
+        *,
+        made_from: datetime,
+        made_until: datetime,
+        limit: int | None = None,
+        settled: bool = False,
+        at_once: int = 2000,
+    ) -> Iterator[list[Judged]]:
+        window = _window(model, made_from, made_until, None, settled=settled)
+        with self._database.transaction() as connection:
+            found = _sampled(connection, window, limit)
+            rows = connection.execute(found, execution_options={"yield_per": at_once})
+            for batch in rows.partitions():
+                yield [_judged(row) for row in batch]
+
+    def count_settled(self, model: str, *, made_from: datetime, made_until: datetime, at_most: int) -> int:
+        window = [
+            *_window(model, made_from, made_until, None, settled=True),
+            predictions.c.action == NO_ACTION,
+        ]
+        some = select(predictions.c.prediction_id).where(*window).limit(at_most).subquery()
+        with self._database.transaction() as connection:
+            return _count(connection, some, [])
 
     def newest_of_entities(
         self, model: str, *, made_from: datetime, made_until: datetime, limit: int
@@ -137,28 +158,8 @@ class SqlRecords:
             return [DeadLetter(**row) for row in connection.execute(query).mappings()]
 
     def counts(self, model: str | None = None) -> RecordCounts:
-        def of(table: Any) -> list[Any]:
-            return [] if model is None else [table.c.model == model]
-
-        by = select(predictions.c.served_by, func.count()).where(*of(predictions)).group_by(predictions.c.served_by)
-        orphans = (
-            select(func.count())
-            .select_from(current_outcomes.outerjoin(predictions, _same_prediction()))
-            .where(predictions.c.prediction_id.is_(None), *of(current_outcomes))
-        )
         with self._database.transaction() as connection:
-            predictions_by: dict[str, int] = dict(connection.execute(by).tuples().all())
-            seen = _count(connection, outcomes, of(outcomes))
-            judged = _count(connection, current_outcomes, of(current_outcomes))
-            return RecordCounts(
-                predictions=sum(predictions_by.values()),
-                predictions_by=predictions_by,
-                outcomes=seen,
-                corrections=seen - judged,
-                orphan_outcomes=connection.scalar(orphans) or 0,
-                dead_letters=_count(connection, dead_letters, []),
-                pruned=int(connection.scalar(select(_PRUNED).where(*of(removals))) or 0),
-            )
+            return kept_counts(connection, model)
 
     def _made_at(self, among: list[Any], order: Any) -> datetime | None:
         """The time of the first of these predictions in that order."""
@@ -289,8 +290,18 @@ def _answers_of(model: str, version: str | None = None) -> list[Any]:
     return of_model if version is None else [*of_model, predictions.c.version == version]
 
 
-def _window(model: str, made_from: datetime, made_until: datetime, version: str | None) -> list[Any]:
-    return [*_answers_of(model, version), predictions.c.made_at >= made_from, predictions.c.made_at < made_until]
+def _window(
+    model: str, made_from: datetime, made_until: datetime, version: str | None, *, settled: bool = False
+) -> list[Any]:
+    window = [*_answers_of(model, version), predictions.c.made_at >= made_from, predictions.c.made_at < made_until]
+    return [*window, select(1).where(_same_prediction()).correlate(predictions).exists()] if settled else window
+
+
+def _sampled(connection: Connection, window: list[Any], limit: int | None) -> Select[Any]:
+    """Selects what the window has, or a sample of it, oldest first, with the outcomes."""
+    if limit is not None:
+        window = [predictions.c.prediction_id.in_(sample_ids(connection, window, limit))]
+    return _with_outcomes(predictions).where(*window).order_by(*IN_ORDER)
 
 
 def _newest_of_each(window: list[Any], limit: int) -> Select[Any]:

@@ -1,7 +1,8 @@
 """What has become too old to keep, removed a portion at a time, and noted as it goes."""
 
+import sqlite3
 from datetime import datetime
-from typing import Any, Final
+from typing import Any, Final, cast
 
 from sqlalchemy import BigInteger, Connection, Select, func, literal, select, type_coerce
 
@@ -14,6 +15,7 @@ from services.adapters.record_store.schema import (
     removals,
     results,
 )
+from services.adapters.sqlite_files import give_back, pages_to_give_back
 from services.core.clock import DAY, EPOCH, to_microseconds
 from services.core.ports import ALL_MODELS, Pruned, Removed
 
@@ -50,6 +52,18 @@ class SqlRetention:
             gone = connection.execute(dead_letters.delete().where(dead_letters.c.origin.in_(old))).rowcount
             self._note(connection, ALL_MODELS, as_of, before, dead_letters=gone)
         return gone
+
+    def give_room_back(self) -> int:
+        if not self._database.is_sqlite:
+            return 0
+        with self._database.transaction() as connection:
+            pages = pages_to_give_back(_sqlite(connection))
+        if not pages:
+            return 0
+        with self._database.writing() as connection:
+            file = _sqlite(connection)
+            give_back(file, pages)
+            return pages * int(file.execute("PRAGMA page_size").fetchone()[0])
 
     def removed(self, model: str, *, as_of: datetime | None = None) -> Removed:
         table = removals.c
@@ -93,6 +107,10 @@ class SqlRetention:
         noted = insert.on_conflict_do_update(index_elements=[old.model, old.as_of], set_=added)
         row: dict[str, Any] = {name: counts.get(name, 0) for name in _COUNTS}
         connection.execute(noted, row | {"model": model, "as_of": as_of, "before": before})
+
+
+def _sqlite(connection: Connection) -> sqlite3.Connection:
+    return cast("sqlite3.Connection", connection.connection.driver_connection)
 
 
 def _days(model: str, since: datetime, until: datetime) -> Select[Any]:

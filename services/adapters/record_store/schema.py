@@ -231,3 +231,21 @@ removals = Table(
     Column("outcomes", BigInteger, nullable=False),
     Column("dead_letters", BigInteger, nullable=False),
 )
+
+# Kept by triggers, see `counting`; the totals are the sums over the shards.
+counts = Table(
+    "counts",
+    metadata,
+    Column("model", String, primary_key=True),
+    Column("what", String, primary_key=True),
+    Column("shard", SmallInteger, primary_key=True, autoincrement=False),
+    Column("n", BigInteger, nullable=False),
+)
+
+# Outcomes of which no prediction of their model has come yet.
+orphan_outcomes = Table(
+    "orphan_outcomes",
+    metadata,
+    Column("model", String, primary_key=True),
+    Column("prediction_id", String, primary_key=True),
+)

@@ -39,6 +39,13 @@ class SqlVersions:
         with self._database.transaction() as connection:
             return dict(connection.execute(query).tuples().all())
 
+    def all_aliases(self) -> dict[str, dict[str, str]]:
+        found: dict[str, dict[str, str]] = {}
+        with self._database.transaction() as connection:
+            for row in connection.execute(select(aliases)):
+                found.setdefault(row.model, {})[row.alias] = row.version
+        return found
+
     def alias_changes(self, model: str) -> list[AliasChange]:
         columns = [alias_changes.c[name] for name in AliasChange.__struct_fields__]
         query = select(*columns).where(alias_changes.c.model == model).order_by(alias_changes.c.id)

@@ -31,16 +31,20 @@ def scores(form: Form, features: pd.DataFrame) -> NDArray[Any]:
         raise Unscorable(f"{len(rows)} rows could not be scored: {error}") from error
 
 
-def scores_of_version(spec: ModelSpec, directory: Path, features: pd.DataFrame) -> NDArray[Any] | None:
+def scores_of_version(
+    spec: ModelSpec, directory: Path, features: pd.DataFrame, *, manifest_sha256: str = ""
+) -> NDArray[Any] | None:
     """P(positive) of every row by a registered version, None when it takes other features than the spec has now.
+
+    `manifest_sha256` as for `load`.
 
     Raises:
         Unscorable: it takes these features and cannot score these rows.
         CorruptArtifact: it is not the version that was registered; what it scores would say nothing about what serves.
     """
-    if tuple(read_manifest(directory).features) != spec.feature_names:
+    if tuple(read_manifest(directory, sha256=manifest_sha256).features) != spec.feature_names:
         return None
-    return scores(load(directory, spec), features)
+    return scores(load(directory, spec, manifest_sha256=manifest_sha256), features)
 
 
 def without_gaps(row: Mapping[Any, Any]) -> dict[str, Value]:

@@ -14,6 +14,9 @@ from services.core.artifacts import WorkerReport
 from services.core.clock import Now, wall_clock
 from services.core.errors import CorruptArtifact
 
+MANIFEST: Final = "manifest-sha256:"
+"""What the members of an alias file that are no aliases begin with."""
+
 REPORT_LIFE: Final = timedelta(seconds=30)
 """A worker reports several times in this; an older report is of a process that ended and whose id another may have."""
 
@@ -22,19 +25,36 @@ class FleetFiles:
     """`ports.Fleet` on files that are replaced whole, so that nobody reads half of one."""
 
     def __init__(
-        self, alias_directory: Path, worker_directory: Path, *, now: Now = wall_clock, host: str | None = None
+        self,
+        alias_directory: Path,
+        worker_directory: Path,
+        *,
+        now: Now = wall_clock,
+        host: str | None = None,
+        read_only: bool = False,
     ) -> None:
         self._aliases = alias_directory
         self._workers = worker_directory
         self._now = now
         self._host = host or socket.gethostname()
+        self._read_only = read_only
 
-    def publish(self, model: str, aliases: Mapping[str, str]) -> None:
+    def publish(self, model: str, aliases: Mapping[str, str], *, manifests: Mapping[str, str] | None = None) -> None:
         self._aliases.mkdir(parents=True, exist_ok=True)
-        replace_file(self._aliases / f"{model}.json", msgspec.json.encode(dict(aliases)), durable=True)
+        # Beside the aliases, so that a worker of an earlier version reads the file too.
+        told = dict(aliases) | {MANIFEST + version: sha256 for version, sha256 in (manifests or {}).items()}
+        replace_file(self._aliases / f"{model}.json", msgspec.json.encode(told), durable=True)
 
     def published(self, model: str) -> dict[str, str]:
         """Raises `CorruptArtifact` for a file that somebody wrote by hand and got wrong."""
+        return {name: version for name, version in self._told(model).items() if not name.startswith(MANIFEST)}
+
+    def manifests(self, model: str) -> dict[str, str]:
+        """Raises as `published` does."""
+        told = self._told(model).items()
+        return {name.removeprefix(MANIFEST): sha256 for name, sha256 in told if name.startswith(MANIFEST)}
+
+    def _told(self, model: str) -> dict[str, str]:
         path = self._aliases / f"{model}.json"
         try:
             return msgspec.json.decode(path.read_bytes(), type=dict[str, str])
@@ -58,7 +78,7 @@ class FleetFiles:
                 continue
             if self._is_alive(report, path):
                 found.append(report)
-            else:
+            elif not self._read_only:
                 path.unlink(missing_ok=True)
         return sorted(found, key=lambda report: report.pid)
 

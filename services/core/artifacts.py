@@ -1,5 +1,6 @@
 """What a registered version consists of, and what a worker says that it serves."""
 
+import hashlib
 from datetime import datetime
 from enum import StrEnum
 from typing import Final
@@ -57,6 +58,16 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True):
     served_form: ServedForm = ServedForm.ONNX
     not_converted: str = ""
     format: int = 1
+
+
+def encoded(manifest: Manifest) -> bytes:
+    """The manifest's file."""
+    return msgspec.json.encode(manifest)
+
+
+def sha256_of(content: bytes) -> str:
+    """Hexadecimal."""
+    return hashlib.sha256(content).hexdigest()
 
 
 class WorkerReport(msgspec.Struct, frozen=True, kw_only=True):

@@ -1,6 +1,5 @@
 """A verified model version, ready to score."""
 
-import hashlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -8,7 +7,7 @@ from typing import Final
 
 import msgspec
 
-from services.core.artifacts import MANIFEST_FILE, Manifest, ServedForm
+from services.core.artifacts import MANIFEST_FILE, Manifest, ServedForm, sha256_of
 from services.core.errors import CorruptArtifact
 from services.core.spec import ModelSpec
 from services.serving.form import Form, Row, Unloadable
@@ -34,13 +33,16 @@ class ServingModel:
     score_many: Callable[[Sequence[Row]], list[float]]
 
 
-def load(directory: Path, spec: ModelSpec) -> ServingModel:
+def load(directory: Path, spec: ModelSpec, *, manifest_sha256: str = "") -> ServingModel:
     """Verify a version and make it ready to score.
+
+    Its manifest says what every file has to be. `manifest_sha256` says what the manifest itself has to be, as it was
+    recorded when the version was registered; "" where that was before anybody recorded it.
 
     Raises:
         CorruptArtifact: it is not what its manifest says, or not a version of this spec.
     """
-    manifest = read_manifest(directory)
+    manifest = read_manifest(directory, sha256=manifest_sha256)
     _check_manifest(manifest, directory, spec)
     content = _verified(directory, manifest)[manifest.served_form.file]
     try:
@@ -61,10 +63,13 @@ def open_form(spec: ModelSpec, served_form: ServedForm, content: bytes) -> Form:
     return open_sklearn(spec, content)
 
 
-def read_manifest(directory: Path) -> Manifest:
-    """Raises `CorruptArtifact`."""
+def read_manifest(directory: Path, *, sha256: str = "") -> Manifest:
+    """Raises `CorruptArtifact`, also where the file is another one than `sha256` says ("": any)."""
     try:
-        return msgspec.json.decode((directory / MANIFEST_FILE).read_bytes(), type=Manifest)
+        content = (directory / MANIFEST_FILE).read_bytes()
+        if sha256 and (found := sha256_of(content)) != sha256:
+            raise _corrupt(directory, f"{MANIFEST_FILE} has SHA-256 {found}, but {sha256} was registered")
+        return msgspec.json.decode(content, type=Manifest)
     except (OSError, msgspec.DecodeError, UnicodeDecodeError) as error:
         raise _corrupt(directory, f"its {MANIFEST_FILE} cannot be read: {error}") from error
 
@@ -97,7 +102,7 @@ def _verified_file(directory: Path, name: str, expected: str) -> bytes:
         content = (directory / name).read_bytes()
     except OSError as error:
         raise _corrupt(directory, f"its {name} cannot be read: {error}") from error
-    if (found := hashlib.sha256(content).hexdigest()) != expected:
+    if (found := sha256_of(content)) != expected:
         raise _corrupt(directory, f"{name} has SHA-256 {found}, expected {expected}")
     return content
 
@@ -113,4 +118,4 @@ def _check_canary(form: Form, manifest: Manifest, directory: Path) -> None:
 
 
 def _corrupt(directory: Path, problem: str) -> CorruptArtifact:
-    return CorruptArtifact(f"version in {directory}: {problem}; register it again or promote another version")
+    return CorruptArtifact(f"version in {directory}: {problem}; restore it, or promote another version")

@@ -105,7 +105,7 @@ def test_a_harmed_version_is_refused_and_the_error_says_what_to_do(
     harm(directory)
     with pytest.raises(CorruptArtifact, match=words) as refused:
         load(directory, SPEC)
-    assert "register it again or promote another version" in str(refused.value)
+    assert "restore it, or promote another version" in str(refused.value)
 
 
 def test_a_version_of_another_spec_is_refused(directory: Path) -> None:

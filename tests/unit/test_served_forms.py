@@ -99,7 +99,7 @@ def test_a_file_that_holds_something_else_is_refused_and_the_error_names_it(
     put(directory, skops.io.dumps(foreign))
     with pytest.raises(CorruptArtifact, match=words) as refused:
         load(directory, SPEC)
-    assert "register it again or promote another version" in str(refused.value)
+    assert "restore it, or promote another version" in str(refused.value)
 
 
 def test_an_unlisted_type_is_refused_with_the_remedy(directory: Path) -> None:

@@ -21,7 +21,8 @@ PATIENCE_SECONDS: Final = 10.0
 
 def event_account(settings: Settings) -> dict[str, Any]:
     """The account of `services.ingest.audit`, JSON-ready."""
-    log, store = bootstrap.event_log(settings), bootstrap.record_store(settings)
+    log = bootstrap.event_log_to_read(settings)
+    store = bootstrap.record_store_to_read(settings)
     try:
         with closing(bootstrap.passage(settings, store)) as passage:
             passed = passage.passed(patience=PATIENCE_SECONDS)
@@ -45,8 +46,8 @@ def status_lines(settings: Settings) -> list[str]:
 
 def _states(settings: Settings) -> list[Overview]:
     store, fleet, now = (
-        bootstrap.record_store(settings),
-        bootstrap.fleet(settings),
+        bootstrap.record_store_to_read(settings),
+        bootstrap.fleet_to_read(settings),
         bootstrap.clock_of_records(settings)(),
     )
     try:

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from datetime import datetime
 from typing import Final
 
-from services.adapters.event_log_sqlite import EventLogSqlite
+from services.adapters.event_log_sqlite import EventLogSqlite, EventLogToRead
 from services.core.clock import from_microseconds, to_microseconds
 from services.core.errors import EventLogUnavailable
 from services.core.events import LoggedEvent
@@ -30,21 +30,32 @@ DELETE FROM events WHERE position IN (
 _OLDEST: Final = f"SELECT nullif(appended_at, 0) FROM events WHERE position > {_FORWARDED} ORDER BY position LIMIT 1"
 
 
-class OutboxSqlite:
+class OutboxToRead:
+    """How far the log has come, for who changes nothing."""
+
+    def __init__(self, log: EventLogSqlite | EventLogToRead) -> None:
+        self._to_read = log
+
+    def forwarded(self, destination: str) -> int:
+        query = "SELECT position FROM forwarded WHERE destination = ?"
+        with self._to_read.file.translated():
+            row = self._to_read.file.reader().execute(query, (destination,)).fetchone()
+        return 0 if row is None else int(row[0])
+
+    def close(self) -> None:
+        self._to_read.close()
+
+
+class OutboxSqlite(OutboxToRead):
     """See `services.core.transport.Outbox`. The position stands in the log's own file, and is synced as events are."""
 
     def __init__(self, log: EventLogSqlite) -> None:
+        super().__init__(log)
         self._log = log
         self._file = log.file
 
     def read(self, *, after: int, limit: int) -> list[LoggedEvent]:
         return self._log.read(after=after, limit=limit)
-
-    def forwarded(self, destination: str) -> int:
-        query = "SELECT position FROM forwarded WHERE destination = ?"
-        with self._file.translated():
-            row = self._file.reader().execute(query, (destination,)).fetchone()
-        return 0 if row is None else int(row[0])
 
     def forward_to(self, destination: str, position: int, *, start: int | None = None) -> None:
         with self._file.translated():
@@ -71,9 +82,6 @@ class OutboxSqlite:
             with self._file.turn():
                 named = {"below": below, "limit": limit, "before": moment, "now": to_microseconds(now)}
                 return connection.execute(_PRUNE, named).rowcount
-
-    def close(self) -> None:
-        self._log.close()
 
 
 def refuse_beyond(

@@ -12,6 +12,7 @@ from services import bootstrap
 from services.adapters.home_lock import use
 from services.core.clock import wall_clock
 from services.core.errors import EventLogUnavailable, StoreUnavailable
+from services.entrypoints.access import access_of_monitor
 from services.entrypoints.processes import (
     end_unless_called_within,
     log_to_stderr,
@@ -35,9 +36,14 @@ def run_consumer(settings: Settings, *, once: bool = False, again_from: datetime
     """Carry events over until the process is told to stop; with `once`, until what was there at the start is stored.
 
     With `again_from`, consumers first go back to what the log has taken since then.
-    Raises `AlreadyRunning` where the home's files are being moved away.
+
+    Raises:
+        AlreadyRunning: the home's files are being moved away.
+        SettingsError: others than this machine could read its metrics without a token.
     """
     log_to_stderr()
+    if not once:
+        access_of_monitor(settings, "metrics_host")
     with use(settings.home, command=NAME):
         return _consume(settings, once=once, again_from=again_from)
 

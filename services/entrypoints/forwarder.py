@@ -12,6 +12,7 @@ from services import bootstrap
 from services.adapters.home_lock import use
 from services.core.clock import wall_clock
 from services.core.errors import EventLogUnavailable
+from services.entrypoints.access import access_of_monitor
 from services.entrypoints.processes import end_unless_called_within, log_to_stderr, serve_metrics, stop_on_signals
 from services.ingest.again import send_again
 from services.ingest.forward import forward, forward_once
@@ -29,9 +30,14 @@ def run_forwarder(settings: Settings, *, once: bool = False, again_from: datetim
     """Deliver events until the process is told to stop; with `once`, until there are no more.
 
     With `again_from`, what was appended since then is delivered again.
-    Raises `AlreadyRunning` where the home's files are being moved away.
+
+    Raises:
+        AlreadyRunning: the home's files are being moved away.
+        SettingsError: others than this machine could read its metrics without a token.
     """
     log_to_stderr()
+    if not once:
+        access_of_monitor(settings, "metrics_host")
     with use(settings.home, command=NAME):
         return _forward(settings, once=once, again_from=again_from)
 

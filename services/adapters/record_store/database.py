@@ -86,6 +86,8 @@ class Database:
     def __init__(self, url: str, *, password: str = "", allow_plaintext: bool = False, read_only: bool = False) -> None:
         parsed = _parsed(url)
         self._readable: Readable | None = None
+        self.encryption: dict[str, str] = {}
+        """What the driver is told of TLS beyond the URL."""
         self._lease: Lease | None = None
         self.name = redacted(parsed.render_as_string())
         self.is_sqlite = parsed.get_backend_name() == SQLITE
@@ -100,11 +102,12 @@ class Database:
             event.listen(self._engine, "connect", _configure_sqlite)
             event.listen(self._engine, "begin", _begin_sqlite)
         else:
+            self.encryption = _encryption(parsed, allow_plaintext=allow_plaintext)
             secured = parsed.set(password=password) if password else parsed
             self._engine = create_engine(
                 secured,
                 hide_parameters=HIDE_PARAMETERS,
-                connect_args=(READING if read_only else SERVER) | _encryption(parsed, allow_plaintext=allow_plaintext),
+                connect_args=(READING if read_only else SERVER) | self.encryption,
                 pool_pre_ping=True,
                 pool_timeout=BUSY_SECONDS,
             )

@@ -91,4 +91,4 @@ def test_where_the_url_says_nothing_of_tls_the_driver_is_told_to_require_it(url:
     database = Database(url)
     _, named = database._engine.dialect.create_connect_args(database._engine.url)
 
-    assert (named | database.encryption).get("sslmode") == mode
+    assert {**named, **database.encryption}.get("sslmode") == mode

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from services.core.clock import Now, wall_clock
-from services.core.errors import SettingsError, StoreUnavailable
+from services.core.errors import BellwetherError, NoRecordsYet, SettingsError
 from services.core.ports import EventLog, Fleet, ModelStore, OnlineFeatures, RecordStore
 from services.core.transport import EventSink, EventSource, Outbox, Passage
 from services.settings import GROW, KAFKA, LOCAL, Settings
@@ -42,9 +42,10 @@ def clock_of_records(settings: Settings) -> Now:
     there, also where nobody names its file."""
     from services.adapters.clock_file import ClockFile
 
-    path = Path(settings.clock_file) if settings.clock_file else settings.world_clock_path
-    if settings.clock_file or path.is_file():
-        return ClockFile(path, read_only=True).now
+    if settings.clock_file:
+        return ClockFile(Path(settings.clock_file), read_only=True).now
+    if settings.world_clock_path.is_file():
+        return ClockFile(settings.world_clock_path, read_only=True).now
     return wall_clock
 
 
@@ -61,8 +62,10 @@ def event_log(settings: Settings) -> EventLog:
 
 
 def event_log_to_read(settings: Settings) -> EventLog:
-    """The same for a command that only looks: the log has to be there, and nothing is made or changed."""
-    return _log_to_read(settings)
+    """The same for a command that leaves it exactly as it is. Raises `EventLogUnavailable` where there is none."""
+    from services.adapters.event_log_sqlite import EventLogToRead
+
+    return EventLogToRead(settings.event_log_path)
 
 
 def outbox(settings: Settings) -> Outbox:
@@ -124,6 +127,8 @@ def _log_retention(settings: Settings, outbox: Outbox, stored: Callable[[], int]
 
 def passage(settings: Settings, store: RecordStore) -> Passage:
     """How far events have come on the way that these settings choose."""
+    from services.adapters.event_log_sqlite import EventLogToRead
+
     if settings.event_log == LOCAL:
         from services.ingest.local import LocalPassage, partition_of
 
@@ -131,26 +136,21 @@ def passage(settings: Settings, store: RecordStore) -> Passage:
             partition = partition_of(log)
         return LocalPassage(stored=lambda: store.position(partition))
     from services.adapters.event_log_kafka import KafkaPassage
-    from services.adapters.outbox_sqlite import OutboxSqlite
+    from services.adapters.outbox_sqlite import OutboxToRead
 
-    return KafkaPassage(_kafka(settings), outbox=OutboxSqlite(_log_to_read(settings)), position=store.position)
+    outbox = OutboxToRead(EventLogToRead(settings.event_log_path))
+    return KafkaPassage(_kafka(settings), outbox=outbox, position=store.position)
 
 
 def _local_log(settings: Settings) -> EventLogSqlite:
     from services.adapters.event_log_sqlite import EventLogSqlite
     from services.adapters.outbox_sqlite import refuse_beyond
 
-    settings.home.mkdir(parents=True, exist_ok=True)
+    _make_home(settings)
     refusing = settings.event_log != LOCAL and settings.outbox_full != GROW
     return EventLogSqlite(
         settings.event_log_path, require_room=refuse_beyond(settings.outbox_limit) if refusing else None
     )
-
-
-def _log_to_read(settings: Settings) -> EventLogSqlite:
-    from services.adapters.event_log_sqlite import EventLogSqlite
-
-    return EventLogSqlite(settings.event_log_path, read_only=True)
 
 
 def _kafka(settings: Settings) -> KafkaCluster:
@@ -175,6 +175,10 @@ def _kafka(settings: Settings) -> KafkaCluster:
         user=settings.kafka_user,
         password=settings.kafka_password,
         ca_file=settings.kafka_ca_file,
+        cert_file=settings.kafka_cert_file,
+        key_file=settings.kafka_key_file,
+        key_password=settings.kafka_key_password,
+        allow_plaintext=settings.allow_plaintext,
     )
 
 
@@ -182,10 +186,12 @@ def online_features(settings: Settings) -> OnlineFeatures:
     if settings.features:
         from services.adapters.features_redis import FeaturesRedis
 
-        return FeaturesRedis(settings.features, password=settings.features_password)
+        return FeaturesRedis(
+            settings.features, password=settings.features_password, allow_plaintext=settings.allow_plaintext
+        )
     from services.adapters.features_sqlite import FeaturesSqlite
 
-    settings.home.mkdir(parents=True, exist_ok=True)
+    _make_home(settings)
     return FeaturesSqlite(settings.features_path)
 
 
@@ -193,39 +199,54 @@ def record_store(settings: Settings) -> RecordStore:
     """The store with its schema brought up to date. Raises `StoreUnavailable`."""
     from services.adapters.record_store import RecordStoreSql
 
-    settings.home.mkdir(parents=True, exist_ok=True)
-    store = RecordStoreSql(settings.store_url, password=settings.store_password)
+    _make_home(settings)
+    store = RecordStoreSql(
+        settings.store_url, password=settings.store_password, allow_plaintext=settings.allow_plaintext
+    )
     try:
         store.migrate()
-    except StoreUnavailable:
+    except BellwetherError:
         store.close()
         raise
     return store
 
 
-def records_to_read(settings: Settings) -> RecordStore:
-    """The store as it is, for a command that only reads: nothing is made and nothing changed.
+def record_store_to_read(settings: Settings) -> RecordStore:
+    """The store for a command that leaves it exactly as it is, on a disk that takes no writing too.
 
     Where nobody has made it yet, that is said, and what is read is an empty one in memory.
-    Raises `StoreUnavailable`, and `SettingsError` where its tables are of another version of ours.
+
+    Raises:
+        SettingsError: it has a schema that this version cannot read.
+        StoreUnavailable: it is away, or damaged.
     """
     from services.adapters.record_store import RecordStoreSql
 
-    store = RecordStoreSql(settings.store_url, password=settings.store_password, read_only=True)
     try:
-        if store.has_records():
-            return store
-    except BaseException:
-        store.close()
-        raise
-    store.close()
-    logger.warning(
-        "there is no record store yet (%s): what was answered so far waits in the log for `bellwether consume`",
-        settings.store_url,
-    )
+        return _made_record_store(settings)
+    except NoRecordsYet as none:
+        logger.warning("%s", none)
     nothing = RecordStoreSql("sqlite://")
     nothing.migrate()
     return nothing
+
+
+def _made_record_store(settings: Settings) -> RecordStore:
+    """Raises `NoRecordsYet` too."""
+    from services.adapters.record_store import RecordStoreSql
+
+    store = RecordStoreSql(
+        settings.store_url,
+        password=settings.store_password,
+        allow_plaintext=settings.allow_plaintext,
+        read_only=True,
+    )
+    try:
+        store.require_schema()
+    except BellwetherError:
+        store.close()
+        raise
+    return store
 
 
 def retention(settings: Settings) -> timedelta:
@@ -243,6 +264,23 @@ def retention(settings: Settings) -> timedelta:
             f"BELLWETHER_RECORDS_KEEP_DAYS is {days:.15g}; expected {SHORTEST_KEEP_DAYS:g} to {LONGEST_KEEP_DAYS:,g}"
         )
     return timedelta(days=days)
+
+
+def fleet_to_read(settings: Settings) -> Fleet:
+    """What workers were told and say, for a command that leaves their files as they are."""
+    from services.adapters.fleet_files import FleetFiles
+
+    return FleetFiles(settings.alias_directory, settings.worker_directory, read_only=True)
+
+
+def _make_home(settings: Settings) -> None:
+    """Raises `SettingsError`."""
+    try:
+        settings.home.mkdir(mode=0o700, parents=True, exist_ok=True)
+    except OSError as error:
+        raise SettingsError(
+            f"home {settings.home} cannot be made ({error.strerror}); choose another directory with --home"
+        ) from error
 
 
 def model_store(settings: Settings) -> ModelStore:

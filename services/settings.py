@@ -12,6 +12,7 @@ from typing import Any, Final, Self
 
 from services.core.errors import SettingsError
 from services.core.tokens import MAKE_ONE, token_problem
+from services.core.urls import secret_in
 
 PREFIX = "BELLWETHER_"
 
@@ -21,6 +22,9 @@ REFUSE: Final = "refuse"
 GROW: Final = "grow"
 MONITOR: Final = "monitor"
 ALERTMANAGER: Final = "alertmanager"
+
+ADDRESSES: Final = {"store": "store_password", "features": "features_password", "kafka": "kafka_password"}
+"""Settings that are addresses of servers, and where their passwords belong."""
 
 _TRUTHS: Final = {"true": True, "yes": True, "1": True, "false": False, "no": False, "0": False}
 
@@ -48,6 +52,14 @@ class Settings:
     port: int = setting(3000, "port of the prediction service")
     monitor_host: str = setting("127.0.0.1", "address that the monitor listens on")
     monitor_port: int = setting(3001, "port of the monitor")
+    monitor_token: str = secret(
+        "token of the monitor's pages, as a bearer token or the password of a login, and of the ports that show "
+        "metrics; without any they listen on this machine alone"
+    )
+    allowed_hosts: str = setting(
+        "",
+        "further names by which callers may call every port, with commas between them, beside localhost and 127.0.0.1",
+    )
     workers: int = setting(2, "serving worker processes")
     clock_file: str = setting("", "file that holds simulated time; empty for the machine's clock")
     versions: str = setting(
@@ -74,6 +86,9 @@ class Settings:
     token_file: str = setting("", "file of further bearer tokens, one per line, # before comments; empty for none")
     predict_needs_token: bool = setting(
         False, "whether single predictions need a token, as everything that writes does"
+    )
+    allow_plaintext: bool = setting(
+        False, "whether PostgreSQL, Redis and Kafka on other machines may be spoken to without TLS"
     )
     store: str = setting("", "SQLAlchemy URL of the record store, without a password; empty for a file in the home")
     records_keep_days: float = setting(
@@ -106,6 +121,22 @@ class Settings:
     kafka_ca_file: str = setting(
         "", "file of the authorities that Kafka's certificate may come from; empty for the system's"
     )
+    kafka_cert_file: str = setting("", "file of the certificate that this client shows Kafka; empty for none")
+    kafka_key_file: str = setting("", "file of that certificate's key")
+    kafka_key_password: str = password("password of that key's file")
+
+    def __post_init__(self) -> None:
+        """Settings are shown, logged and handed on; no secret of a server can be in what is no secret.
+
+        Raises:
+            SettingsError: an address has a password in it.
+        """
+        for name, instead in ADDRESSES.items():
+            if problem := secret_in(getattr(self, name)):
+                raise SettingsError(
+                    f"{variable_of(name)} {problem}, which logs and lists of processes would show; set "
+                    f"{variable_of(instead)} instead"
+                )
 
     @classmethod
     def from_environment(cls, environment: Mapping[str, str] | None = None) -> Self:

@@ -107,6 +107,9 @@ class StoreInMemory:
     def versions(self, model: str) -> list[VersionRecord]:
         return [version for version in self.registered if version.model == model]
 
+    def manifests(self, model: str) -> dict[str, str]:
+        return {each.version: each.manifest_sha256 for each in self.versions(model) if each.manifest_sha256}
+
     def move_alias(self, change: AliasChange) -> None:
         self.changes.append(change)
 

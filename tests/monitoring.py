@@ -32,7 +32,7 @@ PATIENT_SECONDS = 60.0
 
 @dataclass
 class VersionsOnDisk:
-    """The one method of the model store that the monitor calls."""
+    """The two methods of the model store that the monitor calls."""
 
     root: Path
 
@@ -46,6 +46,9 @@ class VersionsOnDisk:
         if not folder.is_dir():
             raise UnknownVersion(f"{model} has no version {version!r}")
         return folder
+
+    def read(self, model: str, version: str, name: str, *, manifest_sha256: str) -> bytes:
+        return (self.directory(model, version) / name).read_bytes()
 
     @property
     def port(self) -> ModelStore:

@@ -13,7 +13,7 @@ from monitoring.alerts.judgement import judgement_rules
 from monitoring.alerts.lifecycle import lifecycle_rules
 from monitoring.alerts.pace import Pace, duration
 from monitoring.alerts.rates import rate_rules
-from monitoring.alerts.rule import Alert, Group, Recording
+from monitoring.alerts.rule import CONSUMER_JOB, FORWARDER_JOB, LIFECYCLE_JOB, MONITOR_JOB, Alert, Group, Recording
 from monitoring.alerts.serving import serving_rules, worker_rules
 from monitoring.alerts.watch import watch_rules
 from services.core.spec import ModelSpec
@@ -21,6 +21,8 @@ from services.core.spec import ModelSpec
 HEADER: Final = "# Written by `bellwether rules` from the models' specs; edit monitoring/alerts/, not this file.\n"
 RULES: Final = "rules"
 CONFIG: Final = "prometheus.yml"
+_ASKING: Final = frozenset({MONITOR_JOB, CONSUMER_JOB, FORWARDER_JOB, LIFECYCLE_JOB})
+"""The jobs whose ports may ask for a token."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -32,6 +34,7 @@ class Stack:
         alertmanagers: host:port of each.
         monitor, grafana: their addresses as a person's browser reaches them.
         batch: events that a consumer stores at once.
+        scrape_token_file: of the token that the monitor and the ports of metrics ask for; "" where they ask for none.
     """
 
     specs: Sequence[ModelSpec]
@@ -41,6 +44,7 @@ class Stack:
     grafana: str
     batch: int
     pace: Pace = field(default_factory=Pace)
+    scrape_token_file: str = ""
 
 
 def files(stack: Stack) -> dict[str, str]:
@@ -107,9 +111,17 @@ def _config(stack: Stack) -> dict[str, Any]:
         "rule_files": [f"{RULES}/*.yml"],
         "alerting": {"alertmanagers": [{"static_configs": [{"targets": list(stack.alertmanagers)}]}]},
         "scrape_configs": [
-            {"job_name": job, "static_configs": [{"targets": list(targets)}]} for job, targets in stack.targets.items()
+            {"job_name": job} | _authorization(stack, job) | {"static_configs": [{"targets": list(targets)}]}
+            for job, targets in stack.targets.items()
         ],
     }
+
+
+def _authorization(stack: Stack, job: str) -> dict[str, Any]:
+    """The service shows its metrics to everybody who reaches it, and the other servers are not ours."""
+    if not stack.scrape_token_file or job not in _ASKING:
+        return {}
+    return {"authorization": {"type": "Bearer", "credentials_file": stack.scrape_token_file}}
 
 
 class _Dumper(yaml.SafeDumper):  # type: ignore[misc]  # the library leaves its types to others

@@ -76,7 +76,7 @@ def availability_now(
         SettingsError: a time or a length cannot be read, or the range ends before it begins.
     """
     asked = Asked.of(since=since, until=until, last=last, version=version)
-    spec, store = spec_of(model), bootstrap.records_to_read(settings)
+    spec, store = spec_of(model), bootstrap.record_store_to_read(settings)
     try:
         return _report(spec, store, asked, limit, now=bootstrap.clock_of_records(settings)())
     finally:

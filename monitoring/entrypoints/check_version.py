@@ -55,7 +55,7 @@ def _champion(settings: Settings, model: str) -> str:
     published = bootstrap.fleet(settings).published(model).get(CHAMPION)
     if published:
         return published
-    store = bootstrap.records_to_read(settings)
+    store = bootstrap.record_store_to_read(settings)
     try:
         return store.aliases(model).get(CHAMPION, "")
     finally:

@@ -4,6 +4,7 @@ Every command imports what it runs when it runs it: `bellwether status` must not
 """
 
 import json
+import os
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
@@ -14,12 +15,18 @@ from typing import Any
 
 import click
 
+from services.adapters.private_files import PRIVATE
 from services.core.clock import require_aware
 from services.core.errors import BellwetherError, SettingsError
+from services.core.limits import escaped
 from services.home_settings import OF_A_HOME, of_home
 from services.settings import Settings, variable_of
 
 Command = Callable[..., Any]
+
+LINES = "\n"
+WRITING_FOR_OTHERS = frozenset({"rules", "dashboards", "new-model"})
+"""Commands whose files are a repository's, or another program's, and no home's."""
 CLICK_TYPES: dict[Any, Any] = {Path: click.Path(path_type=Path), int: int, float: float, str: str, bool: bool}
 
 
@@ -30,7 +37,7 @@ class Commands(click.Group):
         try:
             return super().invoke(ctx)
         except BellwetherError as error:
-            click.echo(f"bellwether: {error}", err=True)
+            click.echo(f"bellwether: {escaped(str(error), keep=LINES)}", err=True)
             sys.exit(1)
 
 
@@ -71,6 +78,8 @@ KAFKA_FLAGS = (
     "kafka_sasl_mechanism",
     "kafka_user",
     "kafka_ca_file",
+    "kafka_cert_file",
+    "kafka_key_file",
 )
 json_flag = flag("--json", "as_json", is_flag=True, help="print one machine-readable object")
 once_flag = flag("--once", is_flag=True, help="do one round and end")
@@ -93,6 +102,9 @@ model_argument = click.argument("model")
 @click.version_option(package_name="bellwether")
 def main() -> None:
     """Serve scikit-learn models, watch what they do to the business, and act on it."""
+    if click.get_current_context().invoked_subcommand not in WRITING_FOR_OTHERS:
+        # Here, because every process that it starts takes it over.
+        os.umask(PRIVATE)
 
 
 @main.command()
@@ -188,7 +200,7 @@ def dead_letters_list(as_json: bool, reason: str | None, limit: int, **flags: An
     from monitoring.entrypoints.dead_letters import as_rows, letters_now, lines
 
     letters = letters_now(_settings_of_records(flags), reason=reason, limit=limit)
-    click.echo(json.dumps(as_rows(letters), indent=2) if as_json else "\n".join(lines(letters)))
+    _tell(as_rows(letters) if as_json else lines(letters), as_json=as_json)
 
 
 @dead_letters.command("retry")
@@ -292,12 +304,12 @@ def check(model: str, as_json: bool, csv: Path | None, mapping: Path | None, **f
 
     if csv is not None:
         history = of_history.check_now(model, csv=csv, mapping=mapping)
-        click.echo(json.dumps(history.as_body(), indent=2) if as_json else "\n".join(of_history.lines(history)))
+        _tell(history.as_body() if as_json else of_history.lines(history), as_json=as_json)
         sys.exit(1 if history.refusals else 0)
     if mapping is not None:
         raise click.UsageError("--mapping says how to read a file; expected --csv FILE with it")
     version = of_version.check_champion(_settings_of_model(model, flags), spec_of(model))
-    click.echo(json.dumps(version.as_body(), indent=2) if as_json else "\n".join(of_version.lines(version)))
+    _tell(version.as_body() if as_json else of_version.lines(version), as_json=as_json)
     sys.exit(1 if version.refused else 0)
 
 
@@ -367,7 +379,7 @@ def availability(model: str, as_json: bool, home: Path | None, store: str | None
 
     settings = _settings_of_records({"home": home, "store": store})
     report = availability_now(settings, model, **asked)  # type: ignore[arg-type]  # click gives text
-    click.echo(json.dumps(report, indent=2) if as_json else "\n".join(lines(report)))
+    _tell(report if as_json else lines(report), as_json=as_json)
 
 
 @main.group()
@@ -415,6 +427,9 @@ def write_dashboards(monitor_url: str, check: bool) -> None:
 @flag("--speed", type=click.FloatRange(min=0, min_open=True), default=1.0, help="simulated seconds per real second")
 @flag("--scrape-seconds", type=click.FloatRange(min=0.1), default=15.0, help="time between two scrapes")
 @flag(
+    "--scrape-token-file", default="", help="file of the monitor's token as Prometheus finds it, where it asks for one"
+)
+@flag(
     "--alertmanager-directory",
     type=click.Path(path_type=Path),
     default="deploy/alertmanager",
@@ -432,7 +447,16 @@ def rules(check: bool, directory: Path, **flags: Any) -> None:
     beside, webhook, token_file, receivers = (
         flags.pop(name) for name in ("alertmanager_directory", "webhook", "token_file", "receivers")
     )
-    names = ("monitor_url", "grafana_url", "prometheus", "alertmanager", "targets", "speed", "scrape_seconds")
+    names = (
+        "monitor_url",
+        "grafana_url",
+        "prometheus",
+        "alertmanager",
+        "targets",
+        "speed",
+        "scrape_seconds",
+        "scrape_token_file",
+    )
     surroundings = {name: flags.pop(name) for name in names}
     stack = stack_of(_settings(flags), **surroundings)
     notifying = Notifying(
@@ -456,7 +480,7 @@ def status(as_json: bool, **flags: Any) -> None:
     from monitoring.entrypoints.reports import status_lines, status_now
 
     settings = _settings_of_records(flags)
-    click.echo(json.dumps(status_now(settings), indent=2) if as_json else "\n".join(status_lines(settings)))
+    _tell(status_now(settings) if as_json else status_lines(settings), as_json=as_json)
 
 
 @main.group("settings")
@@ -560,11 +584,16 @@ def _again_from(again: bool, since: str | None) -> datetime | None:
 
 
 def _print(report: dict[str, Any], *, as_json: bool) -> None:
+    _tell(report if as_json else _lines(report), as_json=as_json)
+
+
+def _tell(told: Any, *, as_json: bool) -> None:
+    """JSON, or the lines: what was recorded comes from anybody, and a terminal obeys what is not escaped."""
     if as_json:
-        click.echo(json.dumps(report, indent=2))
+        click.echo(json.dumps(told, indent=2))
         return
-    for line in _lines(report):
-        click.echo(line)
+    for line in told:
+        click.echo(escaped(line))
 
 
 def _lines(value: Any, indent: str = "") -> list[str]:

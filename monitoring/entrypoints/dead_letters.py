@@ -13,7 +13,7 @@ from services.settings import Settings
 
 def letters_now(settings: Settings, *, reason: str | None, limit: int) -> list[DeadLetter]:
     """The newest first."""
-    store = bootstrap.records_to_read(settings)
+    store = bootstrap.record_store_to_read(settings)
     try:
         return store.dead_letters(limit=limit, reason=reason)
     finally:
@@ -40,7 +40,11 @@ def as_rows(letters: Sequence[DeadLetter]) -> list[dict[str, Any]]:
 
 
 def lines(letters: Sequence[DeadLetter]) -> list[str]:
-    return [
-        f"{letter.at:%Y-%m-%d %H:%M:%S}  {letter.reason:<16} {letter.origin}  {letter.event_id}\n    {letter.detail}"
-        for letter in letters
-    ] or ["no dead letters"]
+    return [line for letter in letters for line in _told(letter)] or ["no dead letters"]
+
+
+def _told(letter: DeadLetter) -> tuple[str, str]:
+    return (
+        f"{letter.at:%Y-%m-%d %H:%M:%S}  {letter.reason:<16} {letter.origin}  {letter.event_id}",
+        f"    {letter.detail}",
+    )

@@ -11,10 +11,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from threading import Thread
 from typing import Any, Final
-
-import uvicorn
 
 from monitoring.entrypoints.http import MonitorHttp
 from monitoring.entrypoints.tenure import Tenure
@@ -31,6 +28,8 @@ from services.core.errors import PortTaken, SettingsError
 from services.core.ports import RecordStore
 from services.core.records import EvaluationResult
 from services.core.spec import ModelSpec
+from services.entrypoints.access import access_of_monitor
+from services.entrypoints.listening import bound_socket, serving
 from services.entrypoints.processes import log_to_stderr, opened, stop_on_signals
 from services.models.discovery import discover
 from services.settings import ALERTMANAGER, MONITOR, Settings, variable_of
@@ -39,20 +38,20 @@ logger = logging.getLogger("bellwether.monitor")
 
 NAME: Final = "bellwether evaluate"
 JOBS_COUNTED: Final = 1000
-STOP_SECONDS: Final = 5.0
-"""How long open connections may finish in; a page is drawn in a fraction of that."""
 
 
 def run_evaluator(settings: Settings, *, once: bool = False) -> int:
     """Judge every model whenever its event time has moved, until the process is told to stop.
 
     Raises:
-        SettingsError: nobody would hand drift over to the lifecycle, or the home keeps its records somewhere else.
+        SettingsError: nobody would hand drift over to the lifecycle, others than this machine would need no token, or the
+            home keeps its records somewhere else.
         PortTaken: the monitor's port is in use (not with `once`, which serves nothing).
         AlreadyRunning: the home's files are being moved away.
     """
     log_to_stderr()
     _require_a_way_for_drift(settings)
+    access_of_monitor(settings, "monitor_host")
     with use(settings.home, command=NAME):
         return _evaluate(home_settings.of_home(settings), once=once)
 
@@ -68,7 +67,7 @@ def _evaluate(settings: Settings, *, once: bool) -> int:
         if once:
             parts.monitor.round()
             return 0
-        with _serving(settings, parts.http):
+        with serving(parts.http.app(), _bound(settings)):
             logger.info("http://%s:%d judges %s", settings.monitor_host, settings.monitor_port, ", ".join(discover()))
             while not stop.is_set():
                 parts.monitor.round()
@@ -120,7 +119,9 @@ def _parts(settings: Settings, store: RecordStore) -> Iterator[_Parts]:
         specs=specs,
         store=store,
         desk=desk,
-        references=References(bootstrap.model_store(settings), CalibrationCache(settings.calibration_directory)),
+        references=References(
+            bootstrap.model_store(settings), CalibrationCache(settings.calibration_directory), recorded=store.manifests
+        ),
         files=ReportFiles(settings.report_directory, settings.reports_kept),
         now=now,
         wall_now=wall_clock,
@@ -140,6 +141,7 @@ def _parts(settings: Settings, store: RecordStore) -> Iterator[_Parts]:
         wall_now=wall_clock,
         alert_token=settings.alert_token,
         body_limit=settings.body_limit,
+        access=access_of_monitor(settings, "monitor_host"),
     )
     try:
         yield _Parts(monitor, http, tenure)
@@ -166,35 +168,15 @@ def _observed(spec: ModelSpec, store: RecordStore, results: list[EvaluationResul
     )
 
 
-@contextmanager
-def _serving(settings: Settings, http: MonitorHttp) -> Iterator[None]:
-    config = uvicorn.Config(
-        http.app(), log_level="warning", access_log=False, lifespan="off", timeout_graceful_shutdown=int(STOP_SECONDS)
-    )
-    server = uvicorn.Server(config)
-    thread = Thread(target=server.run, args=([_bound(settings)],), name="http", daemon=True)
-    thread.start()
-    try:
-        yield
-    finally:
-        server.should_exit = True
-        thread.join(2 * STOP_SECONDS)
-
-
 def _bound(settings: Settings) -> socket.socket:
-    """The listening socket, taken before the server starts, so that a taken port is an error of this process."""
-    family = socket.AF_INET6 if ":" in settings.monitor_host else socket.AF_INET
-    bound = socket.socket(family, socket.SOCK_STREAM)
-    bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    """The listening socket."""
     try:
-        bound.bind((settings.monitor_host, settings.monitor_port))
+        return bound_socket(settings.monitor_host, settings.monitor_port)
     except OSError as error:
-        bound.close()
         raise PortTaken(
             f"cannot listen on {settings.monitor_host}:{settings.monitor_port} ({error.strerror}); stop what does, "
             f"or choose another with --monitor-port or {variable_of('monitor_port')}"
         ) from error
-    return bound
 
 
 if __name__ == "__main__":

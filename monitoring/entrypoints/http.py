@@ -1,8 +1,10 @@
 """The monitor's HTTP: gauges, status, the overview page, Evidently's reports, runbooks, and the door for alerts.
 
-It only translates. Handlers that read the store or a file are plain functions, which Starlette runs on threads.
+It only translates. Handlers that read the store or a file are plain functions, which Starlette runs on threads. Who may
+ask for what is decided by the rules that the prediction service has, in `services.entrypoints.access`.
 """
 
+import asyncio
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -14,11 +16,13 @@ from typing import Any, ClassVar, Final
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 from starlette.applications import Starlette
 from starlette.concurrency import run_in_threadpool
+from starlette.datastructures import Headers
 from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
 from starlette.requests import Request
 from starlette.responses import FileResponse, HTMLResponse, RedirectResponse, Response
 from starlette.routing import Route
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from monitoring.alerts.runbook import as_html, pages
 from monitoring.entrypoints.overview import Overview, as_json, overview
@@ -32,7 +36,7 @@ from services.core.errors import BellwetherError, ContentRefused, InvalidRequest
 from services.core.ports import Fleet, RecordStore
 from services.core.spec import ModelSpec
 from services.core.tokens import bearer_is_one_of
-from services.entrypoints.access import Unauthorized
+from services.entrypoints.access import OPEN, Access, CrossSite, Unauthorized, UnknownHost
 from services.entrypoints.http_json import (
     SECURITY_HEADERS,
     BodyTooLarge,
@@ -41,10 +45,17 @@ from services.entrypoints.http_json import (
     answer,
     body_of,
 )
+from services.entrypoints.http_problems import ROUTING_CODES, problem_response
+from services.entrypoints.listening import LOGIN, Gate, alive
 from services.entrypoints.urls import ReadableUrl
 
 REPORT_SECONDS: Final = 60.0
 """How long a caller may wait for a report to be drawn: one takes 2 to 4 s, and another may be under way."""
+
+ALERTS: Final = "/alerts"
+
+REPORTS_POLICY: Final = PAGE_POLICY.replace("form-action 'none'", "form-action 'self'")
+"""The list of reports has a button."""
 
 REPORT_POLICY: Final = (
     "sandbox allow-scripts; default-src 'none'; script-src 'unsafe-inline' 'unsafe-eval'; "
@@ -74,6 +85,8 @@ STATUS: Final[Mapping[type[BellwetherError], HTTPStatus]] = {
     MalformedJson: HTTPStatus.BAD_REQUEST,
     MalformedAlert: HTTPStatus.BAD_REQUEST,
     Unauthorized: HTTPStatus.UNAUTHORIZED,
+    CrossSite: HTTPStatus.FORBIDDEN,
+    UnknownHost: HTTPStatus.MISDIRECTED_REQUEST,
     NoToken: HTTPStatus.FORBIDDEN,
     UnknownModel: HTTPStatus.NOT_FOUND,
     NoReport: HTTPStatus.NOT_FOUND,
@@ -92,9 +105,24 @@ READABLE: Final = [Middleware(ReadableUrl)]
 Intake = Callable[[Mapping[str, Any], datetime], Sequence[Receipt]]
 
 
+class Login:
+    """Middleware of a route: what it shows needs the token where the rules of access say so."""
+
+    def __init__(self, app: ASGIApp, access: Access) -> None:
+        self._app = app
+        self._access = access
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        self._access.check_read(Headers(scope=scope))
+        await self._app(scope, receive, send)
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MonitorHttp:
-    """The handlers. `intake` takes an alert payload as of an event time; an empty `alert_token` closes that door."""
+    """The handlers. `intake` takes an alert payload as of an event time; an empty `alert_token` closes that door.
+
+    `access` is what is asked of everybody else.
+    """
 
     specs: Mapping[str, ModelSpec]
     monitor: Monitor
@@ -107,8 +135,9 @@ class MonitorHttp:
     alert_token: str = field(repr=False)
     body_limit: int
     drawn: Drawn = field(default_factory=Drawn)
+    access: Access = OPEN
 
-    def app(self) -> Starlette:
+    def app(self) -> ASGIApp:
         unread = (
             MalformedJson,
             MalformedAlert,
@@ -119,20 +148,34 @@ class MonitorHttp:
             ContentRefused,
         )
         self.metrics.expect_alerts(Result.REFUSED, [*REFUSALS, *(error.code for error in unread)])
-        return Starlette(
+        app = Starlette(
             routes=[
-                Route("/", self.overview_page),
-                Route("/livez", _alive),
-                Route("/metrics", self.exposition),
-                Route("/status", self.status),
-                Route("/alerts", self.alerts, methods=["POST"]),
-                Route("/runbooks/{alert}", _runbook, middleware=READABLE),
-                Route("/reports/{model}", self.reports, middleware=READABLE),
-                Route("/reports/{model}/latest", self.latest_report, middleware=READABLE),
-                Route("/reports/{model}/{name}", self.report, middleware=READABLE),
+                Route("/livez", alive),
+                Route(ALERTS, self.alerts, methods=["POST"]),
+                Route("/reports/{model}", self.draw_report, methods=["POST"], middleware=READABLE),
+                *(Route(path, shown, middleware=self._shown) for path, shown in self._pages().items()),
             ],
             exception_handlers={BellwetherError: _known, HTTPException: _unrouted, Exception: _unexpected},
         )
+        # A redirect would be built from the Host header, which the caller chooses.
+        app.router.redirect_slashes = False
+        return Gate(app, self.access)
+
+    def _pages(self) -> dict[str, Callable[[Request], Response]]:
+        return {
+            "/": self.overview_page,
+            "/metrics": self.exposition,
+            "/status": self.status,
+            "/runbooks/{alert}": _runbook,
+            "/reports/{model}": self.reports,
+            "/reports/{model}/latest": self.latest_report,
+            "/reports/{model}/{name}": self.report,
+        }
+
+    @property
+    def _shown(self) -> list[Middleware]:
+        login = [Middleware(Login, access=self.access)] if self.access.read_needs_token else []
+        return [*login, *READABLE]
 
     def overview_page(self, _request: Request) -> Response:
         states = [self._overview(spec) for spec in self.specs.values()]
@@ -161,12 +204,16 @@ class MonitorHttp:
         return await run_in_threadpool(self.intake, payload, self.now())
 
     def reports(self, request: Request) -> Response:
-        """What there is, newest first; with `?refresh`, draw a new one first and go there."""
+        """What there is, newest first, and a button that asks for a new one."""
         spec = self._spec(request)
-        if "refresh" in request.query_params:
-            return _redirect(spec, self._draw(spec).name)
         names = self.monitor.files.names(spec.name)
-        return HTMLResponse(_index(spec, names), headers=_headers(PAGE_POLICY))
+        return HTMLResponse(_index(spec, names), headers=_headers(REPORTS_POLICY))
+
+    async def draw_report(self, request: Request) -> Response:
+        """Draw a report, and go there. All who ask while it is drawn, and shortly after, get the same one."""
+        self.access.check_login(request.headers)
+        spec = self._spec(request)
+        return _redirect(spec, (await self._drawn(spec)).name)
 
     def latest_report(self, request: Request) -> Response:
         spec = self._spec(request)
@@ -174,7 +221,7 @@ class MonitorHttp:
         if not names:
             raise NoReport(
                 f"no report of {spec.name} yet: one is drawn when drift is found, "
-                f"or at once by GET /reports/{spec.name}?refresh"
+                f"or at once by POST /reports/{spec.name}"
             )
         return self._file(spec, names[0])
 
@@ -187,9 +234,12 @@ class MonitorHttp:
             raise NoReport(f"no report {name[:64]!r} of {spec.name}; GET /reports/{spec.name} lists what there is")
         return FileResponse(path, media_type="text/html; charset=utf-8", headers=_headers(REPORT_POLICY))
 
-    def _draw(self, spec: ModelSpec) -> Path:
+    async def _drawn(self, spec: ModelSpec) -> Path:
+        """Waits on the event loop: those who ask for reports must not keep the threads from everybody else."""
+        drawing = await run_in_threadpool(self.monitor.report_lately, spec)
         try:
-            drawn = self.monitor.report_soon(spec).result(REPORT_SECONDS)
+            # Shielded, since others wait for the same one.
+            drawn = await asyncio.wait_for(asyncio.shield(asyncio.wrap_future(drawing)), REPORT_SECONDS)
         except TimeoutError as error:
             raise ReportIsLate(f"the report of {spec.name} is not drawn yet; ask for the latest in a while") from error
         if isinstance(drawn, NotEnoughData):
@@ -220,10 +270,6 @@ class MonitorHttp:
         )
 
 
-def _alive(_request: Request) -> Response:
-    return answer({"status": "alive"})
-
-
 def _runbook(request: Request) -> Response:
     """Whoever is woken reads it here, with nothing but the monitor running."""
     page = pages().get(request.path_params["alert"])
@@ -245,42 +291,33 @@ def _index(spec: ModelSpec, names: Sequence[str]) -> str:
     return (
         f"<!doctype html><html lang=en><meta charset=utf-8><title>Reports of {spec.name}</title>"
         f"<h1>Reports of {spec.name}</h1><ul>{items or '<li>none yet</li>'}</ul>"
-        f'<p><a href="/reports/{spec.name}?refresh">Draw a new one</a> · <a href="/">Overview</a></p></html>'
+        f'<form method=post action="/reports/{spec.name}"><button>Draw a new one</button></form>'
+        '<p><a href="/">Overview</a></p></html>'
     )
 
 
-async def _known(_request: Request, error: Exception) -> Response:
+async def _known(request: Request, error: Exception) -> Response:
     if not isinstance(error, BellwetherError):
         raise error
     status = STATUS.get(type(error), HTTPStatus.INTERNAL_SERVER_ERROR)
-    response = _problem(status, error.code, str(error))
+    response = problem_response(status, error.code, str(error))
     if status is HTTPStatus.UNAUTHORIZED:
-        response.headers["WWW-Authenticate"] = "Bearer"
+        # Alertmanager sends a token of its own, which no person has.
+        response.headers["WWW-Authenticate"] = "Bearer" if request.url.path == ALERTS else LOGIN
     return response
 
 
 async def _unrouted(request: Request, error: Exception) -> Response:
     if not isinstance(error, HTTPException):
         raise error
-    response = _problem(
-        HTTPStatus(error.status_code), "http", f"{request.method} {request.url.path[:200]}: {error.detail}"
-    )
+    code = ROUTING_CODES.get(error.status_code, BellwetherError.code)
+    detail = f"{request.method} {request.url.path[:200]}: {error.detail}"
+    response = problem_response(HTTPStatus(error.status_code), code, detail)
     response.headers.update(error.headers or {})
     return response
 
 
 async def _unexpected(_request: Request, _error: Exception) -> Response:
     # Starlette raises it again behind this answer, and the server logs it with its traceback.
-    return _problem(HTTPStatus.INTERNAL_SERVER_ERROR, BellwetherError.code, "the monitor failed; its log says why")
-
-
-def _problem(status: HTTPStatus, code: str, detail: str) -> Response:
-    """RFC 9457."""
-    members = {
-        "type": f"urn:bellwether:problem:{code}",
-        "title": status.phrase,
-        "status": status.value,
-        "detail": detail,
-        "error": code,
-    }
-    return answer(members, status=status, media_type="application/problem+json")
+    detail = "the monitor failed; its log says why"
+    return problem_response(HTTPStatus.INTERNAL_SERVER_ERROR, BellwetherError.code, detail)

@@ -19,6 +19,7 @@ from services.core.clock import wall_clock
 from services.core.errors import CorruptArtifact, LeaseLost, StoreUnavailable
 from services.core.ports import RecordStore
 from services.core.spec import ModelSpec
+from services.entrypoints.access import access_of_monitor
 from services.entrypoints.processes import log_to_stderr, opened, serve_metrics, stop_on_signals
 from services.models.discovery import discover
 from services.settings import Settings
@@ -34,9 +35,12 @@ def run_lifecycle(settings: Settings, *, once: bool = False) -> int:
     Raises:
         PortTaken: something else has the port of its metrics (not with `once`, which shows none).
         AlreadyRunning: the home's files are being moved away.
-        SettingsError: the home keeps its records or versions somewhere else.
+        SettingsError: others than this machine could read its metrics without a token, or the home keeps its records or
+            versions somewhere else.
     """
     log_to_stderr()
+    if not once:
+        access_of_monitor(settings, "metrics_host")
     with use(settings.home, command=NAME):
         return _attend(home_settings.of_home(settings), once=once)
 

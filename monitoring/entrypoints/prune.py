@@ -24,7 +24,7 @@ def prune_now(settings: Settings, *, dry_run: bool, confirm_jump: bool = False) 
     really what the clock says. Without `as_of` there are too few days of predictions for any to be too old.
     """
     store, now, keep = (
-        bootstrap.records_to_read(settings) if dry_run else bootstrap.record_store(settings),
+        bootstrap.record_store_to_read(settings) if dry_run else bootstrap.record_store(settings),
         bootstrap.clock_of_records(settings)(),
         bootstrap.retention(settings),
     )

@@ -1,5 +1,6 @@
 """`bellwether replay`: a CSV of real history becomes live traffic, and its true outcomes judge the answers."""
 
+import io
 import socket
 import sys
 import tempfile
@@ -173,8 +174,9 @@ def _report(
     log, store = bootstrap.event_log(settings), bootstrap.record_store(settings)
     rows = store.judged(spec.name, made_from=origin, made_until=origin + timedelta(days=36500))
     account = audit(log, store)
-    directory = bootstrap.model_store(settings).directory(spec.name, version)
-    reference = reference_of(spec, version, pd.read_parquet(directory / REFERENCE_FILE))
+    recorded = store.manifests(spec.name).get(version, "")
+    content = bootstrap.model_store(settings).read(spec.name, version, REFERENCE_FILE, manifest_sha256=recorded)
+    reference = reference_of(spec, version, pd.read_parquet(io.BytesIO(content)))
     columns = drift(spec, reference=reference, rows=rows[:SAMPLE_LIMIT])
     log.close()
     store.close()

@@ -26,7 +26,7 @@ PATIENCE_SECONDS: Final = 10.0
 
 def event_account(settings: Settings) -> dict[str, Any]:
     """The account of `services.ingest.audit`, JSON-ready."""
-    store = bootstrap.records_to_read(settings)
+    store = bootstrap.record_store_to_read(settings)
     try:
         return _account(settings, store) if settings.event_log_path.is_file() else _account_without_log(settings, store)
     finally:
@@ -74,8 +74,8 @@ def status_lines(settings: Settings) -> list[str]:
 
 def _states(settings: Settings) -> list[Overview]:
     store, fleet, now = (
-        bootstrap.records_to_read(settings),
-        bootstrap.fleet(settings),
+        bootstrap.record_store_to_read(settings),
+        bootstrap.fleet_to_read(settings),
         bootstrap.clock_of_records(settings)(),
     )
     try:

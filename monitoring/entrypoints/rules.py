@@ -28,6 +28,7 @@ def stack_of(
     targets: Sequence[str] = (),
     speed: float = 1.0,
     scrape_seconds: float = 15.0,
+    scrape_token_file: str = "",
 ) -> Stack:
     """The stack of these settings on one machine; `targets` are job=host:port of what runs elsewhere.
 
@@ -41,6 +42,7 @@ def stack_of(
         grafana=grafana_url.rstrip("/"),
         batch=settings.consume_batch,
         pace=Pace(speed=speed, scrape=timedelta(seconds=scrape_seconds)),
+        scrape_token_file=scrape_token_file,
     )
 
 

@@ -5,6 +5,7 @@ judged beside one another: one whose judgement takes long holds up no other.
 """
 
 import logging
+import time
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
@@ -33,13 +34,16 @@ logger = logging.getLogger("bellwether.monitor")
 Observe = Callable[[ModelSpec, list[EvaluationResult]], None]
 HandOver = Callable[[dict[str, Any], datetime, RecordStore], object]
 
+REDRAWN_AFTER: Final = 10.0
+"""Seconds for which who asks for a report gets the last one: drawing takes two to four of one processor."""
+
 KEPT_AT_ONCE: Final = 20
 """Results of one kind that one evaluation may have kept: performance has one for each version in its window."""
 
 
 @dataclass
 class Monitor:
-    """Judges and hands over. `round` belongs to one thread; `newest` and `report_soon` may be called from any.
+    """Judges and hands over. `round` belongs to one thread; `newest` and the reports may be called from any.
 
     Args:
         store: what is read.
@@ -63,9 +67,11 @@ class Monitor:
     forget: Callable[[str], object]
     unknown: Callable[[str], object] = lambda _: None
     judges: Judges = field(default_factory=Judges)
+    timer: Callable[[], float] = time.monotonic
     _newest: dict[str, list[EvaluationResult]] = field(default_factory=dict)
     _kept_until: dict[str, datetime] = field(default_factory=dict)
     _reports: dict[str, Future[Path | NotEnoughData]] = field(default_factory=dict)
+    _drawn_at: dict[str, float] = field(default_factory=dict)
     _lock: Lock = field(default_factory=Lock)
     # One at a time: a report takes seconds of one processor, and the evaluation must not wait for it.
     _reporter: ThreadPoolExecutor = field(default_factory=lambda: ThreadPoolExecutor(1, "report"))
@@ -129,8 +135,17 @@ class Monitor:
             under_way = self._reports.get(spec.name)
             if under_way is None or under_way.done():
                 under_way = self._reports[spec.name] = self._reporter.submit(self._report, spec)
+                self._drawn_at.pop(spec.name, None)
                 under_way.add_done_callback(_log_failure)
             return under_way
+
+    def report_lately(self, spec: ModelSpec) -> "Future[Path | NotEnoughData]":
+        """As `report_soon`, for callers, of whom there may be many: the last one for a while after it was drawn."""
+        with self._lock:
+            last, drawn_at = self._reports.get(spec.name), self._drawn_at.get(spec.name)
+        if last is not None and drawn_at is not None and self.timer() - drawn_at < REDRAWN_AFTER:
+            return last
+        return self.report_soon(spec)
 
     def close(self) -> None:
         """End once the judgements and the report under way are written; reports that wait are dropped."""
@@ -138,6 +153,12 @@ class Monitor:
         self._reporter.shutdown(wait=True, cancel_futures=True)
 
     def _report(self, spec: ModelSpec) -> Path | NotEnoughData:
+        try:
+            return self._written(spec)
+        finally:
+            self._drawn_at[spec.name] = self.timer()
+
+    def _written(self, spec: ModelSpec) -> Path | NotEnoughData:
         champion = self.store.aliases(spec.name).get(CHAMPION)
         if champion is None:
             return NotEnoughData(0, 1, "promoted versions")

@@ -1,9 +1,9 @@
 """The champions' training references, and where their calibrations lie: in the version, or in the home's cache."""
 
-import hashlib
 import io
 import logging
 import os
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from threading import Lock
@@ -14,8 +14,7 @@ import pandas as pd
 
 from monitoring.evaluation.calibration import NOTHING, Calibration, merged
 from monitoring.evaluation.drift import Reference, calibrated, is_calibrated, reference_of
-from services.core.artifacts import CALIBRATION_FILE, MANIFEST_FILE, REFERENCE_FILE, Manifest
-from services.core.errors import CorruptArtifact
+from services.core.artifacts import CALIBRATION_FILE, REFERENCE_FILE, sha256_of
 from services.core.ports import ModelStore
 from services.core.spec import ModelSpec
 
@@ -64,10 +63,14 @@ class CalibrationCache:
 @dataclass(slots=True)
 class References:
     """One reference is kept per model, with every threshold calibrated. From any thread; models do not wait for one
-    another."""
+    another.
+
+    `recorded` says what the manifests of a model's versions have to be, as `RecordStore.manifests`.
+    """
 
     models: ModelStore
     cache: CalibrationCache
+    recorded: Callable[[str], Mapping[str, str]] = lambda _: {}
     _kept: dict[str, Reference] = field(default_factory=dict)
     _locks: dict[str, Lock] = field(default_factory=dict)
 
@@ -85,35 +88,21 @@ class References:
             return kept
 
     def _read(self, spec: ModelSpec, version: str) -> Reference:
-        directory = self.models.directory(spec.name, version)
-        manifest = _manifest(directory)
-        content = _content(directory, REFERENCE_FILE, manifest)
-        sha256, frame = hashlib.sha256(content).hexdigest(), pd.read_parquet(io.BytesIO(content))
-        known = merged(_kept_with(directory, manifest), self.cache.read(spec.name, sha256))
+        content = self._content(spec.name, version, REFERENCE_FILE)
+        sha256, frame = sha256_of(content), pd.read_parquet(io.BytesIO(content))
+        known = merged(self._kept_with(spec.name, version), self.cache.read(spec.name, sha256))
         reference = reference_of(spec, version, frame, calibration=known)
         if not is_calibrated(spec, reference):
             logger.info("%s: calibrating the drift thresholds of %s, once", spec.name, version)
             self.cache.write(spec.name, sha256, calibrated(spec, reference))
         return reference
 
+    def _kept_with(self, model: str, version: str) -> Calibration:
+        """What the version came with. It was packaged before any did, where it has no such file."""
+        if not (self.models.directory(model, version) / CALIBRATION_FILE).is_file():
+            return NOTHING
+        return msgspec.json.decode(self._content(model, version, CALIBRATION_FILE), type=Calibration)
 
-def _manifest(directory: Path) -> Manifest | None:
-    path = directory / MANIFEST_FILE
-    return msgspec.json.decode(path.read_bytes(), type=Manifest) if path.is_file() else None
-
-
-def _kept_with(directory: Path, manifest: Manifest | None) -> Calibration:
-    if manifest is None or CALIBRATION_FILE not in manifest.files:
-        return NOTHING
-    return msgspec.json.decode(_content(directory, CALIBRATION_FILE, manifest), type=Calibration)
-
-
-def _content(directory: Path, name: str, manifest: Manifest | None) -> bytes:
-    content = (directory / name).read_bytes()
-    expected = None if manifest is None else manifest.files.get(name)
-    if expected is not None and (found := hashlib.sha256(content).hexdigest()) != expected:
-        raise CorruptArtifact(
-            f"version in {directory}: {name} has SHA-256 {found}, expected {expected}; register it again or promote "
-            "another version"
-        )
-    return content
+    def _content(self, model: str, version: str, name: str) -> bytes:
+        recorded = self.recorded(model).get(version, "")
+        return self.models.read(model, version, name, manifest_sha256=recorded)

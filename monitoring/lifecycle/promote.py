@@ -106,16 +106,20 @@ def promote_by_hand(
 def publish(spec: ModelSpec, *, store: Versions, fleet: Fleet) -> bool:
     """Bring the workers' file to what the store says; heals a crash between the two. Says whether it had to."""
     aliases = store.aliases(spec.name)
-    if not aliases or _published(spec, fleet) == aliases:
+    if not aliases:
         return False
-    fleet.publish(spec.name, aliases)
+    recorded = store.manifests(spec.name)
+    manifests = {version: recorded[version] for version in aliases.values() if version in recorded}
+    if _published(spec, fleet) == (aliases, manifests):
+        return False
+    fleet.publish(spec.name, aliases, manifests=manifests)
     return True
 
 
-def _published(spec: ModelSpec, fleet: Fleet) -> dict[str, str] | None:
+def _published(spec: ModelSpec, fleet: Fleet) -> tuple[dict[str, str], dict[str, str]] | None:
     """What the workers were told, None when that cannot be read: writing it anew is what mends it."""
     try:
-        return fleet.published(spec.name)
+        return fleet.published(spec.name), fleet.manifests(spec.name)
     except CorruptArtifact:
         return None
 

@@ -18,6 +18,7 @@ from monitoring.lifecycle.packaging import Package, package
 from monitoring.lifecycle.promote import promote
 from monitoring.lifecycle.scoring import Unscorable, scores, scores_of_rule, scores_of_version, without_gaps
 from monitoring.lifecycle.training_set import Asked, Snapshot, asked_lately, keep, past_rows, served_rows
+from services.core.artifacts import encoded, sha256_of
 from services.core.clock import Now
 from services.core.ports import Fleet, ModelStore, RecordStore
 from services.core.records import CHAMPION, JobState, VersionRecord
@@ -255,7 +256,9 @@ def _champion_scores(spec: ModelSpec, workshop: Workshop, features: pd.DataFrame
     if champion is None:
         return None
     try:
-        found = scores_of_version(spec, workshop.models.directory(spec.name, champion), features)
+        recorded = workshop.store.manifests(spec.name).get(champion, "")
+        directory = workshop.models.directory(spec.name, champion)
+        found = scores_of_version(spec, directory, features, manifest_sha256=recorded)
     except Unscorable as error:
         workshop.say(f"{spec.name}: champion {champion} cannot be compared with, the rule answers for it: {error}")
         return None
@@ -279,6 +282,7 @@ def _register(spec: ModelSpec, workshop: Workshop, candidate: Package, evidence:
             training_set_sha256=candidate.manifest.training_set_sha256,
             training_rows=candidate.manifest.training_rows,
             evidence=evidence,
+            manifest_sha256=sha256_of(encoded(candidate.manifest)),
         )
     )
 

@@ -33,15 +33,19 @@ def scores(form: Form, features: pd.DataFrame) -> NDArray[Any]:
     return np.array(found, dtype=float)
 
 
-def scores_of_version(spec: ModelSpec, directory: Path, features: pd.DataFrame) -> NDArray[Any] | None:
+def scores_of_version(
+    spec: ModelSpec, directory: Path, features: pd.DataFrame, *, manifest_sha256: str = ""
+) -> NDArray[Any] | None:
     """P(positive) of every row by a registered version, None when it needs what the spec does not have any more.
+
+    `manifest_sha256` as for `load`.
 
     Raises:
         Unscorable: it takes these features and cannot score these rows.
         CorruptArtifact: it is not the version that was registered; what it scores would say nothing about what serves.
     """
     try:
-        version = load(directory, spec)
+        version = load(directory, spec, manifest_sha256=manifest_sha256)
     except UnfitVersion:
         return None
     return scores(version, features)

@@ -25,20 +25,22 @@ class ClockFile:
     time that this process has read: a broken file must not end those who ask for the time. It is said once.
 
     Raises:
-        SettingsError: there is a file, and it is no clock; or there is none, and it is `read_only`, which makes none.
+        SettingsError: there is a file, and it is no clock; or it cannot be opened, as where there is none and it may
+            not be made (`read_only`).
     """
 
     def __init__(self, path: Path | str, *, start: datetime | None = None, read_only: bool = False) -> None:
         self._path = Path(path)
         try:
-            self._descriptor = os.open(self._path, os.O_RDONLY if read_only else os.O_RDWR | os.O_CREAT, 0o644)
-        except FileNotFoundError as error:
+            flags = os.O_RDONLY if read_only else os.O_RDWR | os.O_CREAT
+            self._descriptor = os.open(self._path, flags, 0o600)
+        except OSError as error:
             raise SettingsError(
-                f"clock file {self._path} does not exist; remove --clock-file or name another"
+                f"clock file {self._path} cannot be opened: {error.strerror}; name the one that the processes have"
             ) from error
         self._is_broken = False
         try:
-            self._last = self._read_first() if read_only else self._opened(start or wall_clock())
+            self._last = self._opened(start or wall_clock(), read_only=read_only)
         except BaseException:
             os.close(self._descriptor)
             raise
@@ -62,8 +64,9 @@ class ClockFile:
     def close(self) -> None:
         os.close(self._descriptor)
 
-    def _opened(self, start: datetime) -> datetime:
-        if os.fstat(self._descriptor).st_size == 0:
+    def _opened(self, start: datetime, *, read_only: bool) -> datetime:
+        size = os.fstat(self._descriptor).st_size
+        if size == 0 and not read_only:
             os.pwrite(self._descriptor, _SECONDS.pack(require_aware(start, name="start").timestamp()), 0)
         return self._read_first()
 

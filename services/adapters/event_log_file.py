@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Final
 
 from services.adapters.sqlite_files import FileWatch, ThreadConnections, set_orphaned_journals_aside
+from services.adapters.sqlite_reading import Readable
 from services.adapters.turns import turn
 from services.core.errors import EventLogUnavailable
 from services.core.events import OUTCOME_OBSERVED
@@ -59,16 +60,13 @@ logger = logging.getLogger(__name__)
 
 
 class EventLogFile:
-    """Connections of one process to the log's file. Threads: every method may be called from any thread.
+    """Connections of one process to the log's file. Threads: every method may be called from any thread."""
 
-    One that is `read_only` needs a log that is there, and makes and changes nothing.
-    """
-
-    def __init__(self, path: Path, *, monotonic: Callable[[], float] = time.monotonic, read_only: bool = False) -> None:
+    def __init__(self, path: Path, *, monotonic: Callable[[], float] = time.monotonic) -> None:
+        """Opens the log, and makes one where there is none."""
         self.path = path
-        self._read_only = read_only
         self._monotonic = monotonic
-        self._connections = ThreadConnections(path, synchronous="FULL", busy_seconds=BUSY_SECONDS, read_only=read_only)
+        self._connections = ThreadConnections(path, synchronous="FULL", busy_seconds=BUSY_SECONDS)
         self._opening = threading.Lock()
         self._gone_at: float | None = None
         self._drained = False
@@ -113,18 +111,9 @@ class EventLogFile:
         self._connections.close()
 
     def _remedy(self, error: Exception) -> str:
-        if getattr(error, "sqlite_errorcode", None) in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB):
-            return (
-                "stop every process that uses it and restore a copy; remove "
-                f"{self.path.name}-wal and {self.path.name}-shm first, which belong to the file that was there before"
-            )
-        return "look at the disk and its rights"
+        return _remedy(self.path, error)
 
     def _open(self) -> None:
-        if self._read_only:
-            self._connections.get()
-            self._watch = FileWatch(self.path)
-            return
         self._lock = self.path.with_name(self.path.name + ".turn").open("ab")
         with self.turn():
             set_orphaned_journals_aside(self.path)
@@ -149,6 +138,53 @@ class EventLogFile:
         busy, *_ = self._connections.get().execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
         if busy:
             raise OSError("its journal was removed while it was open, and somebody still reads it; try again")
+
+
+class EventLogFileToRead:
+    """The same for a reader that changes nothing: the file as it is, or a copy where it cannot be read in its place."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        if not path.is_file():
+            raise EventLogUnavailable(
+                f"event log {path} does not exist: nothing was ever appended in this home; name the service's home "
+                "with --home or BELLWETHER_HOME"
+            )
+        with self.translated():
+            self._readable = Readable(path)
+            self._connection = self._readable.connect()
+
+    def writer(self) -> sqlite3.Connection:
+        """What a writer looks into: the same, since nobody writes."""
+        return self._connection
+
+    def reader(self) -> sqlite3.Connection:
+        return self._connection
+
+    def drained(self) -> None:
+        """What was there is all there is."""
+
+    @contextlib.contextmanager
+    def translated(self) -> Iterator[None]:
+        try:
+            yield
+        except (sqlite3.Error, OSError) as error:
+            raise EventLogUnavailable(f"event log {self.path}: {error}; {_remedy(self.path, error)}") from error
+
+    def close(self) -> None:
+        self._connection.close()
+        self._readable.close()
+
+
+def _remedy(path: Path, error: Exception) -> str:
+    if getattr(error, "sqlite_errorcode", None) in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB):
+        return (
+            "stop every process that uses it and restore a copy; remove "
+            f"{path.name}-wal and {path.name}-shm first, which belong to the file that was there before"
+        )
+    if "no such table" in str(error):
+        return "it is no log of this version; `bellwether serve` of this version brings it up to date"
+    return "look at the disk and its rights"
 
 
 def _create(connection: sqlite3.Connection) -> None:

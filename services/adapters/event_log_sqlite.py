@@ -15,7 +15,7 @@ from itertools import islice
 from pathlib import Path
 from typing import Final
 
-from services.adapters.event_log_file import EventLogFile
+from services.adapters.event_log_file import EventLogFile, EventLogFileToRead
 from services.core.clock import from_microseconds, to_microseconds
 from services.core.errors import ContentRefused, EventLogUnavailable
 from services.core.events import OUTCOME_OBSERVED, Event, LoggedEvent, source_of
@@ -41,35 +41,14 @@ _Pending = tuple[Sequence[Event], Future[list[Settled]]]
 RequireRoom = Callable[[sqlite3.Connection], None]
 
 
-class EventLogSqlite:
-    """See `services.core.ports.EventLog`.
+class _Read:
+    """What a log is asked for, over the connections of its file."""
 
-    Durability: WAL with `synchronous=FULL`. Order: `AUTOINCREMENT` positions are given inside the write transaction,
-    and transactions are serial, so positions rise in the order of commits. `require_room` is asked before each commit,
-    and raises `EventLogUnavailable` when there is none. One that is `read_only` takes no events.
-    """
-
-    def __init__(self, path: Path, *, require_room: RequireRoom | None = None, read_only: bool = False) -> None:
-        self.file = EventLogFile(path, read_only=read_only)
-        self._require_room = require_room
-        self._queue: queue.SimpleQueue[_Pending | None] = queue.SimpleQueue()
-        self._closed = False
-        self._closing = threading.Lock()
-        self._writer = threading.Thread(target=self._write, name="event-log-writer", daemon=True)
-        self._writer.start()
+    file: EventLogFile | EventLogFileToRead
 
     def identity(self) -> str:
         with self.file.translated():
             return str(self.file.reader().execute("SELECT id FROM identity").fetchone()[0])
-
-    def append(self, *events: Event) -> Future[list[Settled]]:
-        future: Future[list[Settled]] = Future()
-        with self._closing:
-            if not self._closed:
-                self._queue.put((events, future))
-                return future
-        future.set_result([EventLogUnavailable(f"event log {self.file.path} is closed") for _ in events])
-        return future
 
     def find(self, event_id: str) -> Event | None:
         with self.file.translated():
@@ -105,6 +84,48 @@ class EventLogSqlite:
         with self.file.translated():
             row = self.file.reader().execute(first, (to_microseconds(moment),)).fetchone()
         return self.end() if row[0] is None else int(row[0]) - 1
+
+
+class EventLogToRead(_Read):
+    """A log that is read and left exactly as it is. Raises `EventLogUnavailable` where there is none."""
+
+    def __init__(self, path: Path) -> None:
+        self.file: EventLogFileToRead = EventLogFileToRead(path)
+
+    def append(self, *events: Event) -> Future[list[Settled]]:
+        future: Future[list[Settled]] = Future()
+        future.set_result([EventLogUnavailable(f"event log {self.file.path} is open for reading") for _ in events])
+        return future
+
+    def close(self) -> None:
+        self.file.close()
+
+
+class EventLogSqlite(_Read):
+    """See `services.core.ports.EventLog`.
+
+    Durability: WAL with `synchronous=FULL`. Order: `AUTOINCREMENT` positions are given inside the write transaction,
+    and transactions are serial, so positions rise in the order of commits. `require_room` is asked before each commit,
+    and raises `EventLogUnavailable` when there is none.
+    """
+
+    def __init__(self, path: Path, *, require_room: RequireRoom | None = None) -> None:
+        self.file: EventLogFile = EventLogFile(path)
+        self._require_room = require_room
+        self._queue: queue.SimpleQueue[_Pending | None] = queue.SimpleQueue()
+        self._closed = False
+        self._closing = threading.Lock()
+        self._writer = threading.Thread(target=self._write, name="event-log-writer", daemon=True)
+        self._writer.start()
+
+    def append(self, *events: Event) -> Future[list[Settled]]:
+        future: Future[list[Settled]] = Future()
+        with self._closing:
+            if not self._closed:
+                self._queue.put((events, future))
+                return future
+        future.set_result([EventLogUnavailable(f"event log {self.file.path} is closed") for _ in events])
+        return future
 
     def close(self) -> None:
         with self._closing:

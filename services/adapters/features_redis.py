@@ -1,7 +1,7 @@
 """Online features in Redis: a hash per model and entity, so that a look-up is one round trip."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import datetime
 from typing import Final
 from urllib.parse import urlsplit
@@ -12,14 +12,17 @@ from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 from redis.exceptions import RedisError
 
+from services.adapters.wire import require_tls
 from services.core.clock import FIRST_MICROSECOND, LAST_MICROSECOND, from_microseconds, to_microseconds
 from services.core.errors import ContentRefused, FeatureSourceDown, SettingsError
 from services.core.features import Reading, WriteResult
+from services.core.urls import redacted, secret_in
 
 CONNECT_SECONDS: Final = 0.5
 ANSWER_SECONDS: Final = 1.0
 """For a feed's write. Look-ups have a budget of their own, far below either."""
-SCHEMES: Final = ("redis", "rediss")
+TLS: Final = "rediss"
+SCHEMES: Final = ("redis", TLS)
 
 _SEPARATOR: Final = b":"
 
@@ -68,16 +71,19 @@ class FeaturesRedis:
     eviction decide how long entities stay that nobody writes any more; what is evicted is `missing`.
 
     Args:
-        url: such as `redis://host:6379/0`, or `rediss://` for TLS; without a password.
+        url: such as `redis://127.0.0.1:6379/0`, or `rediss://` for TLS; without a password. Its query may name files:
+            `ssl_ca_certs`, and `ssl_certfile` with `ssl_keyfile` for a server that asks for a certificate.
         prefix: what the keys begin with.
 
     Raises:
-        SettingsError: the URL is none, or has a password in it.
+        SettingsError: the URL is none, has a password in it, or leads to another machine without TLS.
     """
 
-    def __init__(self, url: str, *, password: str = "", prefix: str = "bellwether") -> None:
-        _require_plain(url)
-        self._url = url
+    def __init__(
+        self, url: str, *, password: str = "", prefix: str = "bellwether", allow_plaintext: bool = False
+    ) -> None:
+        _require_sound(url, allow_plaintext=allow_plaintext)
+        self._url = redacted(url)
         self._prefix = prefix
         self._client = Redis.from_url(
             url,
@@ -128,15 +134,33 @@ class FeaturesRedis:
             raise FeatureSourceDown(f"online features at {self._url}: {type(error).__name__}: {error}") from error
 
 
-def _require_plain(url: str) -> None:
-    parts = urlsplit(url)
-    if parts.scheme not in SCHEMES or not parts.hostname:
-        raise SettingsError(f"the URL of the online features is {url!r}; expected redis://HOST:PORT/0 or rediss://…")
-    if parts.password:
+def _require_sound(url: str, *, allow_plaintext: bool) -> None:
+    """Raises `SettingsError`."""
+    if problem := secret_in(url):
         raise SettingsError(
-            "the URL of the online features has a password in it, which logs would show; set "
-            "BELLWETHER_FEATURES_PASSWORD instead"
+            f"the URL of the online features {problem}, which logs would show; set BELLWETHER_FEATURES_PASSWORD instead"
         )
+    host, scheme = _host(url)
+    if scheme not in SCHEMES or not host:
+        raise SettingsError(
+            f"the URL of the online features is {redacted(url)!r}; expected redis://HOST:PORT/0 or rediss://…"
+        )
+    require_tls(
+        "the online features",
+        [host],
+        encrypted=scheme == TLS,
+        allowed=allow_plaintext,
+        found="redis://",
+        remedy="say rediss:// in BELLWETHER_FEATURES",
+    )
+
+
+def _host(url: str) -> tuple[str, str]:
+    """Host and scheme, "" for what there is not."""
+    with suppress(ValueError):
+        parts = urlsplit(url)
+        return parts.hostname or "", parts.scheme if parts.port != 0 else ""
+    return "", ""
 
 
 def _kept(reading: Reading) -> bytes:

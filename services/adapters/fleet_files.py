@@ -2,7 +2,6 @@
 
 import socket
 from collections.abc import Mapping
-from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -16,6 +15,9 @@ from services.adapters.process_ids import runs
 from services.core.artifacts import SILENT_AFTER, WorkerReport
 from services.core.clock import Now, wall_clock
 from services.core.errors import CorruptArtifact
+
+MANIFEST: Final = "manifest-sha256:"
+"""What the members of an alias file that are no aliases begin with."""
 
 HEARTBEAT: Final = timedelta(seconds=5)
 """Between two reports of a worker that has nothing new to say."""
@@ -49,7 +51,13 @@ class FleetFiles:
     """`ports.Fleet` on files that are replaced whole, so that nobody reads half of one."""
 
     def __init__(
-        self, alias_directory: Path, worker_directory: Path, *, now: Now = wall_clock, host: str | None = None
+        self,
+        alias_directory: Path,
+        worker_directory: Path,
+        *,
+        now: Now = wall_clock,
+        host: str | None = None,
+        read_only: bool = False,
     ) -> None:
         self._aliases = alias_directory
         self._workers = worker_directory
@@ -58,13 +66,24 @@ class FleetFiles:
         self._said: dict[int, _Said] = {}
         self._reporting = Lock()
         self._known: dict[Path, tuple[tuple[int, int, int], list[WorkerReport]]] = {}
+        self._read_only = read_only
 
-    def publish(self, model: str, aliases: Mapping[str, str]) -> None:
+    def publish(self, model: str, aliases: Mapping[str, str], *, manifests: Mapping[str, str] | None = None) -> None:
         self._aliases.mkdir(parents=True, exist_ok=True)
-        replace_file(self._aliases / f"{model}.json", msgspec.json.encode(dict(aliases)), durable=True)
+        # Beside the aliases, so that a worker of an earlier version reads the file too.
+        told = dict(aliases) | {MANIFEST + version: sha256 for version, sha256 in (manifests or {}).items()}
+        replace_file(self._aliases / f"{model}.json", msgspec.json.encode(told), durable=True)
 
     def published(self, model: str) -> dict[str, str]:
         """Raises `CorruptArtifact` for a file that somebody wrote by hand and got wrong."""
+        return {name: version for name, version in self._told(model).items() if not name.startswith(MANIFEST)}
+
+    def manifests(self, model: str) -> dict[str, str]:
+        """Raises as `published` does."""
+        told = self._told(model).items()
+        return {name.removeprefix(MANIFEST): sha256 for name, sha256 in told if name.startswith(MANIFEST)}
+
+    def _told(self, model: str) -> dict[str, str]:
         path = self._aliases / f"{model}.json"
         try:
             return msgspec.json.decode(path.read_bytes(), type=dict[str, str])
@@ -86,7 +105,7 @@ class FleetFiles:
                 replace_file(self._workers / f"{report.pid}@{self._host}.json", content, durable=False)
 
     def workers(self, model: str) -> list[WorkerReport]:
-        """By process id. Reports of workers that have ended are removed, where the home can be written to."""
+        """By process id. Reports of workers that have ended are removed."""
         return [report for report in self._reports(model) if self._age(report) < SILENT_AFTER]
 
     def silent(self, model: str) -> list[WorkerReport]:
@@ -105,8 +124,7 @@ class FleetFiles:
             return []
         if not self._is_there(newest, path):
             self._known.pop(path, None)
-            # Whoever only looks may not be able to tidy up.
-            with suppress(OSError):
+            if not self._read_only:
                 path.unlink(missing_ok=True)
             return []
         return reports

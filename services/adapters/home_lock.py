@@ -23,6 +23,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Final, Self
 
+from services.adapters.private_files import keep_private
 from services.adapters.process_ids import runs
 from services.core.errors import AlreadyRunning, SettingsError
 
@@ -111,6 +112,7 @@ def own(directory: Path, *, command: str, handed_on: int | None = None, remedy: 
         AlreadyRunning: another process owns it; it is named. One that has just ended is waited for.
         SettingsError: the directory cannot be written to, or its file system has no locks.
     """
+    keep_private(directory)
     path = directory / OWNER
     if handed_on is not None and _is_lock(handed_on, path):
         return HomeLock(os.fdopen(handed_on, "a+"))
@@ -129,6 +131,7 @@ def use(home: Path, *, command: str) -> Iterator[None]:
         SettingsError: the home cannot be written to, or its file system has no locks.
     """
     _make(home)
+    keep_private(home)
     _forget_those_that_left(home / USERS)
     with _taken(home / USERS, fcntl.LOCK_SH, patience=MOVING_SECONDS) as file:
         _sign(file, command)
@@ -166,7 +169,7 @@ def _taken(path: Path, kind: int, *, patience: float, remedy: str = REMEDY) -> I
 
 def _make(home: Path) -> None:
     try:
-        home.mkdir(parents=True, exist_ok=True)
+        home.mkdir(mode=0o700, parents=True, exist_ok=True)
     except OSError as error:
         raise SettingsError(
             f"home {home} cannot be made ({error.strerror}); choose another directory with --home"

@@ -7,7 +7,6 @@ service, which empties parts of its own when it starts; with it as BENTOML_HOME 
 """
 
 import errno
-import hashlib
 import os
 import re
 import shutil
@@ -20,7 +19,7 @@ import msgspec
 
 from services.adapters.durable import replace_file, sync_directory, sync_file
 from services.adapters.process_ids import runs
-from services.core.artifacts import MANIFEST_FILE, Manifest
+from services.core.artifacts import MANIFEST_FILE, Manifest, encoded, sha256_of
 from services.core.errors import CorruptArtifact, UnknownVersion
 
 _VERSION: Final = re.compile(r"v([1-9][0-9]*)")
@@ -49,6 +48,21 @@ class BentoModelStore:
             raise UnknownVersion(f"model {model!r} has no version {version[:64]!r}; it has {known}")
         return self._models / model / version
 
+    def read(self, model: str, version: str, name: str, *, manifest_sha256: str) -> bytes:
+        directory = self.directory(model, version)
+        try:
+            manifest, content = (directory / MANIFEST_FILE).read_bytes(), (directory / name).read_bytes()
+            expected = msgspec.json.decode(manifest, type=Manifest).files.get(name, "none")
+        except (OSError, msgspec.DecodeError, UnicodeDecodeError) as error:
+            raise _corrupt(directory, f"its {name} or {MANIFEST_FILE} cannot be read: {error}") from error
+        for what, found, wanted in (
+            (MANIFEST_FILE, sha256_of(manifest), manifest_sha256),
+            (name, sha256_of(content), expected),
+        ):
+            if wanted and found != wanted:
+                raise _corrupt(directory, f"{what} has SHA-256 {found}, expected {wanted}")
+        return content
+
     def add(self, manifest: Manifest, files: Mapping[str, bytes]) -> Path:
         _check(manifest, files, taken=self.versions(manifest.model))
         self._remove_what_crashes_left()
@@ -56,7 +70,7 @@ class BentoModelStore:
         # What this process began before, and did not end.
         shutil.rmtree(aside, ignore_errors=True)
         aside.mkdir(parents=True)
-        for name, content in {**files, MANIFEST_FILE: msgspec.json.encode(manifest)}.items():
+        for name, content in {**files, MANIFEST_FILE: encoded(manifest)}.items():
             (aside / name).write_bytes(content)
         _describe(manifest, aside)
         return self._move_in(manifest, aside)
@@ -96,6 +110,10 @@ def _rename(aside: Path, final: Path) -> None:
         raise CorruptArtifact(_taken(f"version {final.name} of {final.parent.name}")) from error
 
 
+def _corrupt(directory: Path, problem: str) -> CorruptArtifact:
+    return CorruptArtifact(f"version in {directory}: {problem}; restore it, or promote another version")
+
+
 def _taken(name: str) -> str:
     return f"{name} exists already, and versions never change; ask the store for the next one"
 
@@ -106,7 +124,7 @@ def _check(manifest: Manifest, files: Mapping[str, bytes], *, taken: list[str]) 
         raise CorruptArtifact(f"{name}: expected a version such as v1; ask the store for the next one")
     if manifest.version in taken:
         raise CorruptArtifact(_taken(name))
-    hashes = {file: hashlib.sha256(content).hexdigest() for file, content in files.items()}
+    hashes = {file: sha256_of(content) for file, content in files.items()}
     if hashes != manifest.files:
         wrong = sorted(file for file in hashes | manifest.files if hashes.get(file) != manifest.files.get(file))
         raise CorruptArtifact(f"{name}: {', '.join(wrong)} differ from the manifest; write it from the same bytes")

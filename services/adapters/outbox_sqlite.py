@@ -6,7 +6,7 @@ from collections.abc import Callable
 from datetime import datetime
 from typing import Final
 
-from services.adapters.event_log_sqlite import EventLogSqlite
+from services.adapters.event_log_sqlite import EventLogSqlite, EventLogToRead
 from services.adapters.sqlite_files import give_back, pages_to_give_back, transaction
 from services.core.clock import from_microseconds, to_microseconds
 from services.core.errors import EventLogUnavailable
@@ -31,21 +31,32 @@ DELETE FROM events WHERE position IN (
 _OLDEST: Final = f"SELECT nullif(appended_at, 0) FROM events WHERE position > {_FORWARDED} ORDER BY position LIMIT 1"
 
 
-class OutboxSqlite:
+class OutboxToRead:
+    """How far the log has come, for who changes nothing."""
+
+    def __init__(self, log: EventLogSqlite | EventLogToRead) -> None:
+        self._to_read = log
+
+    def forwarded(self, destination: str) -> int:
+        query = "SELECT position FROM forwarded WHERE destination = ?"
+        with self._to_read.file.translated():
+            row = self._to_read.file.reader().execute(query, (destination,)).fetchone()
+        return 0 if row is None else int(row[0])
+
+    def close(self) -> None:
+        self._to_read.close()
+
+
+class OutboxSqlite(OutboxToRead):
     """See `services.core.transport.Outbox`. The position stands in the log's own file, and is synced as events are."""
 
     def __init__(self, log: EventLogSqlite) -> None:
+        super().__init__(log)
         self._log = log
         self._file = log.file
 
     def read(self, *, after: int, limit: int) -> list[LoggedEvent]:
         return self._log.read(after=after, limit=limit)
-
-    def forwarded(self, destination: str) -> int:
-        query = "SELECT position FROM forwarded WHERE destination = ?"
-        with self._file.translated():
-            row = self._file.reader().execute(query, (destination,)).fetchone()
-        return 0 if row is None else int(row[0])
 
     def forward_to(self, destination: str, position: int, *, start: int | None = None) -> None:
         with self._file.translated():
@@ -76,9 +87,6 @@ class OutboxSqlite:
                 if pages := pages_to_give_back(connection):
                     give_back(connection, pages)
                 return gone
-
-    def close(self) -> None:
-        self._log.close()
 
 
 def refuse_beyond(

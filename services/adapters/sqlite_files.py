@@ -8,7 +8,6 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Final, Literal
-from urllib.parse import quote
 
 JOURNALS: Final = ("-wal", "-shm")
 """What SQLite keeps beside a file in WAL mode, by the end of the name."""
@@ -29,13 +28,10 @@ class ThreadConnections:
     """A connection per thread to one file in WAL mode; SQLite's own are not to be shared.
 
     Statements commit one by one outside of `transaction`. `synchronous` is FULL where a commit has to survive a loss of
-    power, NORMAL where it has to survive no more than the process. Those that are `read_only` make and change nothing.
+    power, NORMAL where it has to survive no more than the process.
     """
 
-    def __init__(
-        self, path: Path, *, synchronous: Literal["FULL", "NORMAL"], busy_seconds: float, read_only: bool = False
-    ) -> None:
-        self._read_only = read_only
+    def __init__(self, path: Path, *, synchronous: Literal["FULL", "NORMAL"], busy_seconds: float) -> None:
         self._path = path
         self._synchronous = synchronous
         self._busy_seconds = busy_seconds
@@ -53,8 +49,6 @@ class ThreadConnections:
         return connection
 
     def _opened(self) -> sqlite3.Connection:
-        if self._read_only:
-            return opened_to_read(self._path, busy_seconds=self._busy_seconds)
         connection = sqlite3.connect(self._path, timeout=self._busy_seconds, isolation_level=None)
         connection.execute(GIVES_ROOM_BACK)
         connection.execute("PRAGMA journal_mode = WAL")
@@ -71,35 +65,6 @@ class ThreadConnections:
         if connection is not None:
             connection.close()
             del self._local.connection
-
-
-def opened_to_read(file: Path, *, busy_seconds: float) -> sqlite3.Connection:
-    """A connection that makes no file and changes none, also where nothing can be written.
-
-    For the thread that asks for it, or for a pool. Raises `sqlite3.Error`.
-    """
-    name = f"file:{quote(str(file.absolute()))}"
-    try:
-        connection = _asked_once(f"{name}?mode=rw", busy_seconds)
-    except sqlite3.OperationalError:
-        journal = _beside(file, "-wal")
-        if not file.is_file() or (journal.is_file() and journal.stat().st_size):
-            raise
-        # On a disk that takes no more nobody can write either, and there is no journal with what the file lacks.
-        connection = _asked_once(f"{name}?immutable=1", busy_seconds)
-    connection.execute("PRAGMA query_only = 1")
-    return connection
-
-
-def _asked_once(uri: str, busy_seconds: float) -> sqlite3.Connection:
-    """The journals are opened with the first question."""
-    connection = sqlite3.connect(uri, uri=True, timeout=busy_seconds, isolation_level=None, check_same_thread=False)
-    try:
-        connection.execute("SELECT count(*) FROM sqlite_master").fetchone()
-    except BaseException:
-        connection.close()
-        raise
-    return connection
 
 
 @contextlib.contextmanager

@@ -1,5 +1,6 @@
 """What a registered version consists of, and what a worker says that it serves."""
 
+import hashlib
 from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Final
@@ -64,6 +65,16 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True):
     not_converted: str = ""
     categories: dict[str, list[str]] | None = None
     format: int = 1
+
+
+def encoded(manifest: Manifest) -> bytes:
+    """The manifest's file."""
+    return msgspec.json.encode(manifest)
+
+
+def sha256_of(content: bytes) -> str:
+    """Hexadecimal."""
+    return hashlib.sha256(content).hexdigest()
 
 
 SILENT_AFTER: Final = timedelta(seconds=30)

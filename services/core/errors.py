@@ -19,6 +19,10 @@ class SettingsError(BellwetherError):
     code = "settings"
 
 
+class NoRecordsYet(SettingsError):
+    """Nobody has made the record store."""
+
+
 class SpecError(BellwetherError):
     code = "spec"
 

@@ -55,6 +55,19 @@ def harmless(text: str) -> str:
     return text if text.isprintable() else text.translate(_HARMLESS)
 
 
+def escaped(text: str, *, keep: str = "") -> str:
+    """The text as a terminal or a log may have it: each character that is not printable as its escape, but for `keep`.
+
+    Control characters move the cursor, ring the bell and change what was shown before; others turn the direction of
+    writing round, or cannot be seen.
+    """
+    if text.isprintable():
+        return text
+    return "".join(
+        each if each.isprintable() or each in keep else each.encode("unicode_escape").decode() for each in text
+    )
+
+
 def _character_problem(value: str) -> str | None:
     """PostgreSQL takes no NUL, UTF-8 has no lone surrogates, and terminals obey the other control characters."""
     # Nearly every text is printable, and that is found out in a fraction of the time.

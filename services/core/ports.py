@@ -327,6 +327,10 @@ class Versions(Protocol):
         """Oldest first."""
         ...
 
+    def manifests(self, model: str) -> dict[str, str]:
+        """version → SHA-256 of its manifest, of the versions for which it was recorded."""
+        ...
+
     def move_alias(self, change: AliasChange) -> None:
         """Record the change and make it the alias's value, in one transaction."""
         ...
@@ -483,6 +487,14 @@ class ModelStore(Protocol):
         """Raises `UnknownVersion`."""
         ...
 
+    def read(self, model: str, version: str, name: str, *, manifest_sha256: str) -> bytes:
+        """One of a version's files, which is the one that was registered.
+
+        `manifest_sha256` is what the record of the version says of its manifest; "" where it says nothing.
+        Raises `UnknownVersion`, and `CorruptArtifact` when the file or the manifest is another one.
+        """
+        ...
+
     def versions(self, model: str) -> list[str]:
         """Oldest first."""
         ...
@@ -491,8 +503,15 @@ class ModelStore(Protocol):
 class Fleet(Protocol):
     """How the lifecycle reaches the serving workers, which it never calls: an alias file down, reports up."""
 
-    def publish(self, model: str, aliases: Mapping[str, str]) -> None:
-        """Let every worker know, atomically, which versions the aliases mean; workers follow on their own."""
+    def publish(self, model: str, aliases: Mapping[str, str], *, manifests: Mapping[str, str] | None = None) -> None:
+        """Let every worker know, atomically, which versions the aliases mean; workers follow on their own.
+
+        `manifests` has the SHA-256 of these versions' manifests, as far as they are recorded.
+        """
+        ...
+
+    def manifests(self, model: str) -> dict[str, str]:
+        """version → SHA-256 of its manifest as last published."""
         ...
 
     def published(self, model: str) -> dict[str, str]:

@@ -126,7 +126,11 @@ class Job(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class VersionRecord(msgspec.Struct, frozen=True, kw_only=True):
-    """A registered version. `evidence` is what the gate saw: challenger, champion, rule, and the reasons."""
+    """A registered version. `evidence` is what the gate saw: challenger, champion, rule, and the reasons.
+
+    `manifest_sha256` is what the version's manifest has to be, and by it every other file of the version; "" for one
+    that was registered before this was recorded.
+    """
 
     model: str
     version: str
@@ -135,6 +139,7 @@ class VersionRecord(msgspec.Struct, frozen=True, kw_only=True):
     training_set_sha256: str
     training_rows: int
     evidence: dict[str, Any]
+    manifest_sha256: str = ""
 
 
 class AliasChange(msgspec.Struct, frozen=True, kw_only=True):

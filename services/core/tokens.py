@@ -1,5 +1,7 @@
 """Bearer tokens (RFC 6750): which texts may be one, and whether a caller sent one of those that are known."""
 
+import base64
+import binascii
 import hmac
 import re
 from collections.abc import Callable, Sequence
@@ -38,3 +40,15 @@ def bearer_is_one_of(header: str, tokens: Sequence[str], *, same: Same = hmac.co
     sent = given.strip(" ").encode()
     fits = [same(sent, token.encode()) for token in tokens]
     return scheme.lower() == "bearer" and any(fits)
+
+
+def login_is_one_of(header: str, tokens: Sequence[str], *, same: Same = hmac.compare_digest) -> bool:
+    """The same, also for a token that a browser sends as the password of a login (RFC 7617), under any user name."""
+    scheme, _, given = header.partition(" ")
+    if scheme.lower() != "basic":
+        return bearer_is_one_of(header, tokens, same=same)
+    try:
+        _, _, password = base64.b64decode(given.strip(" "), validate=True).decode().partition(":")
+    except (binascii.Error, UnicodeDecodeError, ValueError):
+        return False
+    return bearer_is_one_of(f"Bearer {password}", tokens, same=same)

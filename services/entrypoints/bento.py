@@ -5,18 +5,26 @@ BentoML brings the worker processes, their restart, `/livez`, `/readyz` and the 
 looked for its champions once: without one the rule answers, which is what callers were promised.
 """
 
+import os
 from collections.abc import Iterable
 from functools import partial
+from http import HTTPStatus
 from typing import Any, Final
 
 import bentoml
 import msgspec
+from bentoml._internal.server.http import traffic
 from bentoml.exceptions import InvalidArgument, NotFound, ServiceUnavailable
+from starlette.responses import Response
 
+from services.adapters.private_files import PRIVATE
 from services.core.errors import BellwetherError, InvalidRequest, UnknownModel
 from services.core.spec import ModelSpec
 from services.entrypoints.access import access_of
 from services.entrypoints.http import OursFirst, build_app, predicted
+from services.entrypoints.http_problems import OVERLOADED, TIMED_OUT, problem_response
+from services.entrypoints.listening import bound_workers
+from services.entrypoints.log import repeat_seldom
 from services.entrypoints.worker import Worker, build_worker
 from services.models.discovery import discover
 from services.settings import Settings
@@ -33,6 +41,9 @@ def build_service(specs: Iterable[ModelSpec], settings: Settings, *, name: str =
         SettingsError: callers from elsewhere would need no token, or a token cannot be one.
     """
     hosting = _Hosting(tuple(specs), settings)
+    bound_workers()
+    # It answers a request that took too long by itself, outside of everything that an application can wrap.
+    traffic.JSONResponse = hosting.given_up
 
     @bentoml.service(name=name, **configuration(settings))
     class Bellwether:
@@ -103,12 +114,23 @@ class _Hosting:
         return self._specs[0].name if len(self._specs) == 1 else ""
 
     async def start(self) -> None:
+        repeat_seldom()
+        # Whoever starts BentoML's server by hand has another.
+        os.umask(PRIVATE)
         self._worker = build_worker(self._specs, self._settings)
         await self._worker.start()
 
     async def stop(self) -> None:
         if self._worker is not None:
             await self._worker.close()
+
+    def given_up(self, _content: object, *, status_code: int) -> Response:
+        """In place of the answer that BentoML gives where it does not wait for ours."""
+        code = TIMED_OUT if status_code == HTTPStatus.GATEWAY_TIMEOUT else OVERLOADED
+        if self._worker is not None:
+            self._worker.metrics.refused(code)
+        detail = f"no answer within {REQUEST_SECONDS} s; send the request again with the same request_id"
+        return problem_response(HTTPStatus(status_code), code, detail)
 
     def worker(self) -> Worker:
         if self._worker is None:

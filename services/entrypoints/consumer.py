@@ -17,6 +17,7 @@ from services.core.clock import wall_clock
 from services.core.errors import EventLogUnavailable, StoreUnavailable
 from services.core.ports import RecordStore
 from services.core.transport import EventSource, Lag
+from services.entrypoints.access import access_of_monitor
 from services.entrypoints.processes import (
     end_unless_called_within,
     log_to_stderr,
@@ -48,9 +49,12 @@ def run_consumer(settings: Settings, *, once: bool = False, again_from: datetime
 
     Raises:
         AlreadyRunning: the home's files are being moved away.
-        SettingsError: the home keeps its records or its events somewhere else.
+        SettingsError: others than this machine could read its metrics without a token, or the home keeps its records or
+            its events somewhere else.
     """
     log_to_stderr()
+    if not once:
+        access_of_monitor(settings, "metrics_host")
     with use(settings.home, command=NAME):
         return _consume(home_settings.of_home(settings), once=once, again_from=again_from)
 

@@ -12,6 +12,7 @@ from services import bootstrap, home_settings
 from services.adapters.home_lock import use
 from services.core.clock import wall_clock
 from services.core.errors import EventLogUnavailable
+from services.entrypoints.access import access_of_monitor
 from services.entrypoints.processes import end_unless_called_within, log_to_stderr, serve_metrics, stop_on_signals
 from services.ingest.again import send_again
 from services.ingest.forward import forward, forward_once
@@ -32,9 +33,12 @@ def run_forwarder(settings: Settings, *, once: bool = False, again_from: datetim
 
     Raises:
         AlreadyRunning: the home's files are being moved away.
-        SettingsError: the home's events go somewhere else.
+        SettingsError: others than this machine could read its metrics without a token, or the home's events go
+            somewhere else.
     """
     log_to_stderr()
+    if not once:
+        access_of_monitor(settings, "metrics_host")
     with use(settings.home, command=NAME):
         return _forward(home_settings.of_home(settings), once=once, again_from=again_from)
 

@@ -87,7 +87,7 @@ def build_app(
     )
     # A redirect would be built from the Host header, which the caller chooses.
     app.router.redirect_slashes = False
-    return Whole(app, access.before_predict(routes.predict), handlers)
+    return Whole(app, access.before_predict(routes.predict), handlers, access)
 
 
 def _routes_of(server: ASGIApp, body_limit: int, access: Access) -> list[Route]:
@@ -106,24 +106,22 @@ register_url_convertor(ENTITY, EntityConvertor())
 
 
 class Whole:
-    """The application with a short cut.
+    """The application behind what is asked of every request, with a short cut.
 
     A question for one prediction goes straight to its route. The router and the layers that turn errors into answers
     would cost such a request a fifth of its time; all others pass through them.
     """
 
-    def __init__(self, app: Starlette, predict: Predict, handlers: Handlers) -> None:
+    def __init__(self, app: Starlette, predict: Predict, handlers: Handlers, access: Access) -> None:
         self._app = app
         self._predict = predict
         self._handlers = handlers
+        self._problem = access.problem
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] == "http":
-            try:
-                require_readable(scope)
-            except InvalidRequest as error:
-                await (await self._answered(Request(scope, receive, send), error))(scope, receive, send)
-                return
+        if scope["type"] == "http" and (error := self._refusal(scope)) is not None:
+            await (await self._answered(Request(scope, receive, send), error))(scope, receive, send)
+            return
         model = _predicting(scope)
         if model is None:
             await self._app(scope, receive, send)
@@ -138,6 +136,14 @@ class Whole:
                 raise
         else:
             await response(scope, receive, send)
+
+    def _refusal(self, scope: Scope) -> BellwetherError | None:
+        """Why nobody is asked: the caller may not, or nobody could tell what it names."""
+        try:
+            require_readable(scope)
+        except InvalidRequest as error:
+            return error
+        return self._problem(scope["method"], scope["path"], scope["headers"])
 
     async def _answered(self, request: Request, error: Exception) -> Response:
         """As Starlette chooses among the handlers: that of the nearest class."""
@@ -178,7 +184,7 @@ class StrictlyRead:
 
 def _predicting(scope: Scope) -> str | None:
     """The model of a POST to /v1/models/{model}/predict, else None."""
-    if scope["type"] != "http" or scope["method"] != "POST":
+    if scope["method"] != "POST":
         return None
     path: str = scope["path"]
     if not (path.startswith(MODELS) and path.endswith(PREDICT)):

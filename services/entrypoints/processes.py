@@ -1,16 +1,17 @@
-"""What every long-running process does in the same way: one log format, and a clean stop on SIGTERM and Ctrl-C."""
+"""What every long-running process does in the same way: one log, and a clean stop on SIGTERM and Ctrl-C."""
 
 import faulthandler
 import logging
 import signal
-import sys
 import threading
 from collections.abc import Callable
 from typing import Final, Literal, TypeVar
 
-from prometheus_client import CollectorRegistry, start_http_server
+from prometheus_client import CollectorRegistry
 
 from services.core.errors import BellwetherError, PortTaken
+from services.entrypoints.access import access_of_monitor
+from services.entrypoints.log import log_to_stderr
 from services.settings import Settings, variable_of
 
 Opened = TypeVar("Opened")
@@ -21,15 +22,7 @@ LONGEST_PAUSE_SECONDS: Final = 5.0
 
 logger = logging.getLogger("bellwether")
 
-
-def log_to_stderr() -> None:
-    logging.basicConfig(
-        stream=sys.stderr, level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s", force=True
-    )
-    # Every process migrates the store when it starts, and almost always there is nothing to tell.
-    logging.getLogger("alembic").setLevel(logging.WARNING)
-    # Our own lines say what a broker's absence means; the client adds a dozen of its own to each.
-    logging.getLogger("kafka").setLevel(logging.CRITICAL)
+__all__ = ["end_unless_called_within", "log_to_stderr", "opened", "serve_metrics", "stop_on_signals"]
 
 
 def stop_on_signals() -> threading.Event:
@@ -65,15 +58,21 @@ def serve_metrics(
 
     Raises:
         PortTaken: something else has the port; which setting it is and the remedy are named.
+        SettingsError: others than this machine could read it without a token.
     """
+    # A command that does one round shows nothing, and needs no server.
+    from services.entrypoints.listening import bound_socket, show_metrics  # noqa: PLC0415
+
     number: int = getattr(settings, port)
+    access = access_of_monitor(settings, "metrics_host")
     try:
-        start_http_server(number, addr=settings.metrics_host, registry=registry)
+        bound = bound_socket(settings.metrics_host, number)
     except OSError as error:
         raise PortTaken(
             f"cannot show metrics on {settings.metrics_host}:{number} ({error.strerror}); stop what does, "
             f"or choose another port with --{port.replace('_', '-')} or {variable_of(port)}"
         ) from error
+    show_metrics(registry, bound, access)
 
 
 def end_unless_called_within(seconds: float) -> None:

@@ -79,7 +79,15 @@ class ChampionWatch:
 
     def _verified(self, version: str) -> ServingModel:
         directory = self.store.directory(self.spec.name, version)
-        model = load(directory, self.spec)
+        recorded = self.fleet.manifests(self.spec.name).get(version, "")
+        if not recorded:
+            logger.warning(
+                "%s %s was registered before the SHA-256 of manifests was recorded: its files are checked against its "
+                "manifest alone",
+                self.spec.name,
+                version,
+            )
+        model = load(directory, self.spec, manifest_sha256=recorded)
         if model.version != version:
             found = f"{directory} holds version {model.version}, expected {version}"
             raise CorruptArtifact(f"{found}; {remedy(self.spec.name)}")

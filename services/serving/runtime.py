@@ -1,6 +1,5 @@
 """A verified model version, ready to score."""
 
-import hashlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -8,7 +7,7 @@ from typing import Final
 
 import msgspec
 
-from services.core.artifacts import MANIFEST_FILE, Manifest, ServedForm
+from services.core.artifacts import MANIFEST_FILE, Manifest, ServedForm, sha256_of
 from services.core.errors import CorruptArtifact
 from services.core.spec import ModelSpec
 from services.serving.fit import remedy, spec_of_version
@@ -39,14 +38,17 @@ class ServingModel:
     score_many: Callable[[Sequence[Row]], list[float]]
 
 
-def load(directory: Path, spec: ModelSpec) -> ServingModel:
+def load(directory: Path, spec: ModelSpec, *, manifest_sha256: str = "") -> ServingModel:
     """Verify a version and make it ready to score.
+
+    Its manifest says what every file has to be. `manifest_sha256` says what the manifest itself has to be, as it was
+    recorded when the version was registered; "" where that was before anybody recorded it.
 
     Raises:
         CorruptArtifact: it is not what its manifest says, or not a version of this model.
         UnfitVersion: the spec lacks a feature or a category that it was trained with, or means something else by it.
     """
-    manifest = read_manifest(directory, model=spec.name)
+    manifest = read_manifest(directory, model=spec.name, sha256=manifest_sha256)
     _check_manifest(manifest, directory, spec)
     own = spec_of_version(spec, manifest)
     content = _verified(directory, manifest)[manifest.served_form.file]
@@ -68,10 +70,13 @@ def open_form(spec: ModelSpec, served_form: ServedForm, content: bytes) -> Form:
     return open_sklearn(spec, content)
 
 
-def read_manifest(directory: Path, *, model: str = "MODEL") -> Manifest:
-    """Raises `CorruptArtifact`."""
+def read_manifest(directory: Path, *, model: str = "MODEL", sha256: str = "") -> Manifest:
+    """Raises `CorruptArtifact`, also where the file is another one than `sha256` says ("": any)."""
     try:
-        return msgspec.json.decode((directory / MANIFEST_FILE).read_bytes(), type=Manifest)
+        content = (directory / MANIFEST_FILE).read_bytes()
+        if sha256 and (found := sha256_of(content)) != sha256:
+            raise _corrupt(directory, model, f"{MANIFEST_FILE} has SHA-256 {found}, but {sha256} was registered")
+        return msgspec.json.decode(content, type=Manifest)
     except (OSError, msgspec.DecodeError, UnicodeDecodeError) as error:
         raise _corrupt(directory, model, f"its {MANIFEST_FILE} cannot be read: {error}") from error
 
@@ -104,7 +109,7 @@ def _verified_file(directory: Path, model: str, name: str, expected: str) -> byt
         content = (directory / name).read_bytes()
     except OSError as error:
         raise _corrupt(directory, model, f"its {name} cannot be read: {error}") from error
-    if (found := hashlib.sha256(content).hexdigest()) != expected:
+    if (found := sha256_of(content)) != expected:
         raise _corrupt(directory, model, f"{name} has SHA-256 {found}, expected {expected}")
     return content
 

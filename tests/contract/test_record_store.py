@@ -543,3 +543,22 @@ class TestVersions:
         store.add_version(version)
 
         assert store.versions("toy") == [version]
+
+    def test_the_hashes_of_manifests_are_known_of_the_versions_that_have_one(self, store: RecordStore) -> None:
+        registered = [("toy", "v1", ""), ("toy", "v2", "ab12"), ("other", "v2", "cd34")]
+        for model, version, sha256 in registered:
+            store.add_version(
+                VersionRecord(
+                    model=model,
+                    version=version,
+                    registered_at=NOON,
+                    training_set="toy.parquet",
+                    training_set_sha256="00",
+                    training_rows=3,
+                    evidence={},
+                    manifest_sha256=sha256,
+                )
+            )
+
+        assert store.manifests("toy") == {"v2": "ab12"}
+        assert store.manifests("nobody") == {}

@@ -127,7 +127,8 @@ def assert_it_answers_and_records(stack: dict[str, Started]) -> None:
 def recorded(stack: dict[str, Started]) -> int:
     """Predictions of the store, by what the monitor says."""
     port = stack["evaluation"].outside.ports["monitor_port"]
-    said = httpx.get(f"http://127.0.0.1:{port}/status", timeout=30).raise_for_status().json()
+    token = {"Authorization": f"Bearer {stack['evaluation'].outside.secret('monitor_token')}"}
+    said = httpx.get(f"http://127.0.0.1:{port}/status", headers=token, timeout=30).raise_for_status().json()
     return int(said["models"]["churn"]["records"]["predictions"])
 
 

@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import shutil
 from pathlib import Path
 
 import pytest
@@ -9,6 +10,7 @@ from prometheus_client import CollectorRegistry
 
 from services.adapters.fleet_files import FleetFiles
 from services.adapters.model_store import BentoModelStore
+from services.core.artifacts import MANIFEST_FILE, sha256_of
 from services.core.records import CHAMPION
 from services.metrics import ServingMetrics
 from services.serving.champion import RETRY_SECONDS, ChampionWatch
@@ -107,6 +109,37 @@ async def test_a_version_that_calls_itself_differently_is_refused(bench: Bench) 
     bench.promote("v2")
     await bench.watch.look()
     assert "holds version v1, expected v2" in bench.fleet.workers("toy")[0].problem
+
+
+async def test_a_version_whose_manifest_is_not_the_recorded_one_never_replaces_a_serving_one(
+    bench: Bench, tmp_path: Path
+) -> None:
+    """As of who rewrites a version with all its hashes, which the version itself cannot tell."""
+    recorded = {
+        version: sha256_of((add_toy_version(bench.store, version, seed=seed) / MANIFEST_FILE).read_bytes())
+        for version, seed in (("v1", 1), ("v2", 2))
+    }
+    bench.fleet.publish("toy", {CHAMPION: "v1"}, manifests=recorded)
+    await bench.watch.look()
+    other = add_toy_version(BentoModelStore(tmp_path / "elsewhere"), "v2", seed=3)
+    shutil.copytree(other, bench.store.directory("toy", "v2"), dirs_exist_ok=True)
+    bench.fleet.publish("toy", {CHAMPION: "v2"}, manifests=recorded)
+    await bench.watch.look()
+
+    (report,) = bench.fleet.workers("toy")
+    assert (bench.version, report.version) == ("v1", "v1")
+    assert f"{recorded['v2']} was registered; restore it" in report.problem
+
+
+async def test_a_version_of_before_manifests_were_recorded_serves_and_the_log_says_so(
+    bench: Bench, caplog: pytest.LogCaptureFixture
+) -> None:
+    add_toy_version(bench.store, "v1")
+    bench.promote("v1")
+    await bench.watch.look()
+
+    assert bench.version == "v1"
+    assert "toy v1 was registered before the SHA-256 of manifests was recorded" in caplog.text
 
 
 class UnwritableFleet(FleetFiles):

@@ -4,7 +4,9 @@ import pytest
 from click.testing import CliRunner
 
 from monitoring.entrypoints.cli import main
+from services import bootstrap
 from services.models.discovery import discover
+from services.settings import Settings
 
 COMMANDS = {
     "up", "serve", "consume", "forward", "dead-letters", "evaluate", "lifecycle", "simulate", "replay", "check",
@@ -81,7 +83,11 @@ def test_up_refuses_a_summary_that_it_could_not_write(tmp_path: Path) -> None:
     assert "its directory does not exist" in err
 
 
-def test_the_account_of_an_empty_home_is_balanced(tmp_path: Path) -> None:
+def test_the_account_of_a_home_without_events_is_balanced(tmp_path: Path) -> None:
+    settings = Settings(home=tmp_path)
+    bootstrap.event_log(settings).close()
+    bootstrap.record_store(settings).close()
+
     code, out, _ = run("audit", "events", "--home", str(tmp_path), "--json")
 
     assert code == 0
@@ -118,12 +124,17 @@ def test_a_home_where_nothing_runs_is_refused_and_not_made(command: str, tmp_pat
 def test_a_store_elsewhere_needs_no_home_but_the_account_of_events_does(tmp_path: Path) -> None:
     elsewhere = "--home", str(tmp_path / "here"), "--store", f"sqlite:///{tmp_path / 'there.sqlite'}"
 
+    bootstrap.record_store(Settings(home=tmp_path, store=elsewhere[-1])).close()
+
     assert run("status", *elsewhere)[0] == 0
+    assert not (tmp_path / "here").exists()
     assert run("audit", "events", *elsewhere)[0] == 1
     assert list(tmp_path.iterdir()) == []
 
 
-def test_the_status_of_an_empty_home_knows_that_nothing_serves(tmp_path: Path) -> None:
+def test_the_status_of_a_store_without_records_knows_that_nothing_serves(tmp_path: Path) -> None:
+    bootstrap.record_store(Settings(home=tmp_path)).close()
+
     code, out, _ = run("status", "--home", str(tmp_path), "--json")
 
     assert code == 0

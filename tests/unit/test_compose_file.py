@@ -16,7 +16,7 @@ import jsonschema_rs
 import pytest
 import yaml
 
-from services.entrypoints.access import access_of
+from services.entrypoints.access import MONITOR_PORTS, access_of, access_of_monitor
 from services.settings import Settings, file_variables, variable_of
 from tests.compose.reading import (
     COMPOSE,
@@ -131,9 +131,32 @@ def test_ports_are_published_to_this_machine_alone() -> None:
         "serving": ["127.0.0.1:3000:3000"],
         "evaluation": ["127.0.0.1:3001:3001"],
         "grafana": ["127.0.0.1:3010:3000"],
-        "prometheus": ["127.0.0.1:9090:9090"],
-        "alertmanager": ["127.0.0.1:9093:9093"],
     }
+
+
+def test_what_is_published_asks_for_a_token_or_a_login() -> None:
+    asking = {
+        name for name, each in EVERY if {"token", "monitor_token", "grafana_password"} & set(each.get("secrets", ()))
+    }
+
+    assert {name for name, each in EVERY if "ports" in each} <= asking
+
+
+@pytest.mark.parametrize("profile", PROFILES)
+def test_each_of_ours_is_called_by_its_own_name_and_those_of_this_machine_alone(
+    profile: str, made_secrets: Path
+) -> None:
+    for name, service in services(profile).items():
+        if not is_ours(service) or name == "simulator":
+            continue
+        settings = settings_of(service, made_secrets)
+        ports = [each for each in MONITOR_PORTS if getattr(settings, each) == "0.0.0.0"]  # noqa: S104 - in a container
+        every = [access_of_monitor(settings, port) for port in ports]
+        for access in every if name != "serving" else [access_of(settings)]:
+            assert access.tokens
+            assert access.problem("GET", "/metrics", [(b"host", name.encode() + b":3000")]) is None
+            assert access.problem("GET", "/metrics", [(b"host", b"127.0.0.1:3000")]) is None
+            assert access.problem("GET", "/metrics", [(b"host", b"evil.example:3000")]) is not None
 
 
 def test_what_publishes_no_port_is_on_the_network_without_a_way_out() -> None:
@@ -197,23 +220,20 @@ def test_a_secret_that_was_removed_is_made_anew_with_what_follows_from_it(tmp_pa
 def test_our_services_get_the_secrets_that_they_need_and_no_other(
     profile: str, with_password: set[str], made_secrets: Path
 ) -> None:
-    settings = {
-        name: Settings.from_environment(
-            {
-                variable: value.replace("/run/secrets", str(made_secrets))
-                for variable, value in each["environment"].items()
-            }
-        )
-        for name, each in services(profile).items()
-        if is_ours(each)
-    }
+    settings = {name: settings_of(each, made_secrets) for name, each in services(profile).items() if is_ours(each)}
 
     assert access_of(settings["serving"]).tokens == ((made_secrets / "token").read_text(),)
     assert {name for name, each in settings.items() if each.alert_token} == {"evaluation"}
+    assert {name for name, each in settings.items() if each.monitor_token} == settings.keys() - {"serving"}
     assert {name for name, each in settings.items() if each.store_password} == with_password
     assert {name for name, each in settings.items() if each.features_password} == (
         {"serving"} if with_password else set()
     )
+
+
+def settings_of(service: dict[str, Any], made_secrets: Path) -> Settings:
+    said = {name: value.replace("/run/secrets", str(made_secrets)) for name, value in service["environment"].items()}
+    return Settings.from_environment(said)
 
 
 @every_service

@@ -10,7 +10,7 @@ import httpx
 import pytest
 from starlette.types import Receive, Scope, Send
 
-from services.entrypoints.access import Access
+from services.entrypoints.access import PROBES, Access, access_of
 from services.entrypoints.http import build_app
 from services.entrypoints.worker import Worker, build_worker
 from services.settings import Settings
@@ -163,6 +163,30 @@ async def test_ages_are_told_to_everybody(worker: Worker) -> None:
 
     assert (visits["status"], visits["problem"]) == ("stale", "50 h old, limit 6 h")
     assert visits["age_seconds"] >= 50 * 3600
+
+
+async def test_a_name_that_was_made_to_lead_here_is_answered_nothing(worker: Worker) -> None:
+    app = build_app(lambda: worker, body_limit=10_000, access=access_of(Settings()), server=ServerAround())
+    async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://evil.example:3000") as http:
+        for method, path in [*WRITES, *PREDICTS, *(("GET", read) for read in READS)]:
+            response = await http.request(method, path, json=ASKED)
+            if path in PROBES:
+                assert response.status_code == 200
+                continue
+            assert (response.status_code, response.json()["error"]) == (421, "unknown_host"), path
+            assert response.headers["content-type"] == "application/problem+json"
+    async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://localhost:3000") as http:
+        assert (await http.post(f"{TOY}/predict", json=ASKED)).status_code == 200
+
+
+async def test_a_page_of_another_site_changes_nothing(worker: Worker) -> None:
+    async with serving(worker) as http:
+        for method, path in WRITES + PREDICTS:
+            response = await http.request(
+                method, path, json=ASKED, headers=bearer(NEW) | {"Origin": "http://evil.example"}
+            )
+            assert (response.status_code, response.json()["error"]) == (403, "cross_site"), path
+        assert (await http.get("/v1/models", headers={"Sec-Fetch-Site": "cross-site"})).status_code == 200
 
 
 async def test_a_prediction_that_needs_no_token_is_called_without_anything_before_it() -> None:

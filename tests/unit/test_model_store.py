@@ -12,6 +12,7 @@ import msgspec
 import pytest
 
 from services.adapters.model_store import BentoModelStore
+from services.core.artifacts import MANIFEST_FILE, ONNX_FILE, encoded, sha256_of
 from services.core.errors import CorruptArtifact, UnknownVersion
 from services.serving.runtime import read_manifest
 from tests.artifacts import add_toy_version, toy_version
@@ -36,6 +37,37 @@ def test_a_kept_version_has_its_manifest_and_files(store: BentoModelStore) -> No
     assert store.directory("toy", "v1") == directory
     assert read_manifest(directory) == manifest
     assert {name: (directory / name).read_bytes() for name in files} == files
+
+
+def test_a_file_is_read_only_where_it_and_its_manifest_are_those_that_were_registered(store: BentoModelStore) -> None:
+    directory = add_toy_version(store, "v1")
+    recorded, content = sha256_of((directory / MANIFEST_FILE).read_bytes()), (directory / ONNX_FILE).read_bytes()
+
+    def read(sha256: str) -> bytes:
+        return store.read("toy", "v1", ONNX_FILE, manifest_sha256=sha256)
+
+    assert read(recorded) == read("") == content
+    (directory / ONNX_FILE).write_bytes(content + b"!")
+    for sha256 in (recorded, ""):
+        with pytest.raises(
+            CorruptArtifact, match=r"model\.onnx has SHA-256 .*; restore it, or promote another version"
+        ):
+            read(sha256)
+    rewritten = msgspec.structs.replace(read_manifest(directory), files={ONNX_FILE: sha256_of(content + b"!")})
+    (directory / MANIFEST_FILE).write_bytes(encoded(rewritten))
+    assert read("") == content + b"!"
+    with pytest.raises(CorruptArtifact, match=rf"manifest\.json has SHA-256 .*, expected {recorded}"):
+        read(recorded)
+    with pytest.raises(CorruptArtifact, match=r"surprise\.parquet .*cannot be read"):
+        store.read("toy", "v1", "surprise.parquet", manifest_sha256="")
+    with pytest.raises(UnknownVersion):
+        store.read("toy", "v2", ONNX_FILE, manifest_sha256="")
+
+
+def test_a_file_that_the_manifest_does_not_list_is_not_read(store: BentoModelStore) -> None:
+    (add_toy_version(store, "v1") / "surprise.parquet").write_bytes(b"rows")
+    with pytest.raises(CorruptArtifact, match="expected none"):
+        store.read("toy", "v1", "surprise.parquet", manifest_sha256="")
 
 
 def test_bentoml_lists_what_was_kept(store: BentoModelStore, tmp_path: Path) -> None:

@@ -1,6 +1,8 @@
 """The monitor's routes, without a server."""
 
+import asyncio
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -11,11 +13,15 @@ import pytest
 from monitoring.evaluation.alert import drift_alert
 from services.core.errors import StoreUnavailable
 from services.core.records import ResultKind
+from services.entrypoints.access import OPEN, Access, access_of_monitor
+from services.settings import Settings
 from tests.monitoring import SESAME, SPEC, ToyMonitor
 from tests.toy import NOON
 from tests.toy_traffic import toy_rows
 
 DAY = timedelta(days=1)
+OWN, SERVICE = "the-monitors-token-0123456789", "the-services-token-0123456789"
+WRONG = "a-token-that-nobody-knows"
 BEARER = {"Authorization": f"Bearer {SESAME}"}
 
 
@@ -77,13 +83,101 @@ async def test_reports_are_sandboxed_listed_and_drawn_when_asked_for(http: httpx
     missing = await http.get("/reports/toy/latest")
     assert (missing.status_code, missing.headers["content-type"]) == (404, "application/problem+json")
     assert missing.json()["error"] == "no_report"
-    drawn = await http.get("/reports/toy?refresh")
+    drawn = await http.post("/reports/toy")
     assert drawn.status_code == 303
     for path in (drawn.headers["location"], "/reports/toy/latest"):
         report = await http.get(path)
         assert report.headers["content-security-policy"].startswith("sandbox allow-scripts; default-src 'none'")
         assert "amount" in report.text
     assert drawn.headers["location"] in (await http.get("/reports/toy")).text
+
+
+async def test_looking_draws_nothing_and_a_button_asks_for_it(toy: ToyMonitor, http: httpx.AsyncClient) -> None:
+    shown = await http.get("/reports/toy?refresh")
+
+    assert '<form method=post action="/reports/toy">' in shown.text
+    assert "form-action 'self'" in shown.headers["content-security-policy"]
+    assert toy.monitor.files.names("toy") == []
+
+
+async def test_those_who_ask_for_a_report_together_or_shortly_after_get_the_same_one(
+    toy: ToyMonitor, http: httpx.AsyncClient
+) -> None:
+    toy.monitor.timer = lambda: toy.now.timestamp()  # noqa: PLW0108 - of the time that it is then
+    drawn = await asyncio.gather(*(http.post("/reports/toy") for _ in range(5)))
+    drawn.append(await http.post("/reports/toy"))
+
+    assert {each.headers["location"] for each in drawn} == {drawn[0].headers["location"]}
+    toy.now += DAY
+    assert (await http.post("/reports/toy")).headers["location"] != drawn[0].headers["location"]
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        {"Sec-Fetch-Site": "cross-site", "Origin": "http://test"},
+        {"Sec-Fetch-Site": "same-site"},
+        {"Origin": "http://evil.example"},
+        {"Origin": "null"},
+        {"Origin": "http://test:8080"},
+    ],
+    ids=str,
+)
+async def test_a_page_of_another_site_draws_nothing(
+    toy: ToyMonitor, http: httpx.AsyncClient, headers: dict[str, str]
+) -> None:
+    for path in ("/reports/toy", "/alerts"):
+        refused = await http.post(path, headers=headers | BEARER, json={})
+        assert (refused.status_code, refused.json()["error"]) == (403, "cross_site")
+        assert refused.headers["content-type"] == "application/problem+json"
+    assert toy.monitor.files.names("toy") == []
+
+
+@pytest.mark.parametrize(
+    "headers", [{"Sec-Fetch-Site": "same-origin"}, {"Sec-Fetch-Site": "none"}, {"Origin": "http://test"}], ids=str
+)
+async def test_a_page_of_its_own_may_ask_for_a_report(http: httpx.AsyncClient, headers: dict[str, str]) -> None:
+    assert (await http.post("/reports/toy", headers=headers)).status_code == 303
+
+
+async def test_a_name_that_was_made_to_lead_here_is_shown_nothing(toy: ToyMonitor) -> None:
+    access = access_of_monitor(Settings(allowed_hosts="monitor.example.com"), "monitor_host")
+    async with _client(toy, access=access) as http:
+        for host in ("evil.example", "evil.example:3001", "127.0.0.1.evil.example", "monitor.example.com.evil.example"):
+            for path in ("/", "/status", "/metrics", "/reports/toy", "/nowhere"):
+                refused = await http.get(path, headers={"Host": host})
+                assert (refused.status_code, refused.json()["error"]) == (421, "unknown_host"), (host, path)
+            assert (await http.post("/reports/toy", headers={"Host": host})).status_code == 421
+            assert (await http.get("/livez", headers={"Host": host})).status_code == 200
+        for host in ("localhost:3001", "127.0.0.1", "[::1]:3001", "monitor.example.com"):
+            assert (await http.get("/status", headers={"Host": host})).status_code == 200, host
+
+
+async def test_with_a_token_of_its_own_the_monitor_shows_nothing_without_it_but_that_it_is_alive(
+    toy: ToyMonitor,
+) -> None:
+    settings = Settings(monitor_token=OWN, token=SERVICE, monitor_host="0.0.0.0")  # noqa: S104 - nothing listens
+    async with _client(toy, access=access_of_monitor(settings, "monitor_host")) as http:
+        for path in ("/", "/status", "/metrics", "/reports/toy", "/reports/toy/latest", "/runbooks/ModelInputDrift"):
+            closed = await http.get(path)
+            assert (closed.status_code, closed.json()["error"]) == (401, "unauthorized"), path
+            assert closed.headers["www-authenticate"].startswith('Bearer, Basic realm="')
+            assert (await http.get(path, auth=("anybody", OWN))).status_code in {200, 404}
+        assert (await http.post("/reports/toy")).status_code == 401
+        assert (await http.post("/reports/toy", auth=("", WRONG))).status_code == 401
+        assert (await http.get("/status", headers={"Authorization": "Basic no!base64"})).status_code == 401
+        for token in (OWN, SERVICE):
+            assert (await http.get("/status", headers={"Authorization": f"Bearer {token}"})).status_code == 200
+        assert (await http.get("/livez")).status_code == 200
+        assert (await http.post("/alerts", json=_alert(toy), headers=BEARER)).status_code == 202
+
+
+async def test_with_the_services_token_on_this_machine_reading_is_open_and_writing_is_not(toy: ToyMonitor) -> None:
+    access = access_of_monitor(Settings(token=SERVICE, allowed_hosts="test"), "monitor_host")
+    async with _client(toy, access=access) as http:
+        assert (await http.get("/status")).status_code == 200
+        assert (await http.post("/reports/toy")).status_code == 401
+        assert (await http.post("/reports/toy", auth=("me", SERVICE))).status_code == 303
 
 
 @pytest.mark.parametrize(
@@ -93,7 +187,7 @@ async def test_reports_are_sandboxed_listed_and_drawn_when_asked_for(http: httpx
         ("/reports/other/latest", "unknown_model"),
         ("/reports/toy/..%2f..%2fsecret", "no_report"),
         ("/reports/toy/x.html", "no_report"),
-        ("/nowhere", "http"),
+        ("/nowhere", "unknown_path"),
     ],
 )
 async def test_what_is_not_there_is_a_problem_with_a_name(http: httpx.AsyncClient, path: str, error: str) -> None:
@@ -171,8 +265,9 @@ async def test_a_store_that_is_down_is_said_so_and_worth_another_try(toy: ToyMon
     assert (answer.status_code, answer.json()["error"]) == (503, "store_unavailable")
 
 
-def _client(toy: ToyMonitor, *, token: str = SESAME) -> httpx.AsyncClient:
-    transport = httpx.ASGITransport(toy.http(token=token).app(), raise_app_exceptions=False)
+def _client(toy: ToyMonitor, *, token: str = SESAME, access: Access = OPEN) -> httpx.AsyncClient:
+    app = replace(toy.http(token=token), access=access).app()
+    transport = httpx.ASGITransport(app, raise_app_exceptions=False)
     return httpx.AsyncClient(transport=transport, base_url="http://test", timeout=60)
 
 

@@ -299,7 +299,10 @@ async def test_a_body_without_a_content_type_is_read_from_programs_and_not_from_
     content = msgspec.json.encode(asked(ENTITY))
     assert (await http.post(INFER, content=content)).status_code == 200
     # A browser lets a page of elsewhere post bytes of no type, and says where they come from.
-    for headers in ({"Origin": "http://elsewhere"}, {"Origin": "null"}, {"Content-Type": "text/plain"}):
+    for page in ({"Origin": "http://elsewhere"}, {"Origin": "null"}):
+        assert (await http.post(INFER, content=content, headers=page)).status_code == 403
+    own = {"Origin": str(http.base_url)}
+    for headers in (own, {"Content-Type": "text/plain"}):
         assert (await http.post(INFER, content=content, headers=headers)).status_code == 415
 
 

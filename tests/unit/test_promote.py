@@ -7,7 +7,7 @@ import pytest
 from monitoring.lifecycle.promote import NothingToDo, await_fleet, promote, promotions, publish, rollback, rollbacks
 from services.core.artifacts import WorkerReport
 from services.core.errors import UnknownVersion
-from services.core.records import CHAMPION
+from services.core.records import CHAMPION, VersionRecord
 from tests.artifacts import add_toy_version
 from tests.toy import NOON
 from tests.workshop import SPEC, Bench, open_bench
@@ -129,3 +129,31 @@ def test_a_worker_that_refuses_a_version_is_named_with_its_reason(bench: Bench) 
 
 def test_without_workers_there_is_nobody_to_wait_for(bench: Bench) -> None:
     assert await_fleet(bench.workshop.fleet, "toy", "v2") == []
+
+
+def test_the_workers_file_has_the_recorded_hash_of_the_champions_manifest_and_is_mended(bench: Bench) -> None:
+    for version, sha256 in (("v1", ""), ("v2", "ab12"), ("v3", "cd34")):
+        bench.store.add_version(registered(version, manifest_sha256=sha256))
+    fleet, store = bench.workshop.fleet, bench.store
+
+    move(bench, "v1")
+    assert fleet.manifests("toy") == {}
+    move(bench, "v2")
+    assert fleet.manifests("toy") == {"v2": "ab12"}
+    assert not publish(SPEC, store=store, fleet=fleet)
+    fleet.publish("toy", {CHAMPION: "v2"}, manifests={"v2": "of somebody else"})
+    assert publish(SPEC, store=store, fleet=fleet)
+    assert fleet.manifests("toy") == {"v2": "ab12"}
+
+
+def registered(version: str, *, manifest_sha256: str) -> VersionRecord:
+    return VersionRecord(
+        model="toy",
+        version=version,
+        registered_at=NOON,
+        training_set="toy.parquet",
+        training_set_sha256="0" * 64,
+        training_rows=1,
+        evidence={},
+        manifest_sha256=manifest_sha256,
+    )

@@ -8,7 +8,7 @@ import msgspec
 import pytest
 
 from services.adapters.model_store import BentoModelStore
-from services.core.artifacts import MANIFEST_FILE, ONNX_FILE, CanaryCase
+from services.core.artifacts import MANIFEST_FILE, ONNX_FILE, CanaryCase, sha256_of
 from services.core.errors import CorruptArtifact, UnfitVersion
 from services.core.features import Value
 from services.core.spec import Categorical, Feature, Numeric, Source
@@ -172,3 +172,15 @@ def test_of_a_version_from_before_categories_were_written_its_rows_tell_them(dir
 def test_a_directory_without_a_version_is_refused(tmp_path: Path) -> None:
     with pytest.raises(CorruptArtifact, match=MANIFEST_FILE):
         load(tmp_path, SPEC)
+
+
+def test_a_version_that_was_rewritten_as_a_whole_is_told_by_the_hash_of_its_manifest(tmp_path: Path) -> None:
+    """Other weights, and a manifest whose hashes and canary fit them."""
+    store = BentoModelStore(tmp_path)
+    registered = sha256_of((add_toy_version(store, "v1") / MANIFEST_FILE).read_bytes())
+    rewritten = add_toy_version(BentoModelStore(tmp_path / "elsewhere"), "v1", seed=2)
+
+    assert load(rewritten, SPEC).version == "v1"
+    assert load(store.directory("toy", "v1"), SPEC, manifest_sha256=registered).version == "v1"
+    with pytest.raises(CorruptArtifact, match=rf"manifest\.json has SHA-256 .*, but {registered} was registered"):
+        load(rewritten, SPEC, manifest_sha256=registered)

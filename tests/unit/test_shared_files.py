@@ -36,6 +36,27 @@ def test_aliases_are_empty_before_the_first_time_and_then_the_last_published(fle
     assert fleet.published("churn") == {}
 
 
+def test_the_hashes_of_manifests_are_published_beside_the_aliases_and_are_none(fleet: FleetFiles) -> None:
+    assert fleet.manifests("toy") == {}
+    fleet.publish("toy", {"champion": "v2"}, manifests={"v2": "ab12"})
+    assert (fleet.published("toy"), fleet.manifests("toy")) == ({"champion": "v2"}, {"v2": "ab12"})
+    fleet.publish("toy", {"champion": "v1"})
+    assert (fleet.published("toy"), fleet.manifests("toy")) == ({"champion": "v1"}, {})
+
+
+def test_a_reader_removes_no_report_of_a_worker_that_has_ended(fleet: FleetFiles, tmp_path: Path) -> None:
+    ended = subprocess.Popen([sys.executable, "-c", ""])
+    ended.wait()
+    fleet.report(report(pid=ended.pid))
+    before = sorted(tmp_path.rglob("*"))
+    reader = FleetFiles(tmp_path / "aliases", tmp_path / "workers", now=lambda: NOON, read_only=True)
+
+    assert reader.workers("toy") == []
+    assert sorted(tmp_path.rglob("*")) == before
+    assert fleet.workers("toy") == []
+    assert sorted(tmp_path.rglob("*")) != before
+
+
 def test_an_alias_file_that_somebody_spoilt_by_hand_names_itself(fleet: FleetFiles, tmp_path: Path) -> None:
     fleet.publish("toy", {"champion": "v1"})
     (tmp_path / "aliases" / "toy.json").write_text("v2")

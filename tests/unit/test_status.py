@@ -36,7 +36,8 @@ def store(settings: Settings) -> Iterator[RecordStore]:
     store.close()
 
 
-def test_a_home_without_records_has_a_line_per_model(settings: Settings) -> None:
+@pytest.mark.usefixtures("store")
+def test_a_store_without_records_has_a_line_per_model(settings: Settings) -> None:
     waits = "nobody has asked yet; no version is promoted, so the rule would answer"
 
     assert status_lines(settings) == [f"{model}: {waits}" for model in discover()]

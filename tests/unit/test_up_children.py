@@ -10,7 +10,15 @@ from pathlib import Path
 import psutil
 import pytest
 
-from monitoring.entrypoints.up.children import RESTARTS_AT_MOST, ChildFailed, Children, await_answer, module, tied
+from monitoring.entrypoints.up.children import (
+    RESTARTS_AT_MOST,
+    ChildFailed,
+    Children,
+    await_answer,
+    module,
+    rotate,
+    tied,
+)
 from monitoring.entrypoints.up.stopping import StopAsked
 from services.adapters.process_ids import runs
 from services.settings import Settings
@@ -164,3 +172,29 @@ class Answers(BaseHTTPRequestHandler):
 
     def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - the base class's name
         """Nothing to say."""
+
+
+def test_a_log_that_has_grown_begins_anew_and_its_process_goes_on_in_it(tmp_path: Path) -> None:
+    log = tmp_path / "a.log"
+    with log.open("ab", buffering=0) as process:
+        process.write(b"first\n" * 100)
+        rotate(log, limit=1000)
+        assert log.stat().st_size == 600
+        rotate(log, limit=599)
+        process.write(b"second\n")
+    assert log.read_bytes() == b"second\n"
+    assert (tmp_path / "a.log.1").read_bytes() == b"first\n" * 100
+
+
+def test_a_log_begins_anew_also_where_there_is_no_room_for_the_old_one(tmp_path: Path) -> None:
+    log = tmp_path / "a.log"
+    log.write_bytes(b"x" * 1000)
+    (tmp_path / "a.log.1").symlink_to("/dev/full")
+    rotate(log, limit=999)
+    assert log.stat().st_size == 0
+    assert not (tmp_path / "a.log.1").exists()
+
+
+def test_a_log_that_is_not_there_yet_is_no_trouble(tmp_path: Path) -> None:
+    rotate(tmp_path / "a.log")
+    assert list(tmp_path.iterdir()) == []

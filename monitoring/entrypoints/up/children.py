@@ -1,6 +1,7 @@
 """The stack's processes: started with the settings as their environment, kept alive, and stopped by process id."""
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -25,6 +26,9 @@ STOP_SECONDS: Final = 15.0
 
 LOOK_SECONDS: Final = 0.05
 TIED: Final = Path(__file__).with_name("tied.py")
+
+LOG_BYTES: Final = 10_000_000
+"""Of a process's log, before it begins anew: weeks of what a sound process says."""
 
 RESTARTS_AT_MOST: Final = 5
 """A process that dies this often in one run has a cause that another start does not mend."""
@@ -71,12 +75,13 @@ class Children:
         self.revive()
 
     def revive(self) -> None:
-        """Start again whatever has died.
+        """Start again whatever has died, and keep the logs from growing for ever.
 
         Raises:
             ChildFailed: a process died more often than `RESTARTS_AT_MOST`; the end of its log is in the message.
         """
         for child in self.children:
+            rotate(self.log_of(child.name))
             if (code := child.process.poll()) is None:
                 continue
             child.restarts += 1
@@ -125,6 +130,25 @@ class Children:
     def _log_end(self, child: Child) -> str:
         lines = self.log_of(child.name).read_text(errors="replace").splitlines()[-8:]
         return f"its log {self.log_of(child.name)} ends with:\n" + "\n".join(f"    {line}" for line in lines)
+
+
+def rotate(log: Path, *, limit: int = LOG_BYTES) -> None:
+    """Begin a log anew that has grown too long. What was in it is kept as `.1`, if the disk has room for it.
+
+    Processes that have it open go on at its new beginning, since they append. What they write in the milliseconds
+    between copy and cut is in neither.
+    """
+    try:
+        if log.stat().st_size <= limit:
+            return
+    except FileNotFoundError:
+        return
+    before = log.with_name(f"{log.name}.1")
+    try:
+        shutil.copyfile(log, before)
+    except OSError:
+        before.unlink(missing_ok=True)
+    os.truncate(log, 0)
 
 
 def module(name: str) -> list[str]:

@@ -19,18 +19,19 @@ from monitoring.entrypoints.up.catching_up import CatchingUp
 from monitoring.entrypoints.up.children import Children, await_answer, module
 from monitoring.entrypoints.up.home import move_earlier_run_aside, only_instance, require_free_ports
 from monitoring.entrypoints.up.narrator import Narrator
-from monitoring.entrypoints.up.servers import OwnServer, with_own_servers
+from monitoring.entrypoints.up.servers import OwnServer, let_through, with_own_servers
 from monitoring.entrypoints.up.stopping import StopAsked, Stopping
 from monitoring.entrypoints.up.summary import Run, summarise
 from monitoring.entrypoints.up.watchers import Watchers, with_watchers
 from services import bootstrap, home_settings
 from services.adapters.home_lock import HomeLock, use_alone
 from services.core.errors import EventLogUnavailable, SettingsError, StoreUnavailable
+from services.core.limits import escaped
 from services.core.ports import EventLog, RecordStore
 from services.core.records import CHAMPION, AliasChange
 from services.core.spec import ModelSpec
 from services.core.world import World, WorldEvent
-from services.entrypoints.access import access_of, token_to_send
+from services.entrypoints.access import MONITOR_PORTS, access_of, access_of_monitor, token_to_send
 from services.entrypoints.serve import HOLDING
 from services.ingest.audit import Account, audit
 from services.models.discovery import discover, spec_of, story_of, world_of
@@ -59,6 +60,8 @@ WHERE_EVENTS_ARE: Final = (
     "kafka_sasl_mechanism",
     "kafka_user",
     "kafka_ca_file",
+    "kafka_cert_file",
+    "kafka_key_file",
 )
 """Settings by which the account of events finds those of a run."""
 
@@ -87,6 +90,8 @@ def run_up(settings: Settings, plan: Plan) -> int:
     if plan.summary is not None and not plan.summary.absolute().parent.is_dir():
         raise SettingsError(f"--summary {plan.summary}: its directory does not exist; create it or choose another")
     access_of(settings)
+    for port in MONITOR_PORTS:
+        access_of_monitor(settings, port)
     stopping = Stopping()
     with (
         only_instance(settings.home, command=NAME) as lock,
@@ -102,6 +107,7 @@ def run_up(settings: Settings, plan: Plan) -> int:
         settings = replace(settings, home=settings.home.absolute(), versions="")
         own, servers = with_own_servers(replace(settings, clock_file=str(settings.world_clock_path)))
         home_settings.keep(own, *home_settings.OF_A_HOME)
+        let_through(settings.home, servers)
         speed = plan.days_per_second * timedelta(days=1).total_seconds()
         own, watchers = with_watchers(own, asked_for=plan.watchers, speed=speed)
         children = Children(own, lambda line: say(f"  !! {line}"), stopping)
@@ -153,7 +159,7 @@ def _account_command(settings: Settings) -> str:
 
 def say(line: str) -> None:
     try:
-        print(line, flush=True)
+        print(escaped(line, keep="\n"), flush=True)
     except OSError:
         # Who read this has gone, as from a terminal that is closed; what follows is for nobody.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -61,7 +61,7 @@ def move_earlier_run_aside(home: Path, *, at: datetime) -> Path | None:
 
 def _make(home: Path) -> None:
     try:
-        home.mkdir(exist_ok=True)
+        home.mkdir(mode=0o700, exist_ok=True)
     except FileNotFoundError as error:
         raise SettingsError(
             f"home {home}: the directory {home.parent} does not exist; create it or change --home"

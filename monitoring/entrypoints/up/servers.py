@@ -1,9 +1,10 @@
 """The servers that a run brings along when it is given the address of none: deploy/'s, with their data in the home."""
 
+import os
 import socket
 import time
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
@@ -18,6 +19,8 @@ START_SECONDS: Final = 180.0
 POSTGRESQL: Final = "postgresql"
 REDIS: Final = "redis"
 """What `store` and `features` are set to in place of an address."""
+THROUGH: Final = 0o711
+"""Others may pass to what they know the name of, and list or read nothing."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,6 +67,12 @@ def with_own_servers(settings: Settings) -> tuple[Settings, list[OwnServer]]:
         own.append(_own(settings, REDIS, DEPLOY / "local" / "redis"))
         settings = replace(settings, features=f"redis://{own[-1].address}/0")
     return settings, own
+
+
+def let_through(home: Path, servers: Sequence[OwnServer]) -> None:
+    """PostgreSQL gives up root's rights, and has to come to its files through a home that is closed to others."""
+    if not os.geteuid() and any(server.name == POSTGRESQL for server in servers):
+        home.chmod(THROUGH)
 
 
 def _with_own_topics(settings: Settings) -> Settings:

@@ -14,6 +14,7 @@ from monitoring.alerts.notify import NAME, Notifying
 from monitoring.entrypoints.rules import stack_of, write, write_notifying
 from monitoring.entrypoints.up.servers import DEPLOY, OwnServer, free_port
 from services.core.errors import SettingsError
+from services.entrypoints.access import token_to_send
 from services.settings import ALERTMANAGER, Settings
 
 PROMETHEUS: Final = "prometheus"
@@ -25,6 +26,7 @@ SCRAPE_SECONDS: Final = 0.5
 """A world day lasts a third of a second: what is looked at less often is over before it is seen."""
 GRAFANA: Final = "http://127.0.0.1:3010"
 TOKEN_FILE: Final = "alert_token"  # noqa: S105 - a file's name
+MONITOR_TOKEN_FILE: Final = "monitor_token"  # noqa: S105 - as above
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,6 +74,7 @@ def with_watchers(
 
 def _configure(settings: Settings, prometheus: OwnServer, alertmanager: OwnServer | None, *, speed: float) -> None:
     monitor = f"http://{settings.monitor_host}:{settings.monitor_port}"
+    scraped_with = settings.monitor_token or token_to_send(settings)
     stack = stack_of(
         settings,
         monitor_url=monitor,
@@ -80,14 +83,20 @@ def _configure(settings: Settings, prometheus: OwnServer, alertmanager: OwnServe
         alertmanager=alertmanager.address if alertmanager else "",
         speed=speed,
         scrape_seconds=SCRAPE_SECONDS,
+        scrape_token_file=MONITOR_TOKEN_FILE if scraped_with else "",
     )
     write(stack, _configuration(settings, PROMETHEUS))
+    if scraped_with:
+        _keep_secret(_configuration(settings, PROMETHEUS) / MONITOR_TOKEN_FILE, scraped_with)
     if alertmanager is not None:
         directory = _configuration(settings, ALERTMANAGER)
         write_notifying(Notifying(monitor=monitor, token_file=TOKEN_FILE, pace=stack.pace), directory)
-        secret = directory / TOKEN_FILE
-        secret.touch(mode=0o600)
-        secret.write_text(settings.alert_token)
+        _keep_secret(directory / TOKEN_FILE, settings.alert_token)
+
+
+def _keep_secret(path: Path, text: str) -> None:
+    path.touch(mode=0o600)
+    path.write_text(text)
 
 
 def _server(settings: Settings, name: str, config: str) -> OwnServer:

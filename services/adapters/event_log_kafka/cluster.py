@@ -12,9 +12,11 @@ from kafka.errors import KafkaConfigurationError, KafkaError, KafkaTimeoutError
 
 from services.adapters.event_log_kafka.decompression import limit_decompression
 from services.adapters.event_log_kafka.listening import Wanted, misfit
+from services.adapters.wire import require_tls
 from services.core.errors import EventLogUnavailable, SettingsError
 from services.core.events import DEAD_LETTERS_TOPIC, OUTCOMES_TOPIC, PREDICTIONS_TOPIC
 
+UNENCRYPTED: Final = ("PLAINTEXT", "SASL_PLAINTEXT")
 TOPICS: Final = (PREDICTIONS_TOPIC, OUTCOMES_TOPIC, DEAD_LETTERS_TOPIC)
 PREFIX: Final = "bellwether"
 
@@ -64,7 +66,10 @@ class KafkaCluster:
     """`servers` are host:port, with commas between them. Topics begin with `prefix`.
 
     `replication` of -1 leaves the number of replicas to the broker. `patience` bounds every wait for an answer: a
-    broker that takes longer counts as away, and whoever needs it tries again. `user` and `password` are for SASL.
+    broker that takes longer counts as away, and whoever needs it tries again. `user` and `password` are for SASL;
+    `cert_file` and `key_file` are what this client shows a broker that asks for a certificate.
+
+    Raises `SettingsError` where a server on another machine would be spoken to without TLS.
     """
 
     servers: str
@@ -80,6 +85,20 @@ class KafkaCluster:
     user: str = ""
     password: str = field(default="", repr=False)
     ca_file: str = ""
+    cert_file: str = ""
+    key_file: str = ""
+    key_password: str = field(default="", repr=False)
+    allow_plaintext: bool = False
+
+    def __post_init__(self) -> None:
+        require_tls(
+            "Kafka",
+            self.servers.split(","),
+            encrypted=self.security_protocol not in UNENCRYPTED,
+            allowed=self.allow_plaintext,
+            found=self.security_protocol,
+            remedy="set BELLWETHER_KAFKA_SECURITY_PROTOCOL to SSL or SASL_SSL",
+        )
 
     @property
     def patience_ms(self) -> int:
@@ -99,6 +118,9 @@ class KafkaCluster:
             "sasl_plain_username": self.user or None,
             "sasl_plain_password": self.password or None,
             "ssl_cafile": self.ca_file or None,
+            "ssl_certfile": self.cert_file or None,
+            "ssl_keyfile": self.key_file or None,
+            "ssl_password": self.key_password or None,
         }
 
     def topic_name(self, topic: str) -> str:
@@ -125,12 +147,12 @@ class KafkaCluster:
         with self.admin() as admin:
             return self.topics_by(admin)
 
-    def topics_by(self, admin: KafkaAdminClient) -> dict[str, Topic]:
+    def topics_by(self, admin: KafkaAdminClient, *, create: bool = True) -> dict[str, Topic]:
         """The same, asked for over this client's connection. Raises `KafkaError` and `EventLogUnavailable`."""
         names = {topic: self.topic_name(topic) for topic in TOPICS}
         found = _described(admin, names.values())
         missing = [topic for topic, name in names.items() if name not in found]
-        if missing:
+        if missing and create:
             # Another process may create them at the same moment, so what counts is what is there afterwards.
             wanted = {names[topic]: self._wanted(topic) for topic in missing}
             admin.create_topics(wanted, raise_errors=False)

@@ -3,19 +3,28 @@
 import contextlib
 import time
 from collections.abc import Callable
-from typing import Final
+from typing import Final, Protocol
 
 from services.adapters.event_log_kafka.cluster import KafkaCluster, Topic, destination_of
 from services.adapters.event_log_kafka.unreadable import alone
-from services.core.transport import Outbox
 
 LOOK_SECONDS: Final = 0.05
+
+
+class Forwarded(Protocol):
+    """What is asked of the local log."""
+
+    def forwarded(self, destination: str) -> int:
+        """Up to which position the destination has everything."""
+        ...
+
+    def close(self) -> None: ...
 
 
 class KafkaPassage:
     """See `services.core.transport.Passage`. `position` looks a partition's name up in the store."""
 
-    def __init__(self, cluster: KafkaCluster, *, outbox: Outbox, position: Callable[[str], int]) -> None:
+    def __init__(self, cluster: KafkaCluster, *, outbox: Forwarded, position: Callable[[str], int]) -> None:
         self._cluster = cluster
         self._outbox = outbox
         self._position = position
@@ -23,7 +32,9 @@ class KafkaPassage:
     def passed(self, *, patience: float) -> int:
         """Everything that was forwarded stands before the ends of the partitions, which are asked for afterwards; once
         the consumers have stored up to there, whatever is missing is on no way any more."""
-        topics = self._cluster.topics()
+        with self._cluster.admin() as admin:
+            # Who looks makes none.
+            topics = self._cluster.topics_by(admin, create=False)
         forwarded = self._outbox.forwarded(destination_of(topics))
         ends = self._ends({topic.name: topic for topic in topics.values()})
         deadline = time.monotonic() + patience

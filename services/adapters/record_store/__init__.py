@@ -19,21 +19,23 @@ class RecordStoreSql(SqlRecords, SqlResults, SqlJobs, SqlVersions, SqlLeases, Sq
     Args:
         url: SQLAlchemy's, such as `sqlite:////var/lib/records.sqlite` or `postgresql+psycopg://user@host/database`.
         password: kept out of the URL, which stands in errors and logs.
-        read_only: make no file and change none.
+        allow_plaintext: whether a server on another machine may be spoken to without TLS.
+        read_only: leave the store exactly as it is, also its files; then nothing may be written, and `require_schema`
+            stands in for `migrate`.
 
     Raises:
-        SettingsError: the URL is none, or has a password in it.
+        SettingsError: the URL is none, has a password in it, or leads to another machine without TLS.
     """
 
-    def __init__(self, url: str, *, password: str = "", read_only: bool = False) -> None:
-        self._database = Database(url, password=password, read_only=read_only)
+    def __init__(self, url: str, *, password: str = "", allow_plaintext: bool = False, read_only: bool = False) -> None:
+        self._database = Database(url, password=password, allow_plaintext=allow_plaintext, read_only=read_only)
 
     def migrate(self) -> None:
         self._database.migrate()
 
-    def has_records(self) -> bool:
-        """Whether somebody has made the store; raises `SettingsError` where that was another version of ours."""
-        return self._database.require_current()
+    def require_schema(self) -> None:
+        """Raises `SettingsError` where the store is none that this version can read."""
+        self._database.require_schema()
 
     def fenced(self, lease: Lease) -> Self:
         fenced = copy.copy(self)

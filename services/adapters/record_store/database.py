@@ -3,6 +3,7 @@
 import contextlib
 import copy
 import fcntl
+import sqlite3
 from collections.abc import Iterator
 from datetime import datetime
 from pathlib import Path
@@ -10,25 +11,46 @@ from typing import Any, Final, Self
 
 import alembic.command
 from alembic.config import Config
-from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
-from sqlalchemy import URL, Connection, Engine, ExceptionContext, Table, create_engine, event, func, make_url, select
+from alembic.util import CommandError
+from sqlalchemy import (
+    URL,
+    Connection,
+    Engine,
+    ExceptionContext,
+    Table,
+    create_engine,
+    event,
+    func,
+    inspect,
+    make_url,
+    select,
+)
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.exc import ArgumentError, NoSuchModuleError, SQLAlchemyError
-from sqlalchemy.pool import QueuePool
+from sqlalchemy.pool import NullPool
 
 from services.adapters.record_store import counting
 from services.adapters.record_store.failures import UNENCODABLE, failure_of, needs_another_session
 from services.adapters.record_store.schema import leases
-from services.adapters.sqlite_files import GIVES_ROOM_BACK, opened_to_read
+from services.adapters.sqlite_files import GIVES_ROOM_BACK
+from services.adapters.sqlite_reading import Readable
+from services.adapters.wire import OPT_OUT, is_here, require_tls
 from services.core.clock import wall_clock
-from services.core.errors import BellwetherError, ContentRefused, LeaseLost, SettingsError
+from services.core.errors import BellwetherError, ContentRefused, LeaseLost, NoRecordsYet, SettingsError
 from services.core.records import Lease
+from services.core.urls import redacted, secret_in
 
 MIGRATIONS: Final = Path(__file__).parent / "migrations"
 # Above the longest transaction of a consumer (a second), below what a person would wait for a command.
 BUSY_SECONDS: Final = 10
 SQLITE: Final = "sqlite"
+SCHEMA_TABLE: Final = "alembic_version"
+BACKENDS: Final = (SQLITE, "postgresql")
+REQUIRE: Final = "require"
+ENCRYPTED: Final = frozenset({REQUIRE, "verify-ca", "verify-full"})
+"""Of libpq's `sslmode`; the others go on without TLS where the server, or somebody on the way, says so."""
+NO_TLS: Final = f"; turn on its TLS, or where the network itself is closed: {OPT_OUT}"
 MIGRATION_LOCK: Final = 0x42656C6C
 """Names the lock among those that a database's users agree on ("Bell"); any number would do."""
 HIDE_PARAMETERS: Final = True
@@ -52,28 +74,29 @@ SERVER: Final = {
     "tcp_user_timeout": 15_000,
 }
 
-
-READ_ONLY: Final = "-c default_transaction_read_only=on"
+READING: Final = SERVER | {"options": f"{SERVER['options']} -c default_transaction_read_only=on"}
+DAMAGED: Final = (
+    "; the file is damaged. Stop every process that uses it, and restore a copy. Without one, move it aside with its "
+    "-wal and -shm: `bellwether consume` then stores anew what the log still has (from Kafka with --again --from "
+    "TIME), and `bellwether promote MODEL VERSION` names the champion again"
+)
 
 
 class Database:
-    """One engine. Driver errors come out as `StoreUnavailable` or `ContentRefused`, see `failures`.
+    """One engine. Driver errors come out as `StoreUnavailable` or `ContentRefused`, see `failures`."""
 
-    One that is `read_only` makes no file and changes none, also where nothing could be written.
-    """
-
-    def __init__(self, url: str, *, password: str = "", read_only: bool = False) -> None:
+    def __init__(self, url: str, *, password: str = "", allow_plaintext: bool = False, read_only: bool = False) -> None:
         parsed = _parsed(url)
+        self._readable: Readable | None = None
+        self.encryption: dict[str, str] = {}
+        """What the driver is told of TLS beyond the URL."""
         self._lease: Lease | None = None
-        self.name = parsed.render_as_string()
+        self.name = redacted(parsed.render_as_string())
         self.is_sqlite = parsed.get_backend_name() == SQLITE
         if self.is_sqlite and read_only:
-            file = Path(parsed.database or "").absolute()
+            self._readable = readable = _readable(parsed)
             self._engine = create_engine(
-                parsed,
-                hide_parameters=HIDE_PARAMETERS,
-                creator=lambda: opened_to_read(file, busy_seconds=BUSY_SECONDS),
-                poolclass=QueuePool,
+                "sqlite://", creator=readable.connect, poolclass=NullPool, hide_parameters=HIDE_PARAMETERS
             )
             event.listen(self._engine, "begin", _begin_sqlite)
         elif self.is_sqlite:
@@ -81,11 +104,12 @@ class Database:
             event.listen(self._engine, "connect", _configure_sqlite)
             event.listen(self._engine, "begin", _begin_sqlite)
         else:
+            self.encryption = _encryption(parsed, allow_plaintext=allow_plaintext)
             secured = parsed.set(password=password) if password else parsed
             self._engine = create_engine(
                 secured,
                 hide_parameters=HIDE_PARAMETERS,
-                connect_args=SERVER | ({"options": f"{SERVER['options']} {READ_ONLY}"} if read_only else {}),
+                connect_args=(READING if read_only else SERVER) | self.encryption,
                 pool_pre_ping=True,
                 pool_timeout=BUSY_SECONDS,
             )
@@ -133,32 +157,65 @@ class Database:
         """The dialect's INSERT, which knows ON CONFLICT."""
         return sqlite.insert(table) if self.is_sqlite else postgresql.insert(table)
 
+    def require_schema(self) -> None:
+        """For a reader, which brings no schema up to date: of an older file it reads a copy that is.
+
+        Raises `SettingsError`.
+        """
+        found = self._revision()
+        known = [each.revision for each in ScriptDirectory.from_config(_config()).walk_revisions()]
+        if found == known[0]:
+            return
+        if found not in known:
+            raise self._unknown_schema(found)
+        if self._readable is None:
+            raise SettingsError(
+                f"record store {self.name} has schema {found}, and this version reads {known[0]}; start `bellwether "
+                "consume` of this version, which brings it up to date"
+            )
+        upgraded = Database(f"sqlite:///{self._readable.copy()}")
+        upgraded.migrate()
+        upgraded.close()
+
     def migrate(self) -> None:
-        config = Config()
-        config.set_main_option("script_location", str(MIGRATIONS))
+        config = _config()
         with self._migration_turn(), self.translated(), self._engine.begin() as connection:
             if not self.is_sqlite:
                 self._require_encoding(connection)
                 connection.exec_driver_sql(f"SELECT pg_advisory_xact_lock({MIGRATION_LOCK})")
             config.attributes["connection"] = connection
-            alembic.command.upgrade(config, "head")
+            try:
+                alembic.command.upgrade(config, "head")
+            except CommandError as error:
+                # It looks for the way from a schema that it has never heard of.
+                found = connection.exec_driver_sql(f"SELECT version_num FROM {SCHEMA_TABLE}").scalar()
+                raise self._unknown_schema(found) from error
             counting.install(connection)
-
-    def require_current(self) -> bool:
-        """Whether there are tables at all. Raises `SettingsError` where they are of another version of ours."""
-        if self.is_sqlite and not Path(self._engine.url.database or "").is_file():
-            return False
-        with self.transaction() as connection:
-            found = MigrationContext.configure(connection).get_current_revision()
-        if found not in (None, expected := ScriptDirectory(str(MIGRATIONS)).get_current_head()):
-            raise SettingsError(
-                f"record store {self.name} has the tables of version {found}, expected {expected}; commands that only "
-                "read change nothing: start `bellwether consume` of this version, which brings older ones up to date"
-            )
-        return found is not None
 
     def close(self) -> None:
         self._engine.dispose()
+        if self._readable is not None:
+            self._readable.close()
+
+    def _revision(self) -> str | None:
+        """The schema's; None where the database has none of ours."""
+        with self.translated(), self._engine.begin() as connection:
+            if not inspect(connection).has_table(SCHEMA_TABLE):
+                return None
+            found: str | None = connection.exec_driver_sql(f"SELECT version_num FROM {SCHEMA_TABLE}").scalar()
+            return found
+
+    def _unknown_schema(self, found: str | None) -> SettingsError:
+        if found is None:
+            return NoRecordsYet(
+                f"record store {self.name} has no tables of Bellwether; name the right one with --store or "
+                "BELLWETHER_STORE, or start `bellwether consume`, which makes them"
+            )
+        newest = ScriptDirectory.from_config(_config()).get_current_head()
+        return SettingsError(
+            f"record store {self.name} has schema {found}, and this version knows those up to {newest}: a newer "
+            "version of Bellwether has used it; run that version, or restore a copy from before"
+        )
 
     def _in_our_words(self, error: Exception) -> BellwetherError:
         failure = failure_of(error)
@@ -166,7 +223,7 @@ class Database:
             # Behind the first line PostgreSQL repeats the row, and the toolkit its statement.
             reason, *_ = str(error).splitlines() or [""]
             return failure(f"record store {self.name} refuses what it was given: {reason}")
-        return failure(f"record store {self.name}: {error}")
+        return failure(f"record store {self.name}: {error}{_hint(error)}")
 
     def _require_encoding(self, connection: Connection) -> None:
         """Any other encoding lacks letters, and would refuse a row when the first of them comes."""
@@ -192,6 +249,34 @@ class Database:
             yield
 
 
+def _hint(error: Exception) -> str:
+    """What to do about an error whose own words say nothing of it."""
+    if "SSL was required" in str(error):
+        return NO_TLS
+    code = getattr(getattr(error, "orig", None), "sqlite_errorcode", None)
+    return DAMAGED if code in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB) else ""
+
+
+def _config() -> Config:
+    config = Config()
+    config.set_main_option("script_location", str(MIGRATIONS))
+    return config
+
+
+def _readable(url: URL) -> Readable:
+    """Raises `SettingsError`."""
+    path = Path(url.database or "")
+    if not path.is_file():
+        raise NoRecordsYet(
+            f"record store {path} does not exist: no consumer has stored anything there yet; start `bellwether "
+            "consume`, or name the store that it uses with --store or BELLWETHER_STORE"
+        )
+    try:
+        return Readable(path)
+    except OSError as error:
+        raise SettingsError(f"record store {path} cannot be read: {error.strerror}; look at its rights") from error
+
+
 def _require(connection: Connection, lease: Lease) -> None:
     """Hold the lease's row until the end of the transaction; who wants to take it over waits that long.
 
@@ -207,19 +292,53 @@ def _require(connection: Connection, lease: Lease) -> None:
 
 def _parsed(url: str) -> URL:
     """Raises `SettingsError`."""
+    if problem := secret_in(url):
+        raise SettingsError(
+            f"the record store's URL {redacted(url)} {problem}, which logs would show; set BELLWETHER_STORE_PASSWORD "
+            "instead"
+        )
     try:
         parsed = make_url(url)
         parsed.get_dialect()
-    except (ArgumentError, NoSuchModuleError) as error:
+    except (ArgumentError, NoSuchModuleError, ImportError, ValueError):
+        # Nothing is chained to what follows: such an error may hold the whole URL.
+        parsed = None
+    if parsed is None or parsed.get_backend_name() not in BACKENDS:
         raise SettingsError(
-            "the record store's URL is none that is known; expected sqlite:///FILE or postgresql+psycopg://USER@HOST/NAME"
-        ) from error
-    if parsed.password:
-        raise SettingsError(
-            f"the record store's URL {parsed.render_as_string()} has a password in it, which logs would show; set "
-            "BELLWETHER_STORE_PASSWORD instead"
+            f"the record store's URL {redacted(url)} is none that is known; expected sqlite:///FILE or "
+            "postgresql+psycopg://USER@HOST/NAME"
         )
     return parsed
+
+
+def _encryption(url: URL, *, allow_plaintext: bool) -> dict[str, str]:
+    """What the driver is told of TLS beyond the URL. Its own default is to go on without where there is none.
+
+    Raises `SettingsError`.
+    """
+    hosts = [host for name in ("host", "hostaddr") for host in _said(url, name)]
+    modes = _said(url, "sslmode")
+    if allow_plaintext or (hosts and all(map(is_here, hosts)) and "service" not in url.query):
+        return {}
+    require_tls(
+        "the record store",
+        [host for host in hosts if not is_here(host)] or ["the service's or the environment's host"],
+        encrypted=not modes or set(modes) <= ENCRYPTED,
+        allowed=False,
+        found=f"sslmode={','.join(modes)}",
+        remedy="say sslmode=verify-full (or verify-ca, require) in BELLWETHER_STORE",
+    )
+    # A socket has no TLS and needs none; the driver knows.
+    return {} if modes else {"sslmode": REQUIRE}
+
+
+def _said(url: URL, name: str) -> list[str]:
+    """What a URL says of a parameter: of several hosts each."""
+    found = url.query.get(name, ())
+    said = [found] if isinstance(found, str) else list(found)
+    if name == "host" and url.host:
+        said.append(url.host)
+    return [part for each in said for part in each.split(",") if part]
 
 
 def _configure_sqlite(connection: Any, _record: Any) -> None:

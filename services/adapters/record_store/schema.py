@@ -189,6 +189,7 @@ versions = Table(
     Column("training_set_sha256", String, nullable=False),
     Column("training_rows", Integer, nullable=False),
     Column("evidence", Json, nullable=False),
+    Column("manifest_sha256", String, nullable=False, server_default=""),
 )
 
 aliases = Table(

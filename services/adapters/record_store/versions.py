@@ -24,6 +24,12 @@ class SqlVersions:
         with self._database.transaction() as connection:
             return [VersionRecord(**row) for row in connection.execute(query).mappings()]
 
+    def manifests(self, model: str) -> dict[str, str]:
+        recorded = versions.c.model == model, versions.c.manifest_sha256 != ""
+        query = select(versions.c.version, versions.c.manifest_sha256).where(*recorded)
+        with self._database.transaction() as connection:
+            return dict(connection.execute(query).tuples().all())
+
     def move_alias(self, change: AliasChange) -> None:
         insert = self._database.insert(aliases)
         moved = insert.on_conflict_do_update(

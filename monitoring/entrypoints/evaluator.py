@@ -44,8 +44,8 @@ def run_evaluator(settings: Settings, *, once: bool = False) -> int:
     """Judge every model whenever its event time has moved, until the process is told to stop.
 
     Raises:
-        SettingsError: nobody would hand drift over to the lifecycle, others than this machine would need no token, or the
-            home keeps its records somewhere else.
+        SettingsError: nobody would hand drift over to the lifecycle, others than this machine would need no token, or
+            the home keeps its records somewhere else.
         PortTaken: the monitor's port is in use (not with `once`, which serves nothing).
         AlreadyRunning: the home's files are being moved away.
     """

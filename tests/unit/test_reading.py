@@ -141,7 +141,7 @@ def test_a_store_of_a_newer_version_is_named_with_the_remedy(command: str, home:
     code, said = run(command, home)
 
     assert code == 1
-    assert "has schema 9999, and this version knows those up to 0008" in said
+    assert "has schema 9999, and this version knows those up to 0010" in said
     assert "run that version, or restore a copy from before" in said
     assert (home / "records.sqlite").read_bytes() == before
 

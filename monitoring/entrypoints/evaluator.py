@@ -54,7 +54,7 @@ def run_evaluator(settings: Settings, *, once: bool = False) -> int:
     log_to_stderr()
     _require_a_way_for_drift(settings)
     with use(settings.home, command=NAME):
-        return _evaluate(home_settings.of_home(settings), once=once)
+        return _evaluate(home_settings.of_home(settings, *home_settings.OF_JUDGING), once=once)
 
 
 def _evaluate(settings: Settings, *, once: bool) -> int:
@@ -62,7 +62,7 @@ def _evaluate(settings: Settings, *, once: bool) -> int:
     store = opened(lambda: bootstrap.record_store(settings), stop=stop, patient=not once)
     if store is None:
         return 0
-    home_settings.keep(settings, "store", "versions")
+    home_settings.keep(settings, *home_settings.OF_JUDGING)
     with _parts(settings, store) as parts, parts.tenure:
         if once:
             parts.monitor.round()

@@ -36,7 +36,7 @@ def run_forwarder(settings: Settings, *, once: bool = False, again_from: datetim
     """
     log_to_stderr()
     with use(settings.home, command=NAME):
-        return _forward(home_settings.of_home(settings), once=once, again_from=again_from)
+        return _forward(home_settings.of_home(settings, *home_settings.OF_THE_LOG), once=once, again_from=again_from)
 
 
 def _forward(settings: Settings, *, once: bool, again_from: datetime | None) -> int:

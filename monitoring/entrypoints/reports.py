@@ -119,7 +119,8 @@ def _silent(states: Sequence[Overview]) -> Iterator[str]:
     """A worker serves every model, and is told once."""
     silence = {worker.pid: state.wall_now - worker.at for state in states for worker in state.silent}
     for pid, lasted in silence.items():
-        yield f"worker {pid} has not shown for {in_words(lasted.total_seconds())} that it works: it hangs or was stopped"
+        how_long = in_words(lasted.total_seconds())
+        yield f"worker {pid} has not shown for {how_long} that it works: it hangs or was stopped"
 
 
 def _told(state: Overview) -> list[str]:

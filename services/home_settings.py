@@ -32,6 +32,10 @@ OF_THE_LOG: Final = (
     "kafka_ca_file",
 )
 OF_A_HOME: Final = ("store", "features", "versions", *OF_THE_LOG)
+OF_CONSUMING: Final = ("store", *OF_THE_LOG)
+OF_SERVING: Final = ("features", "versions", "event_log")
+OF_JUDGING: Final = ("store", "versions")
+"""What each of the processes uses, and so keeps."""
 
 _URLS: Final = ("store", "features")
 _SQLITE: Final = "sqlite:///"
@@ -56,16 +60,19 @@ def kept(home: Path) -> dict[str, str]:
         ) from error
 
 
-def of_home(settings: Settings, *, said: Collection[str] = ()) -> Settings:
+def of_home(settings: Settings, *names: str, said: Collection[str] = ()) -> Settings:
     """These settings with what the home keeps in place of what nobody said.
 
     Args:
+        names: the settings that whoever asks uses; all that a home keeps where there are none. Others may be what they
+            like.
         said: settings that somebody gave although they are the default; one that is not was given by somebody.
 
     Raises:
         SettingsError: what was said is not what the home keeps; or its file cannot be read.
     """
-    return _settled(settings, kept(settings.home), said)
+    known = kept(settings.home)
+    return _settled(settings, {name: value for name, value in known.items() if name in (names or OF_A_HOME)}, said)
 
 
 def keep(settings: Settings, *names: str, said: Collection[str] = ()) -> Settings:
@@ -76,7 +83,7 @@ def keep(settings: Settings, *names: str, said: Collection[str] = ()) -> Setting
     """
     with _turn(settings.home):
         before = kept(settings.home)
-        settled = _settled(settings, before, said)
+        settled = _settled(settings, {name: value for name, value in before.items() if name in names}, said)
         new = {name: _portable(settled, name) for name in names if name not in before and _matters(settled, name)}
         if new:
             _write(settings.home, before | new)
@@ -97,8 +104,7 @@ def change(home: Path, settings: Settings, names: Collection[str]) -> dict[str, 
 
 
 def _settled(settings: Settings, before: Mapping[str, str], said: Collection[str]) -> Settings:
-    known = {name: value for name, value in before.items() if name in OF_A_HOME}
-    unlike = {name: value for name, value in known.items() if _portable(settings, name) != value}
+    unlike = {name: value for name, value in before.items() if _portable(settings, name) != value}
     for name, value in unlike.items():
         if (name in said or getattr(settings, name) != _DEFAULTS[name]) and not _is_secret(settings, name):
             raise _differs(settings, name, value)

@@ -31,11 +31,11 @@ class Pace:
 
     def window(self, length: timedelta, *, least: timedelta = timedelta(0)) -> str:
         """A range of a rate, in no world shorter than `least`."""
-        return duration(max(length / self.speed, SCRAPES_PER_WINDOW * self.scrape, least))
+        return duration(self._range(length, least))
 
-    def offset(self, length: timedelta, *, window: timedelta) -> str:
-        """How far back a window is compared with; the two never overlap."""
-        return duration(max(length / self.speed, 2 * max(window / self.speed, SCRAPES_PER_WINDOW * self.scrape)))
+    def offset(self, length: timedelta, *, window: timedelta, least: timedelta = timedelta(0)) -> str:
+        """How far back something is compared with the same of `window`, which never reaches back so far itself."""
+        return duration(max(length / self.speed, 2 * self._range(window, least)))
 
     def wait(self, length: timedelta, *, of_process: bool = False) -> str:
         """An alert's `for`; no wait at all stays none."""
@@ -43,6 +43,9 @@ class Pace:
             return duration(length)
         least = RESTART if of_process else timedelta(0)
         return duration(max(length / self.speed, SCRAPES_PER_WAIT * self.scrape, least))
+
+    def _range(self, length: timedelta, least: timedelta) -> timedelta:
+        return max(length / self.speed, SCRAPES_PER_WINDOW * self.scrape, least)
 
     def age(self, length: timedelta) -> str:
         """An age at which a process counts as silent, in seconds."""

@@ -3,6 +3,9 @@
 What is silent raises no error. So each rate is compared with the model's own at the same hour of the day before and of
 the week before, whichever is smaller: a night is like other nights and a Sunday like other Sundays. Where neither is
 known there is no alert.
+
+A fast world's callers are one process, which waits for the monitor now and then: nothing is compared over less than a
+minute.
 """
 
 from collections.abc import Iterator
@@ -10,7 +13,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import Final
 
-from monitoring.alerts.pace import Pace, duration
+from monitoring.alerts.pace import FLOW, Pace, duration
 from monitoring.alerts.rule import Alert, Dashboard, Group, Recording, Severity
 from services.core.spec import ModelSpec
 from services.metrics import table
@@ -46,7 +49,7 @@ class Rate:
         return f'{self._recorded}{{model="{self.model}"}}'
 
     def recording(self, pace: Pace) -> Recording:
-        return Recording(name=self._recorded, expr=self.counted.replace("WINDOW", pace.window(self.window)))
+        return Recording(name=self._recorded, expr=self.counted.replace("WINDOW", pace.window(self.window, least=FLOW)))
 
     def vanished(self, pace: Pace) -> str:
         """The share of what is usual, while that is too small. What a service has not counted since its start is 0."""
@@ -54,7 +57,9 @@ class Rate:
         return f"({self.series} or 0 * {usual})\n/\n({usual} >= {AT_LEAST})\n< {GONE_SHARE:g}"
 
     def _usual(self, pace: Pace) -> str:
-        day, week = (f"{self.series} offset {pace.offset(back, window=self.window)}" for back in (DAY, WEEK))
+        day, week = (
+            f"{self.series} offset {pace.offset(back, window=self.window, least=FLOW)}" for back in (DAY, WEEK)
+        )
         return f"(({day} < {week}) or {week} or {day})"
 
     @property
@@ -79,6 +84,7 @@ def _requests(spec: ModelSpec, pace: Pace) -> Iterator[Recording | Alert]:
     yield Alert(
         name="TrafficVanished",
         expr=rate.vanished(pace),
+        of_process=True,
         lasts=timedelta(minutes=10),
         severity=Severity.PAGE,
         summary=f"{spec.name}: {{{{ $value | humanizePercentage }}}} of the requests that are usual at this hour",
@@ -98,6 +104,7 @@ def _outcomes(spec: ModelSpec, pace: Pace) -> Iterator[Recording | Alert]:
     yield Alert(
         name="OutcomesVanished",
         expr=rate.vanished(pace),
+        of_process=True,
         lasts=timedelta(hours=1),
         severity=Severity.TICKET,
         summary=f"{spec.name}: {{{{ $value | humanizePercentage }}}} of the outcomes that are usual at this hour",
@@ -115,6 +122,7 @@ def _writes(spec: ModelSpec, pace: Pace) -> Iterator[Recording | Alert]:
     yield Alert(
         name="FeatureWritesVanished",
         expr=rate.vanished(pace),
+        of_process=True,
         lasts=timedelta(minutes=15),
         severity=Severity.TICKET,
         summary=f"{spec.name}: {{{{ $value | humanizePercentage }}}} of the feature writes that are usual at this hour",

@@ -523,8 +523,9 @@ def _settings(flags: dict[str, Any]) -> Settings:
 
 
 def _settings_of_home(flags: dict[str, Any]) -> Settings:
-    """With what the home keeps. Raises `SettingsError` where something else was said."""
-    return of_home(_settings(flags), said=[name for name, value in flags.items() if value is not None])
+    """With what the home keeps of what the command has flags for. Raises `SettingsError` where another was said."""
+    said = [name for name, value in flags.items() if value is not None]
+    return of_home(_settings(flags), *(name for name in flags if name in OF_A_HOME), said=said)
 
 
 def _settings_of_model(model: str, flags: dict[str, Any]) -> Settings:

@@ -53,7 +53,7 @@ def run_evaluator(settings: Settings, *, once: bool = False) -> int:
     _require_a_way_for_drift(settings)
     access_of_monitor(settings, "monitor_host")
     with use(settings.home, command=NAME):
-        return _evaluate(home_settings.of_home(settings), once=once)
+        return _evaluate(home_settings.of_home(settings, *home_settings.OF_JUDGING), once=once)
 
 
 def _evaluate(settings: Settings, *, once: bool) -> int:
@@ -61,7 +61,7 @@ def _evaluate(settings: Settings, *, once: bool) -> int:
     store = opened(lambda: bootstrap.record_store(settings), stop=stop, patient=not once)
     if store is None:
         return 0
-    home_settings.keep(settings, "store", "versions")
+    home_settings.keep(settings, *home_settings.OF_JUDGING)
     # What is judged when the process is told to stop is kept before its lease goes to another.
     with _parts(settings, store) as parts, parts.tenure, closing(parts.monitor):
         if once:

@@ -42,7 +42,7 @@ def run_lifecycle(settings: Settings, *, once: bool = False) -> int:
     if not once:
         access_of_monitor(settings, "metrics_host")
     with use(settings.home, command=NAME):
-        return _attend(home_settings.of_home(settings), once=once)
+        return _attend(home_settings.of_home(settings, *home_settings.OF_JUDGING), once=once)
 
 
 def _attend(settings: Settings, *, once: bool) -> int:
@@ -50,7 +50,7 @@ def _attend(settings: Settings, *, once: bool) -> int:
     store = opened(lambda: bootstrap.record_store(settings), stop=stop, patient=not once)
     if store is None:
         return 0
-    home_settings.keep(settings, "store", "versions")
+    home_settings.keep(settings, *home_settings.OF_JUDGING)
     with (
         workshop_of(settings, store, logger.info) as workshop,
         tenure_of(settings, workshop.store, discover()) as tenure,

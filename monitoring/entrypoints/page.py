@@ -111,10 +111,12 @@ def _unasked(states: Sequence[Overview]) -> str:
 def _head(state: Overview) -> str:
     serving = f"{escape(state.champion)} serves" if state.champion else "no version serves"
     workers = len(state.workers)
+    silent = f" · {len(state.silent)} more that hang or were stopped" if state.silent else ""
+    facts = f"{serving} · {workers} worker{'' if workers == 1 else 's'}{silent} · {escape(_moment(state.now))}"
     slowly = f'<p class="soft">{escape(served_slowly(state))}</p>' if state.not_converted else ""
     return (
         f"<header><h1>{escape(state.spec.name)}</h1>"
-        f'<p class="soft">{serving} · {workers} worker{"" if workers == 1 else "s"} · {escape(_moment(state.now))}</p>'
+        f'<p class="soft">{facts}</p>'
         f'</header><p class="soft">{escape(state.spec.meaning)}</p>{slowly}'
     )
 

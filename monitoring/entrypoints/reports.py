@@ -1,7 +1,7 @@
 """What the command line reads from the store: the account of events, and the present state."""
 
 import logging
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import closing
 from typing import Any, Final
 
@@ -68,8 +68,10 @@ def status_now(settings: Settings) -> dict[str, Any]:
 
 
 def status_lines(settings: Settings) -> list[str]:
-    """The same for people: a few lines for each model that was ever asked, one for each other."""
-    return [line for state in by_traffic(_states(settings)) for line in _told(state)]
+    """The same for people: the workers that do not work, a few lines for each model that was ever asked, one for each
+    other."""
+    states = _states(settings)
+    return [*_silent(states), *(line for state in by_traffic(states) for line in _told(state))]
 
 
 def _states(settings: Settings) -> list[Overview]:
@@ -113,6 +115,14 @@ def _as_json(state: Overview) -> dict[str, Any]:
     return found
 
 
+def _silent(states: Sequence[Overview]) -> Iterator[str]:
+    """A worker serves every model, and is told once."""
+    silence = {worker.pid: state.wall_now - worker.at for state in states for worker in state.silent}
+    for pid, lasted in silence.items():
+        how_long = in_words(lasted.total_seconds())
+        yield f"worker {pid} has not shown for {how_long} that it works: it hangs or was stopped"
+
+
 def _told(state: Overview) -> list[str]:
     if state.unasked:
         return [f"{state.spec.name}: {unasked(state)}"]
@@ -140,9 +150,6 @@ def _facts(state: Overview) -> Iterator[str]:
 def _troubles(state: Overview) -> Iterator[str]:
     if state.counts.orphan_outcomes:
         yield f"{state.counts.orphan_outcomes:,} outcomes without a prediction"
-    for worker in state.silent:
-        silence = in_words((state.wall_now - worker.at).total_seconds())
-        yield f"worker {worker.pid} has not shown for {silence} that it works: it hangs, or was stopped"
     for worker in state.workers:
         if worker.problem:
             yield f"worker {worker.pid} serves {worker.version or 'no version'}: {worker.problem}"

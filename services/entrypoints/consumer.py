@@ -56,7 +56,7 @@ def run_consumer(settings: Settings, *, once: bool = False, again_from: datetime
     if not once:
         access_of_monitor(settings, "metrics_host")
     with use(settings.home, command=NAME):
-        return _consume(home_settings.of_home(settings), once=once, again_from=again_from)
+        return _consume(home_settings.of_home(settings, *home_settings.OF_CONSUMING), once=once, again_from=again_from)
 
 
 def _consume(settings: Settings, *, once: bool, again_from: datetime | None) -> int:
@@ -68,7 +68,7 @@ def _consume(settings: Settings, *, once: bool, again_from: datetime | None) -> 
     if store is None:
         return 0
     source = bootstrap.event_source(settings, store)
-    home_settings.keep(settings, "store", *home_settings.OF_THE_LOG)
+    home_settings.keep(settings, *home_settings.OF_CONSUMING)
     now = bootstrap.clock(settings)
     retention = bootstrap.stored_log_retention(settings, store)
 

@@ -40,7 +40,7 @@ def run_forwarder(settings: Settings, *, once: bool = False, again_from: datetim
     if not once:
         access_of_monitor(settings, "metrics_host")
     with use(settings.home, command=NAME):
-        return _forward(home_settings.of_home(settings), once=once, again_from=again_from)
+        return _forward(home_settings.of_home(settings, *home_settings.OF_THE_LOG), once=once, again_from=again_from)
 
 
 def _forward(settings: Settings, *, once: bool, again_from: datetime | None) -> int:

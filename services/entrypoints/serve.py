@@ -37,14 +37,14 @@ def run_serving(settings: Settings, *, holding: int | None = None) -> NoReturn:
         SettingsError: the host is no address, callers from elsewhere would need no token, or the home keeps its
             features, versions or events somewhere else.
     """
-    settings = home_settings.of_home(settings)
+    settings = home_settings.of_home(settings, *home_settings.OF_SERVING)
     access_of(settings)
     _require_port(settings.host, settings.port)
     _make(settings.serving_directory)
     # The server and its workers hold both: a home is in use until the last of them has left.
     home = own(settings.home, command=NAME, handed_on=holding)
     server = own(settings.serving_directory, command=NAME, remedy=SHARE_VERSIONS)
-    settings = home_settings.keep(settings, "features", "versions", "event_log")
+    settings = home_settings.keep(settings, *home_settings.OF_SERVING)
     home.pass_on()
     server.pass_on()
     os.execve(sys.executable, command(settings), environment(settings, os.environ))  # noqa: S606 - our own interpreter

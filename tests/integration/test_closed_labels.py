@@ -21,6 +21,7 @@ from services.core.predictions import Arm, ServedBy
 from services.core.records import CHAMPION
 from services.entrypoints.http_problems import CODES
 from services.entrypoints.worker import PUBLISH_SECONDS
+from services.metrics import FEATURE_WRITE_RESULTS
 from tests.integration.serving_process import ServingProcess, toy_serving
 from tests.toy import toy_spec
 from tests.waiting import until
@@ -37,7 +38,7 @@ CLOSED: dict[str, set[str]] = {
     "status": set(Status),
     "code": set(CODES),
     "type": {"prediction", "outcome"},
-    "result": {"accepted", "duplicate", "refused"},
+    "result": {"accepted", "duplicate", *FEATURE_WRITE_RESULTS},
 }
 
 

@@ -51,7 +51,8 @@ def test_a_confirmation_survives_in_the_store(store: RecordStore) -> None:
     for days in range(3):
         (drift,) = [result for result in _judge(store, days=days) if result.kind is ResultKind.DRIFT]
         confirmed.append(drift.body["confirmed"])
-    assert confirmed == [False, True, True]
+    # After two days there are 300 rows that the first find did not count.
+    assert confirmed == [False, False, True]
 
 
 def test_the_process_answers_at_once_and_stops_cleanly(tmp_path: Path) -> None:

@@ -4,7 +4,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 
 import httpx
@@ -14,6 +14,8 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from monitoring.metrics import MonitorMetrics, Observed
 from monitoring.metrics.table import ALERTS_RECEIVED, BUSINESS_BEYOND_RULE, LIFECYCLE, MONITOR
+from services import bootstrap
+from services.core.events import prediction_event
 from services.metrics.table import (
     ANSWER_FAILURES,
     CONSUMER,
@@ -29,7 +31,7 @@ from tests.fake_run import fake_run
 from tests.integration.serving_process import ServingProcess, toy_serving
 from tests.ports import free_port
 from tests.servers.prometheus import Promtool
-from tests.toy import toy_spec
+from tests.toy import prediction, toy_spec
 from tests.waiting import eventually
 
 ASKED = {"entity_id": "u1", "features": {"amount": 10.0, "plan": "monthly"}, "request_id": "again"}
@@ -62,9 +64,11 @@ def test_the_consumer(serving: ServingProcess, promtool: Promtool) -> None:
     require_clean(text, promtool)
 
 
-def test_the_forwarder_while_its_broker_is_away(serving: ServingProcess, promtool: Promtool) -> None:
+def test_the_forwarder_while_its_broker_is_away(tmp_path: Path, promtool: Promtool) -> None:
     nowhere = f"127.0.0.1:{free_port()}"
-    settings = Settings(home=serving.settings.home, forwarder_port=free_port(), event_log="kafka", kafka=nowhere)
+    settings = Settings(home=tmp_path, forwarder_port=free_port(), event_log="kafka", kafka=nowhere)
+    with closing(bootstrap.event_log(settings)) as log:
+        log.append(*(prediction_event(prediction(number)) for number in (1, 2))).result(10)
     with process_of("services.entrypoints.forwarder", settings):
         address = f"http://127.0.0.1:{settings.forwarder_port}/metrics"
         eventually(lambda: "bellwether_outbox_depth 2.0" in read(address), what="both events wait")

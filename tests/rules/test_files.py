@@ -61,6 +61,14 @@ def test_processes_are_no_faster_in_a_fast_world() -> None:
     assert (pace.window(MINUTE, least=MINUTE), pace.window(120 * MINUTE, least=MINUTE)) == ("1m", "2m")
 
 
+def test_what_is_compared_never_overlaps() -> None:
+    day, half_an_hour = timedelta(days=1), timedelta(minutes=30)
+    assert Pace().offset(day, window=half_an_hour) == "1d"
+    fast = Pace(speed=260_000.0, scrape=timedelta(seconds=0.5))
+    assert fast.offset(day, window=half_an_hour) == "4s"
+    assert fast.offset(day, window=half_an_hour, least=MINUTE) == "2m"
+
+
 @pytest.mark.parametrize(
     ("seconds", "text"), [(0, "0s"), (0.25, "250ms"), (90, "90s"), (3600, "1h"), (5400, "90m"), (259_200, "3d")]
 )

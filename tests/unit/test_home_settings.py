@@ -90,6 +90,13 @@ def test_who_says_something_else_is_told_what_the_home_keeps_and_what_to_do(
     assert not (tmp_path / "other.sqlite").exists()
 
 
+def test_what_a_command_does_not_use_may_be_anything(home: Path, elsewhere: str) -> None:
+    keep(Settings(home=home, features="redis://here:6379/0"), *OF_A_HOME)
+    told = run("status", "--home", str(home), BELLWETHER_FEATURES="redis://there:6379/0")
+    assert told.exit_code == 0
+    assert "1 predictions" in told.stdout
+
+
 def test_a_default_that_somebody_says_is_said(home: Path) -> None:
     keep(Settings(home=home, event_log=KAFKA, kafka="broker:9092"), *OF_A_HOME)
     told = run("audit", "events", "--home", str(home), "--event-log", "sqlite")

@@ -71,12 +71,13 @@ def test_a_worker_that_hangs_is_told_and_is_not_counted(settings: Settings, stor
     store.commit(Batch([prediction(1, model=ASKED)], [], []), consumer="c", position=1)
     fleet, now = bootstrap.fleet(settings), wall_clock()
     fleet.report(WorkerReport(pid=os.getpid(), model=ASKED, version="v1", at=now))
-    fleet.report(WorkerReport(pid=1, model=ASKED, version="v1", at=now - timedelta(seconds=61)))
+    for model in (ASKED, IDLE[0]):
+        fleet.report(WorkerReport(pid=1, model=model, version="v1", at=now - timedelta(seconds=61)))
 
     lines = status_lines(settings)
 
-    assert lines[1].startswith("  1 workers, ")
-    assert "  worker 1 has not shown for 61 s that it works: it hangs, or was stopped" in lines
+    assert lines[0] == "worker 1 has not shown for 61 s that it works: it hangs or was stopped"
+    assert lines[2].startswith("  1 workers, ")
     assert list(status_now(settings)[ASKED]["silent_workers"]) == ["1"]
 
 

@@ -73,7 +73,7 @@ def test_a_repeated_request_finds_its_recorded_answer_and_another_request_does_n
 
 def test_a_recorded_outcome_is_recognised_by_what_it_says() -> None:
     _, event = recorded()
-    counting = Counting.of(LoggedEvent(1, event))
+    counting = Counting.among([LoggedEvent(1, event)])
 
     assert counting is not None
     assert counting.says(

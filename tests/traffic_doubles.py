@@ -46,6 +46,8 @@ class RecordingService:
     predictions: list[dict[str, Any]] = field(default_factory=list)
     outcomes: list[dict[str, Any]] = field(default_factory=list)
     written: dict[str, dict[str, Any]] = field(default_factory=dict)
+    results: dict[str, str] = field(default_factory=dict)
+    """What became of each feature that is written, where the service tells."""
     attempts: Counter[str] = field(default_factory=Counter)
     authorizations: list[str | None] = field(default_factory=list)
 
@@ -72,7 +74,7 @@ class RecordingService:
 
     async def _write(self, request: web.Request) -> web.StreamResponse:
         self.written[request.match_info["entity"]] = (await request.json())["features"]
-        return self._instead("features") or web.json_response({})
+        return self._instead("features") or web.json_response({"features": self.results} if self.results else {})
 
     async def _note_authorization(self, request: web.Request, _response: web.StreamResponse) -> None:
         self.authorizations.append(request.headers.get("Authorization"))

@@ -189,6 +189,7 @@ def _report(
         **_auc(spec, rows),
         "drift": {name: column.as_body() for name, column in columns.items()},
         "unmapped": sent.unmapped,
+        "values_kept_newer": traffic.kept_newer,
         "failed_requests": traffic.failed + traffic.refused,
         "pruned_events": account.pruned,
         "unaccounted_events": account.unaccounted,

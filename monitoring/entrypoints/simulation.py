@@ -89,6 +89,7 @@ async def _lived_through(simulation: Simulation, days: int) -> dict[str, Any]:
         "failed": counts.failed,
         "refused": counts.refused,
         "retried": counts.retried,
+        "values_kept_newer": counts.kept_newer,
         "last_problem": counts.last_problem,
     }
 

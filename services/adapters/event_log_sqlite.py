@@ -30,9 +30,9 @@ SQLite holds, another type. Everything else is about the file and its disk, whic
 
 _COLUMNS: Final = "id, type, source, topic, key, time, data"
 # The type is in the text, so that SQLite sees that its index of outcomes will do.
-_LATEST_OUTCOME: Final = (
+_LATEST_OUTCOMES: Final = (
     f"SELECT position, {_COLUMNS} FROM events WHERE type = '{OUTCOME_OBSERVED}' AND source = ? AND key = ? "
-    "AND position < ? ORDER BY time DESC, position DESC LIMIT 1"
+    "AND position < ? ORDER BY time DESC, position DESC LIMIT 30"
 )
 LAST_POSITION: Final = 2**63 - 1
 _ROW: Final = "(?, ?, ?, ?, ?, ?, ?, ?)"
@@ -55,11 +55,12 @@ class _Read:
             row = self.file.writer().execute(f"SELECT {_COLUMNS} FROM events WHERE id = ?", (event_id,)).fetchone()
         return None if row is None else _event(row)
 
-    def latest_outcome(self, model: str, prediction_id: str, *, before: int | None = None) -> LoggedEvent | None:
+    def latest_outcomes(self, model: str, prediction_id: str, *, before: int | None = None) -> list[LoggedEvent]:
         about = (source_of(model), prediction_id, LAST_POSITION if before is None else before)
         with self.file.translated():
-            row = self.file.writer().execute(_LATEST_OUTCOME, about).fetchone()
-        return None if row is None else LoggedEvent(row[0], _event(row[1:]))
+            rows = self.file.writer().execute(_LATEST_OUTCOMES, about).fetchall()
+        found = [LoggedEvent(row[0], _event(row[1:])) for row in rows]
+        return [each for each in found if each.event.time == found[0].event.time]
 
     def read(self, *, after: int, limit: int) -> list[LoggedEvent]:
         query = f"SELECT position, {_COLUMNS} FROM events WHERE position > ? ORDER BY position LIMIT ?"

@@ -20,8 +20,8 @@ OUTCOME_OBSERVED: Final = "bellwether.outcome.observed.v1"
 
 # Ids that must come out the same for the same content are named inside these namespaces, one for each kind of event:
 # whatever a caller sends as one kind's content, the other's ids are out of reach.
-PREDICTIONS: Final = uuid.UUID("6f1c2f0e-7c55-5d0a-9b0a-3f4f5e1f7a10")
-OUTCOMES: Final = uuid.uuid5(PREDICTIONS, "outcomes")
+PREDICTION_NAMESPACE: Final = uuid.UUID("6f1c2f0e-7c55-5d0a-9b0a-3f4f5e1f7a10")
+OUTCOME_NAMESPACE: Final = uuid.uuid5(PREDICTION_NAMESPACE, "outcomes")
 
 _encode = msgspec.json.Encoder().encode
 _decoders: dict[str, msgspec.json.Decoder[PredictionMade] | msgspec.json.Decoder[OutcomeObserved]] = {
@@ -70,7 +70,7 @@ def outcome_event(outcome: OutcomeObserved, *, instead_of: str = "") -> Event:
     """`instead_of` is the id of the event whose place it takes, where the same outcome was recorded before that one."""
     content = (outcome.model, outcome.prediction_id, outcome.value, outcome.observed_at.isoformat(), instead_of)
     return Event(
-        id=str(uuid.uuid5(OUTCOMES, "".join(f"{len(part)}:{part}" for part in content))),
+        id=str(uuid.uuid5(OUTCOME_NAMESPACE, "".join(f"{len(part)}:{part}" for part in content))),
         type=OUTCOME_OBSERVED,
         source=source_of(outcome.model),
         topic=OUTCOMES_TOPIC,
@@ -98,7 +98,7 @@ def requested_prediction_id(model: str, request_id: str) -> str:
 
     A model's name has no control character, so the first one ends it, whatever is in the request id.
     """
-    return str(uuid.uuid5(PREDICTIONS, f"{model}\x1f{request_id}"))
+    return str(uuid.uuid5(PREDICTION_NAMESPACE, f"{model}\x1f{request_id}"))
 
 
 def fact_of(event: Event) -> PredictionMade | OutcomeObserved:

@@ -67,8 +67,10 @@ class EventLog(Protocol):
 
     def find(self, event_id: str) -> Event | None: ...
 
-    def latest_outcome(self, model: str, prediction_id: str, *, before: int | None = None) -> LoggedEvent | None:
-        """Of the outcomes of this prediction the one with the latest `time`, and of those the one appended last.
+    def latest_outcomes(self, model: str, prediction_id: str, *, before: int | None = None) -> list[LoggedEvent]:
+        """Of the outcomes of this prediction those with the latest `time`, the one appended last first.
+
+        Of more than thirty at one moment those appended last.
 
         Args:
             before: look at those with smaller positions alone.

@@ -40,11 +40,11 @@ def _require(where: str, raw: bytes) -> None:
     if not raw.isascii():
         raise _unreadable(where, raw, next(at for at, byte in enumerate(raw) if byte > 0x7F), "is not percent-encoded")
     if lone := _LONE_PERCENT.search(raw):
-        raise _unreadable(where, raw, lone.start(), "has a % that begins no escape (%25 stands for a %)")
+        raise _unreadable(where, raw, lone.start(), "begins no escape (%25 stands for a %)")
     try:
         unquote_to_bytes(raw).decode()
     except UnicodeDecodeError as error:
-        raise _unreadable(where, raw, _place(raw, error.start), "is no UTF-8 when it is decoded") from None
+        raise _unreadable(where, raw, _place(raw, error.start), "is no UTF-8") from None
 
 
 def _place(raw: bytes, decoded: int) -> int:
@@ -57,10 +57,5 @@ def _place(raw: bytes, decoded: int) -> int:
 
 def _unreadable(where: str, raw: bytes, at: int, problem: str) -> InvalidRequest:
     found = raw[at : at + _SHOWN].decode("ascii", errors="backslashreplace")
-    return InvalidRequest(
-        (
-            Fault(
-                where, f"{problem} at place {at}: found {found!r}; expected percent-encoded UTF-8, such as %C3%BC for ü"
-            ),
-        )
-    )
+    expected = "expected percent-encoded UTF-8, such as %C3%BC for ü"
+    return InvalidRequest((Fault(where, f"found {found!r} at place {at}, which {problem}; {expected}"),))

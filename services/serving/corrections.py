@@ -1,5 +1,6 @@
 """Which outcome of a prediction counts, by what the log knows. docs/decisions/receipts.md says why it is so."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
@@ -39,15 +40,11 @@ class Counting:
     outcome: OutcomeObserved
 
     @classmethod
-    def of(cls, found: LoggedEvent | None) -> Self | None:
-        """None for an event that another version has put there and this one cannot read."""
-        if found is None:
-            return None
-        try:
-            fact = fact_of(found.event)
-        except MalformedEvent:
-            return None
-        return cls(found.event.id, fact) if isinstance(fact, OutcomeObserved) else None
+    def among(cls, latest: Iterable[LoggedEvent]) -> Self | None:
+        """As the record store chooses among those of the same moment; None where there is none."""
+        facts = ((each.event.id, fact) for each in latest if (fact := _readable(each)) is not None)
+        ranked = sorted(facts, key=lambda each: (_recorded_at(each[1]), each[0]))
+        return cls(*ranked[-1]) if ranked else None
 
     def says(self, observed: OutcomeObserved) -> bool:
         return (self.outcome.value, self.outcome.observed_at) == (observed.value, observed.observed_at)
@@ -86,6 +83,15 @@ def result_beside(rival: Counting | None, recorded: OutcomeObserved, *, was_ther
         return OutcomeResult.ACCEPTED
     earlier = rival.outcome.observed_at <= recorded.observed_at
     return OutcomeResult.CORRECTED if earlier else OutcomeResult.KEPT_NEWER
+
+
+def _readable(logged: LoggedEvent) -> OutcomeObserved | None:
+    """None for an event that another version has put there and this one cannot read."""
+    try:
+        fact = fact_of(logged.event)
+    except MalformedEvent:
+        return None
+    return fact if isinstance(fact, OutcomeObserved) else None
 
 
 def _recorded_at(outcome: OutcomeObserved) -> datetime:

@@ -29,8 +29,8 @@ class Outbox:
     def find(self, event_id: str) -> Event | None:
         return self._log.find(event_id)
 
-    def latest_outcome(self, model: str, prediction_id: str, *, before: int | None = None) -> LoggedEvent | None:
-        return self._log.latest_outcome(model, prediction_id, before=before)
+    def latest_outcomes(self, model: str, prediction_id: str, *, before: int | None = None) -> list[LoggedEvent]:
+        return self._log.latest_outcomes(model, prediction_id, before=before)
 
     async def append(self, event: Event) -> Appended:
         """Return when the event is durable. Raises `EventLogUnavailable`, and `ContentRefused`."""

@@ -120,7 +120,7 @@ class OutcomeRecorder:
 
     def _counting(self, observed: OutcomeObserved, *, before: int | None = None) -> Counting | None:
         """What counts by the log, or did before this position. Raises `EventLogUnavailable`."""
-        return Counting.of(self.outbox.latest_outcome(observed.model, observed.prediction_id, before=before))
+        return Counting.among(self.outbox.latest_outcomes(observed.model, observed.prediction_id, before=before))
 
 
 def _refused(row: object, faults: list[str], *, retriable: bool = False) -> Receipt:

@@ -11,7 +11,6 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
-from services.core.clock import require_aware
 from services.core.errors import Fault, InvalidRequest
 from services.core.features import Reading, Value
 from services.core.limits import harmless, id_problem, text_problem, time_problem
@@ -24,6 +23,8 @@ FAULTS_AT_MOST: Final = 100
 """Faults that one answer lists, whatever the request: an answer must not be many times as long as what it answers."""
 NAME_LENGTH: Final = 64
 """Characters of a caller's name that a fault repeats; the names of features have no more."""
+
+_LEAP_SECOND: Final = re.compile(r"(?<=[Tt ]\d\d:\d\d):60(?=[.,Zz+-])")
 
 _NO_TIME: Final = datetime.max.replace(tzinfo=UTC)
 """Stands in for a time that was refused."""
@@ -201,8 +202,13 @@ class Faults:
         if not isinstance(value, str):
             self.wrong_type(where, value, "a time such as 2026-03-01T12:00:00Z")
             return _NO_TIME
+        expected = "expected a time with its offset, such as 2026-03-01T12:00:00Z"
         try:
-            moment = require_aware(datetime.fromisoformat(value), name="the time")
+            moment = _parsed(value)
+            if moment.tzinfo is None:
+                self.add(where, f"found {value[:64]!r}, which has no offset; {expected}")
+                return _NO_TIME
+            moment = moment.astimezone(UTC)
         except (ValueError, OverflowError):
             self.add(where, f"found {value[:64]!r}, expected {_expected_time(value)}, such as 2026-03-01T12:00:00Z")
             return _NO_TIME
@@ -224,6 +230,16 @@ class Faults:
     def wrong_type(self, where: str, value: object, expected: str) -> None:
         if value is not None or where not in self._missing:
             self.add(where, f"found {json_type(value)}, expected {expected}")
+
+
+def _parsed(text: str) -> datetime:
+    """Raises `ValueError`, and `OverflowError`. A leap second (RFC 3339) is the first one of the next minute."""
+    try:
+        return datetime.fromisoformat(text)
+    except ValueError:
+        if not (leap := _LEAP_SECOND.search(text)):
+            raise
+    return datetime.fromisoformat(f"{text[: leap.start()]}:59{text[leap.end() :]}") + timedelta(seconds=1)
 
 
 def shown(name: str) -> str:

@@ -14,7 +14,7 @@ import msgspec
 from yarl import URL
 
 from services.core.errors import BellwetherError, SettingsError
-from services.core.features import Reading, Value
+from services.core.features import Reading, Value, WriteResult
 from services.core.loopback import is_loopback
 from services.core.predictions import Answer
 from services.traffic.latencies import Latencies
@@ -64,6 +64,12 @@ class _Written(msgspec.Struct, frozen=True):
     features: dict[str, dict[str, object]]
 
 
+class _Results(msgspec.Struct, frozen=True):
+    """What became of each feature; a service of an earlier version does not say."""
+
+    features: dict[str, str] = {}
+
+
 class _Receipt(msgspec.Struct, frozen=True):
     """What became of one outcome of a list."""
 
@@ -98,12 +104,15 @@ class TrafficCounts:
     """What became of the requests. Every request counts once in `sent`, however many attempts it took.
 
     `failed` never got an answer; `refused` got one, and it was no. `last_problem` is the newest of either.
+    `kept_newer` are values that were not written, because the store has one that was observed later: what is asked
+    then is asked about that one.
     """
 
     sent: int = 0
     failed: int = 0
     refused: int = 0
     retried: int = 0
+    kept_newer: int = 0
     last_problem: str = ""
     latencies: Latencies = field(default_factory=Latencies)
 
@@ -134,6 +143,7 @@ class PredictionClient:
         self._headers = {"Content-Type": "application/json"} | ({"Authorization": f"Bearer {token}"} if token else {})
         self._encode = msgspec.json.Encoder().encode
         self._answer = msgspec.json.Decoder(Answer)
+        self._results = msgspec.json.Decoder(_Results)
         self._receipt = msgspec.json.Decoder(_Receipts)
         self._session: aiohttp.ClientSession | None = None
 
@@ -157,7 +167,12 @@ class PredictionClient:
         written = _Written(
             {name: {"value": each.value, "observed_at": each.observed_at} for name, each in readings.items()}
         )
-        await self._send("PUT", f"/entities/{quote(entity_id, safe='')}/features", written)
+        body = await self._send("PUT", f"/entities/{quote(entity_id, safe='')}/features", written)
+        try:
+            results = self._results.decode(body).features.values()
+        except msgspec.DecodeError as error:
+            raise self._refused(f"the answer to features of {entity_id} cannot be read: {error}") from error
+        self.counts.kept_newer += sum(result == WriteResult.KEPT_NEWER for result in results)
 
     async def predict(
         self,

@@ -112,23 +112,23 @@ def outcome(value: str = "left", *, about: str = "p", model: str = "toy", hours:
     return outcome_event(OutcomeObserved(prediction_id=about, model=model, value=value, observed_at=at))
 
 
-def test_the_latest_outcome_is_that_of_the_latest_moment_and_of_several_the_one_appended_last(log: EventLog) -> None:
-    assert log.latest_outcome("toy", "p") is None
+def test_the_latest_outcomes_are_those_of_the_latest_moment_the_one_appended_last_first(log: EventLog) -> None:
+    assert log.latest_outcomes("toy", "p") == []
     latest, beside = outcome("left", hours=2), outcome("stayed", hours=2)
 
     (about,) = append(log, 1)
     log.append(outcome(hours=1), latest, beside, outcome(hours=1.5)).result(10)
 
-    assert log.latest_outcome("toy", "p") == LoggedEvent(about + 3, beside)
-    assert log.latest_outcome("toy", "p", before=about + 3) == LoggedEvent(about + 2, latest)
-    assert log.latest_outcome("toy", "p", before=about + 1) is None
+    assert log.latest_outcomes("toy", "p") == [LoggedEvent(about + 3, beside), LoggedEvent(about + 2, latest)]
+    assert log.latest_outcomes("toy", "p", before=about + 3) == [LoggedEvent(about + 2, latest)]
+    assert log.latest_outcomes("toy", "p", before=about + 1) == []
 
 
-def test_the_latest_outcome_is_of_that_prediction_and_that_model_alone(log: EventLog) -> None:
+def test_the_latest_outcomes_are_of_that_prediction_and_that_model_alone(log: EventLog) -> None:
     log.append(outcome(about="q"), outcome(model="another"), event(1)).result(10)
 
-    assert log.latest_outcome("toy", "p") is None
-    assert log.latest_outcome("toy", event(1).key) is None
+    assert log.latest_outcomes("toy", "p") == []
+    assert log.latest_outcomes("toy", event(1).key) == []
 
 
 def test_the_end_is_the_newest_position_and_0_before_the_first(log: EventLog) -> None:

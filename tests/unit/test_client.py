@@ -120,6 +120,15 @@ async def test_readings_are_written_with_their_own_times_and_a_blank_as_null() -
     }
 
 
+async def test_values_that_gave_way_to_newer_ones_are_counted() -> None:
+    recorded = service()
+    recorded.results = {"visits": "kept_newer", "mood": "written"}
+    async with running(recorded) as url, PredictionClient(url, model="toy") as client:
+        for _ in range(2):
+            await client.write_features("u", {"visits": Reading(3.0, NOON), "mood": Reading(1.0, NOON)})
+    assert (client.counts.kept_newer, client.counts.refused) == (2, 0)
+
+
 async def test_many_outcomes_go_in_bounded_batches() -> None:
     recorded = service()
     outcomes = [Outcome(f"p-{n}", "left", NOON + timedelta(seconds=n)) for n in range(1100)]

@@ -1,6 +1,8 @@
 """What the door tells of an outcome is what its log knows, and what the record store will make of it."""
 
+import asyncio
 import itertools
+import random
 from collections.abc import Callable, Iterator
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -157,6 +159,24 @@ async def test_an_outcome_that_another_worker_has_recorded_is_known(door: Door) 
     door.worker = door.another_worker()
 
     assert await door.tell("left", "stayed") == ["duplicate", "corrected"]
+
+
+@pytest.mark.parametrize("seed", range(12))
+async def test_behind_a_race_of_workers_whose_clocks_differ_the_next_delivery_counts(door: Door, seed: int) -> None:
+    chance = random.Random(seed)  # noqa: S311 - a shuffle
+    skews = [timedelta(milliseconds=chance.uniform(-2, 2)) for _ in range(3)]
+    workers = [door.another_worker(now=lambda skew=skew: door.now + skew) for skew in skews]  # type: ignore[misc]
+
+    async def one() -> None:
+        for _ in range(chance.randrange(20)):
+            await asyncio.sleep(0)
+        await chance.choice(workers).observe(told(chance.choice(["left", "stayed"])))
+
+    await asyncio.gather(*(one() for _ in range(12)))
+    other = "left" if door.counts() == "stayed" else "stayed"
+
+    assert await door.tell(other) == ["corrected"]
+    assert door.counts() == other
 
 
 async def test_outcomes_of_earlier_versions_are_recognised(door: Door) -> None:

@@ -6,7 +6,7 @@ import json
 import shutil
 import struct
 from collections.abc import AsyncIterator
-from datetime import timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote, unquote
@@ -307,7 +307,8 @@ async def test_a_path_that_is_no_utf_8_is_refused_wherever_it_leads(
     status, body = await called(worker, method, raw)
     (fault,) = body["faults"]
     assert (status, fault["field"]) == (422, "path")
-    assert f"at place {raw.index(found.encode())}: found {found!r}"[:-1] in fault["problem"]
+    assert fault["problem"].startswith(f"found {found!r}"[:-1])
+    assert f"at place {raw.index(found.encode())}, which" in fault["problem"]
 
 
 @pytest.mark.parametrize("query", ["features=%FC", "features={%22plan%22:%22%F6%22}", "started_at=%", "x=%ff"])
@@ -357,6 +358,42 @@ async def called(
 
     await build_app(lambda: worker, body_limit=LIMIT)(scope, receive, send)
     return sent[0]["status"], json.loads(sent[1]["body"])
+
+
+async def test_an_answer_is_not_many_times_as_long_as_the_query_that_it_refuses(http: httpx.AsyncClient) -> None:
+    for params in (unknown(3_000), {"features": json.dumps(unknown(3_000))}):
+        response = await http.get(f"{TOY}/entities/u/availability", params=params)
+        assert (response.status_code, len(response.json()["faults"])) == (422, FAULTS_AT_MOST + 1)
+        assert len(response.content) < 5 * len(response.request.url.query)
+
+
+@pytest.mark.parametrize(
+    ("written", "meant"),
+    [("2016-12-31T23:59:60Z", "2017-01-01T00:00:00"), ("2016-12-31t23:59:60.5+00:00", "2017-01-01T00:00:00.5")],
+)
+async def test_a_leap_second_is_the_first_of_the_next_minute(
+    http: httpx.AsyncClient, worker: Worker, written: str, meant: str
+) -> None:
+    assert (await http.post(f"{TOY}/outcomes", json=told(observed_at=written))).json()["result"] == "accepted"
+    assert worker.log.read(after=0, limit=1)[0].event.time == datetime.fromisoformat(f"{meant}+00:00")
+
+
+@pytest.mark.parametrize(
+    ("written", "problem"),
+    [
+        ("2026-03-01T11:00:00", "found '2026-03-01T11:00:00', which has no offset; expected"),
+        ("2026-03-01", "found '2026-03-01', which has no offset; expected"),
+        ("2026-03-01T11:00:61Z", "found '2026-03-01T11:00:61Z', expected"),
+        ("9999-12-31T23:59:60Z", "found '9999-12-31T23:59:60Z', expected"),
+        ("soon", "found 'soon', expected"),
+    ],
+)
+async def test_what_is_no_time_is_told_from_one_without_its_offset(
+    http: httpx.AsyncClient, written: str, problem: str
+) -> None:
+    (fault,) = (await http.post(f"{TOY}/outcomes", json=told(observed_at=written))).json()["faults"]
+    assert fault["field"] == "observed_at"
+    assert fault["problem"].startswith(f"{problem} a time with its offset, such as 2026-03-01T12:00:00Z")
 
 
 @pytest.mark.parametrize(
@@ -550,6 +587,9 @@ async def test_no_depth_of_a_body_or_a_query_is_more_than_a_problem(http: httpx.
     assert asked.status_code == 400
 
 
+TENSOR = {"name": "entity_id", "shape": [1], "datatype": "BYTES", "data": ["u"]}
+
+
 def unknown(count: int) -> dict[str, int]:
     return {f"x{number:04d}": 1 for number in range(count)}
 
@@ -565,6 +605,9 @@ def unknown(count: int) -> dict[str, int]:
         ("POST", f"{TOY}/outcomes", unknown(8_000)),
         ("PUT", f"{TOY}/entities/u/features", {"features": unknown(8_000)}),
         ("POST", "/v2/models/toy/infer", {"inputs": [], "outputs": [{"name": "score", "parameters": unknown(8_000)}]}),
+        ("POST", "/v2/models/toy/infer", {"inputs": []} | unknown(8_000)),
+        ("POST", "/v2/models/toy/infer", {"inputs": [TENSOR | unknown(8_000)]}),
+        ("POST", "/v2/models/toy/infer", {"inputs": [TENSOR | {"shape": [400], "data": ["x" * 201] * 400}]}),
     ],
 )
 async def test_an_answer_is_not_many_times_as_long_as_what_it_refuses(

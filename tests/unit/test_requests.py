@@ -63,7 +63,8 @@ def test_every_fault_is_named_at_once() -> None:
         "features.visits": "comes from the online store; PUT it to the entity's features instead",
         "features.plam": "is unknown; expected amount, plan",
         "request_id": "found a number, expected a string",
-        "started_at": "found '2026-03-01T12:00:00', expected a time with its offset, such as 2026-03-01T12:00:00Z",
+        "started_at": "found '2026-03-01T12:00:00', which has no offset; "
+        "expected a time with its offset, such as 2026-03-01T12:00:00Z",
     }
 
 

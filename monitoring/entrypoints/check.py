@@ -15,7 +15,7 @@ from services.core.features import Value
 from services.core.spec import ModelSpec
 from services.models.discovery import folder_of, spec_of
 from services.serving.availability import in_words
-from services.traffic.history import CsvRow, History, read_history, require_understood, told_once
+from services.traffic.history import CsvRow, History, read_history, require_understood
 from services.traffic.mapping import CsvMapping, load_mapping
 from services.traffic.replay import left_out
 
@@ -44,7 +44,7 @@ class FileCheck:
     @property
     def warnings(self) -> tuple[str, ...]:
         """Rows may be left out, but not because somebody misread them in silence."""
-        return (*told_once(self.history.not_understood), *self.check.warnings)
+        return (*self.history.warnings, *self.check.warnings)
 
     @property
     def verdict(self) -> Verdict:

@@ -334,6 +334,13 @@ ODD = [
         says=("total_charges: 200 of 200 numbers not understood", 'decimal = "," and thousands = "."'),
     ),
     Odd(
+        name="points between thousands, and no other sign",
+        make=lambda rows: written(
+            [row | {"total_charges": f"{place + 1}.{place + 100}"} for place, row in enumerate(rows)]
+        ),
+        says=("total_charges: three digits follow every '.', such as '1.100'", 'thousands = "."', "verdict: warned"),
+    ),
+    Odd(
         name="underscores in numbers",
         make=lambda rows: written(in_place(rows, 2, total_charges="1_000")),
         says=(

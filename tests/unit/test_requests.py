@@ -161,6 +161,11 @@ def test_a_time_that_no_store_takes_is_refused(moment: str) -> None:
     assert list(faults_of(feature_readings, SPEC, read, now=NOON)) == ["features.visits.observed_at"]
 
 
+def test_a_leap_second_is_refused_for_what_it_is() -> None:
+    told = faults_of(prediction_request, SPEC, asked(started_at="2016-12-31T23:59:60Z"))["started_at"]
+    assert "a second from 00 to 59 (of a leap second send the 59th)" in told
+
+
 def refusal(call: Any, *args: Any, **kwargs: Any) -> InvalidRequest:
     with pytest.raises(InvalidRequest) as refused:
         call(*args, **kwargs)

@@ -25,6 +25,8 @@ PREAMBLE: Final = 50
 FEWEST_FIELDS: Final = 4
 """With fewer columns, a comment of two lines can have the commas of two rows."""
 
+_QUOTED: Final = re.compile(r'"(?:[^"]|"")*"')
+
 _MARKS: Final[Mapping[bytes, str]] = {
     codecs.BOM_UTF8: "utf-8",
     codecs.BOM_UTF32_LE: "utf-32",
@@ -277,7 +279,7 @@ def _misquoted(error: csv.Error, record: Sequence[str], delimiter: str) -> str:
 def _is_several(record: Sequence[str], fields: Sequence[str], delimiter: str) -> bool:
     """Whether each line of a text with line breaks looks like a row of its own."""
     n = len(fields)
-    return n >= FEWEST_FIELDS and all(line.count(delimiter) == n - 1 for line in record)
+    return n >= FEWEST_FIELDS and all(_QUOTED.sub("", line).count(delimiter) == n - 1 for line in record)
 
 
 def _swallowed(record: Sequence[str]) -> str:

@@ -87,7 +87,7 @@ def require_understood(path: Path, history: History, spec: ModelSpec) -> None:
     """Raises `MappingError` when most of a column was read the wrong way, or a class vanished with what was."""
     found = {row.outcome for row in history.rows}
     lacking = [name for name in spec.task.classes if name not in found]
-    wrong = [each for each in history.not_understood if each.is_most or (lacking and each.what == OUTCOMES)]
+    wrong = [each for each in history.not_understood if each.is_too_much or (lacking and each.what == OUTCOMES)]
     if wrong:
         raise MappingError(f"{path} was not understood: {'; '.join(told_once(wrong))}")
 

@@ -19,6 +19,9 @@ CATEGORIES: Final = "categories"
 MOSTLY: Final = 0.5
 """A column of which more than this was not understood was read the wrong way: the mapping is wrong, not the rows."""
 
+OUTCOMES_LOST: Final = 0.05
+"""What is wrong with an outcome's word is mostly wrong with one class: without its rows, what is learnt is wrong too."""
+
 SAMPLES: Final = 50
 """Distinct texts of a column that are kept to find out how it is written."""
 
@@ -43,8 +46,8 @@ class NotUnderstood:
     remedy: str
 
     @property
-    def is_most(self) -> bool:
-        return self.count > MOSTLY * self.said
+    def is_too_much(self) -> bool:
+        return self.count > self.said * (OUTCOMES_LOST if self.what == OUTCOMES else MOSTLY)
 
     def __str__(self) -> str:
         return (

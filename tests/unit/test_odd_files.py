@@ -383,6 +383,14 @@ ODD = [
         says=("outcomes not understood, such as 'CHURNED'", "values = { 'CHURNED' = … } in [outcome]"),
     ),
     Odd(
+        name="one outcome in fifteen with a full stop",
+        make=lambda rows: written(
+            [row | {"outcome": row["outcome"] + "." * (place % 15 == 0)} for place, row in enumerate(rows)]
+        ),
+        code=1,
+        says=("outcome: 14 of 200 outcomes not understood",),
+    ),
+    Odd(
         name="a few strange outcomes",
         make=lambda rows: written(in_place(in_place(rows, 1, outcome="?"), 2, outcome="")),
         says=(

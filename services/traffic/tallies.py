@@ -20,7 +20,7 @@ MOSTLY: Final = 0.5
 """A column of which more than this was not understood was read the wrong way: the mapping is wrong, not the rows."""
 
 OUTCOMES_LOST: Final = 0.05
-"""What is wrong with an outcome's word is mostly wrong with one class: without its rows, what is learnt is wrong too."""
+"""What is wrong with the word of an outcome is wrong with one class: what is learnt without its rows is wrong too."""
 
 SAMPLES: Final = 50
 """Distinct texts of a column that are kept to find out how it is written."""

@@ -43,7 +43,7 @@ class FileCheck:
 
     @property
     def warnings(self) -> tuple[str, ...]:
-        """Rows may be left out, but not because somebody misread them in silence."""
+        """What was not understood comes first: the other figures are of the rest."""
         return (*self.history.warnings, *self.check.warnings)
 
     @property
@@ -60,6 +60,7 @@ class FileCheck:
     def as_body(self) -> dict[str, Any]:
         return self.check.as_body() | {
             "verdict": self.verdict.value,
+            "warnings": list(self.warnings),
             "without_outcome": self.without_outcome,
             "not_understood": [each.as_body() for each in self.history.not_understood],
             "left_out_of_training": dict(self.left_out),

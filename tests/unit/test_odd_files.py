@@ -194,11 +194,18 @@ ODD = [
     ),
     Odd(name="UTF-16, told", make=lambda rows: written(rows).encode("utf-16"), top='encoding = "utf-16"\n'),
     Odd(
+        name="UTF-8 without a mark that is called cp1252",
+        make=lambda rows: written(in_place(rows, 7, **UMLAUT)),
+        top='encoding = "cp1252"\n',
+        code=1,
+        says=("is in UTF-8, and the mapping says CP1252", "take encoding out of the mapping file"),
+    ),
+    Odd(
         name="UTF-8 that is called cp1252",
         make=lambda rows: written(rows).encode("utf-8-sig"),
         top='encoding = "cp1252"\n',
         code=1,
-        says=("begins with the byte order mark of UTF-8, and is read as CP1252",),
+        says=("is in UTF-8, and the mapping says CP1252",),
     ),
     Odd(
         name="a NUL",

@@ -15,7 +15,7 @@ from services.core.features import Value
 from services.core.spec import ModelSpec
 from services.models.discovery import folder_of, spec_of
 from services.serving.availability import in_words
-from services.traffic.history import CsvRow, History, read_history, require_understood, told_once
+from services.traffic.history import CsvRow, History, read_history, require_understood
 from services.traffic.mapping import CsvMapping, load_mapping
 from services.traffic.replay import left_out
 
@@ -43,8 +43,8 @@ class FileCheck:
 
     @property
     def warnings(self) -> tuple[str, ...]:
-        """Rows may be left out, but not because somebody misread them in silence."""
-        return (*told_once(self.history.not_understood), *self.check.warnings)
+        """What was not understood comes first: the other figures are of the rest."""
+        return (*self.history.warnings, *self.check.warnings)
 
     @property
     def verdict(self) -> Verdict:
@@ -60,6 +60,7 @@ class FileCheck:
     def as_body(self) -> dict[str, Any]:
         return self.check.as_body() | {
             "verdict": self.verdict.value,
+            "warnings": list(self.warnings),
             "without_outcome": self.without_outcome,
             "not_understood": [each.as_body() for each in self.history.not_understood],
             "left_out_of_training": dict(self.left_out),

@@ -39,7 +39,7 @@ from services.ingest.audit import audit
 from services.models.discovery import spec_of
 from services.settings import Settings
 from services.traffic.client import PredictionClient, TrafficCounts
-from services.traffic.history import CsvRow, told_once
+from services.traffic.history import CsvRow
 from services.traffic.replay import ReplayCounts, left_out, replay_rows, training_cases
 
 NAME: Final = "bellwether replay"
@@ -78,7 +78,7 @@ def replay_now(
         )
         home_settings.keep(own, *home_settings.OF_A_HOME, said=home_settings.OF_A_HOME)
         _require_unused(own, model)
-        for sentence in told_once(history.not_understood):
+        for sentence in history.warnings:
             _say(f"warning: {sentence}")
         clock = bootstrap.world_clock(own, start=ORIGIN)
         # In a home that has seen a replay before, time goes on where that one ended.

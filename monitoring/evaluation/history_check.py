@@ -146,7 +146,10 @@ def _outcome_refusals(spec: ModelSpec, rows: Sequence[HistoricRow]) -> Iterator[
     compared, known_before = decided_after_outcome(rows)
     if known_before:
         share = percent(known_before / compared)
-        yield f"{spec.name}: the outcome is known before the decision in {share} of rows; such rows decide nothing"
+        yield (
+            f"{spec.name}: the outcome is known before the decision in {share} of rows; such rows decide nothing: "
+            "take them out, or say in time_format that midnights stand for days, where they do"
+        )
 
 
 def _order_warnings(spec: ModelSpec, rows: Sequence[HistoricRow]) -> Iterator[str]:

@@ -29,8 +29,6 @@ _LEAP_SECOND: Final = re.compile(r"(?<=[Tt ]\d\d:\d\d):60(?=[.,Zz+-])")
 _NO_TIME: Final = datetime.max.replace(tzinfo=UTC)
 """Stands in for a time that was refused."""
 
-_LEAP_SECOND: Final = re.compile(r"T\d\d:?\d\d:?60", re.ASCII)
-
 _JSON_TYPES: Final = {
     bool: "a boolean",
     int: "a number",
@@ -210,7 +208,7 @@ class Faults:
                 return _NO_TIME
             moment = moment.astimezone(UTC)
         except (ValueError, OverflowError):
-            self.add(where, f"found {value[:64]!r}, expected {_expected_time(value)}, such as 2026-03-01T12:00:00Z")
+            self.add(where, f"found {value[:64]!r}, {expected}")
             return _NO_TIME
         if problem := time_problem(moment):
             self.add(where, problem)
@@ -325,12 +323,6 @@ def _category(value: object, where: str, faults: Faults) -> str | None:
     else:
         return value
     return None
-
-
-def _expected_time(text: str) -> str:
-    if _LEAP_SECOND.search(text):
-        return "a second from 00 to 59 (of a leap second send the 59th), in a time with its offset"
-    return "a time with its offset"
 
 
 def _ahead(distance: timedelta) -> str:

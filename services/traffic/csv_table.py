@@ -25,6 +25,8 @@ PREAMBLE: Final = 50
 FEWEST_FIELDS: Final = 4
 """With fewer columns, a comment of two lines can have the commas of two rows."""
 
+_QUOTED: Final = re.compile(r'"(?:[^"]|"")*"')
+
 _MARKS: Final[Mapping[bytes, str]] = {
     codecs.BOM_UTF8: "utf-8",
     codecs.BOM_UTF32_LE: "utf-32",
@@ -195,12 +197,27 @@ def _require_text(path: Path, encoding: str) -> None:
     for begin, what in _OTHER_FILES.items():
         if start.startswith(begin):
             raise MappingError(f"{path} is no CSV but {what}")
+    named = codecs.lookup(encoding).name
+    if not named.startswith("utf") and _is_utf8(path):
+        raise MappingError(
+            f"{path} is in UTF-8, and the mapping says {_name(encoding)}, in which its letters would be others;"
+            " take encoding out of the mapping file"
+        )
     marked = next((name for mark, name in _MARKS.items() if start.startswith(mark)), None)
-    if marked and not codecs.lookup(encoding).name.startswith(marked):
+    if marked and not named.startswith(marked):
         raise MappingError(
             f"{path} begins with the byte order mark of {_name(marked)}, and is read as {_name(encoding)};"
             f' write encoding = "{marked}" at the top of the mapping file'
         )
+
+
+def _is_utf8(path: Path) -> bool:
+    """Whether it has letters beyond ASCII and all are in UTF-8, as text in another encoding hardly ever seems to be."""
+    try:
+        with path.open(encoding="utf-8", newline="") as file:
+            return sum(not line.isascii() for line in file) > 0
+    except UnicodeDecodeError:
+        return False
 
 
 def _name(encoding: str) -> str:
@@ -277,7 +294,7 @@ def _misquoted(error: csv.Error, record: Sequence[str], delimiter: str) -> str:
 def _is_several(record: Sequence[str], fields: Sequence[str], delimiter: str) -> bool:
     """Whether each line of a text with line breaks looks like a row of its own."""
     n = len(fields)
-    return n >= FEWEST_FIELDS and all(line.count(delimiter) == n - 1 for line in record)
+    return n >= FEWEST_FIELDS and all(_QUOTED.sub("", line).count(delimiter) == n - 1 for line in record)
 
 
 def _swallowed(record: Sequence[str]) -> str:

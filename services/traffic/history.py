@@ -1,30 +1,20 @@
-"""A file of real history in the words of a model, and an account of every text in it that was not understood."""
+"""A file of real history in the words of a model."""
 
 import re
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 from services.core.errors import MappingError
 from services.core.features import Value
 from services.core.limits import id_problem, text_problem
 from services.core.spec import Categorical, ModelSpec, Source
 from services.core.time_range import TimeRange
-from services.traffic import remedies
 from services.traffic.csv_table import Row, Table
 from services.traffic.mapping import CsvMapping
-from services.traffic.remedies import Samples
-from services.traffic.texts import ISO, NoZone, Numbers, Times
-
-MOSTLY: Final = 0.5
-"""A column of which more than this was not understood was read the wrong way: the mapping is wrong, not the rows."""
-
-SAMPLES: Final = 50
-"""Distinct texts of a column that are kept to find out how it is written."""
-
-TEXT_SHOWN: Final = 60
-COLUMNS_SHOWN: Final = 3
+from services.traffic.tallies import OUTCOMES, NotUnderstood, feature_tally, outcome_tally, time_tally, told_once
+from services.traffic.texts import NoZone, Numbers, Times
 
 _ROUNDED: Final = re.compile(r"\d[.,]\d+E\+\d+", re.ASCII | re.IGNORECASE)
 """A number as spreadsheets show long ones: its last digits are gone."""
@@ -57,48 +47,20 @@ class CsvRow:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class NotUnderstood:
-    """Of one column: `count` of the `said` texts, blanks left out, were not understood as `what`; one is `example`."""
-
-    column: str
-    what: str
-    count: int
-    said: int
-    example: str
-    line: int
-    expected: str
-    remedy: str
-
-    @property
-    def is_most(self) -> bool:
-        return self.count > MOSTLY * self.said
-
-    def __str__(self) -> str:
-        return (
-            f"{self.column}: {self.count} of {self.said} {self.what} not understood, such as {self.example!r}"
-            f" (line {self.line}); expected {self.expected}; remedy: {self.remedy}"
-        )
-
-    def as_body(self) -> dict[str, Any]:
-        return {
-            "column": self.column,
-            "what": self.what,
-            "n": self.count,
-            "said": self.said,
-            "example": self.example,
-            "line": self.line,
-            "expected": self.expected,
-            "remedy": self.remedy,
-        }
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class History:
-    """The rows in the order of the file, and the columns that have texts that were not understood."""
+    """The rows in the order of the file, and the columns that have texts that were not understood.
+
+    `doubts` say which columns were perhaps read the wrong way though every text of theirs was.
+    """
 
     rows: Sequence[CsvRow]
     not_understood: Sequence[NotUnderstood] = ()
     outcomes_not_understood: int = 0
+    doubts: tuple[str, ...] = ()
+
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        return (*told_once(self.not_understood), *self.doubts)
 
 
 def read_history(path: Path, mapping: CsvMapping, spec: ModelSpec) -> History:
@@ -125,74 +87,13 @@ def require_understood(path: Path, history: History, spec: ModelSpec) -> None:
     """Raises `MappingError` when most of a column was read the wrong way, or a class vanished with what was."""
     found = {row.outcome for row in history.rows}
     lacking = [name for name in spec.task.classes if name not in found]
-    wrong = [each for each in history.not_understood if each.is_most or (lacking and each.what == OUTCOMES)]
+    wrong = [each for each in history.not_understood if each.is_too_much or (lacking and each.what == OUTCOMES)]
     if wrong:
         raise MappingError(f"{path} was not understood: {'; '.join(told_once(wrong))}")
 
 
-def told_once(columns: Iterable[NotUnderstood]) -> list[str]:
-    """A sentence for each fault of the mapping; the columns that have the same are named behind the first of them."""
-    alike: dict[tuple[str, str, str], list[NotUnderstood]] = {}
-    for each in columns:
-        alike.setdefault((each.what, each.expected, each.remedy), []).append(each)
-    return [f"{first}{_also([each.column for each in others])}" for first, *others in alike.values()]
-
-
-def _also(columns: Sequence[str]) -> str:
-    if not columns:
-        return ""
-    shown = ", ".join(columns[:COLUMNS_SHOWN])
-    beyond = f" and {len(columns) - COLUMNS_SHOWN} more" if len(columns) > COLUMNS_SHOWN else ""
-    return f" (so in {shown}{beyond} too)"
-
-
-NUMBERS: Final = "numbers"
-TIMES: Final = "times"
-OUTCOMES: Final = "outcomes"
-CATEGORIES: Final = "categories"
-
-
 class _NoEntity(Exception):
     """A row that is about nobody."""
-
-
-@dataclass(slots=True, kw_only=True)
-class _Tally:
-    """Counts what one column said, and what of it was not understood."""
-
-    column: str
-    what: str
-    expected: str
-    remedy: Callable[[Samples], str]
-    said: int = 0
-    count: int = 0
-    first: tuple[str, int] = ("", 0)
-    strange: dict[str, None] = field(default_factory=dict)
-    understood: dict[str, None] = field(default_factory=dict)
-
-    def note(self, text: str, line: int, *, is_understood: bool) -> None:
-        self.said += 1
-        kept = self.understood if is_understood else self.strange
-        if len(kept) < SAMPLES:
-            kept[text] = None
-        if not is_understood:
-            self.first = self.first if self.count else (text[:TEXT_SHOWN], line)
-            self.count += 1
-
-    def found(self, pool: Sequence[str]) -> NotUnderstood:
-        """`pool` has the texts of all columns of the kind that were not understood."""
-        example, line = self.first
-        samples = Samples(strange=list(self.strange), pool=pool, understood=list(self.understood))
-        return NotUnderstood(
-            column=self.column,
-            what=self.what,
-            count=self.count,
-            said=self.said,
-            example=example,
-            line=line,
-            expected=self.expected,
-            remedy=self.remedy(samples),
-        )
 
 
 class _Reader:
@@ -204,9 +105,9 @@ class _Reader:
         self._numbers = Numbers(decimal=mapping.decimal, thousands=mapping.thousands)
         self._times = Times(mapping.time_formats, mapping.time_zone)
         self._kinds = {each.name: each.kind for each in spec.features}
-        self._features = {each.name: _feature_tally(each.name, mapping, spec) for each in spec.features}
-        self._time_columns = {name: _time_tally(name, mapping) for name in mapping.time_columns}
-        self._outcome = _outcome_tally(mapping, spec)
+        self._features = {each.name: feature_tally(each.name, mapping, spec) for each in spec.features}
+        self._time_columns = {name: time_tally(name, mapping) for name in mapping.time_columns}
+        self._outcome = outcome_tally(mapping, spec)
 
     def read(self, row: Row) -> CsvRow:
         """Raises `_NoEntity`, `NoZone`."""
@@ -242,6 +143,7 @@ class _Reader:
             rows=rows,
             not_understood=tuple(each.found(pools[each.what]) for each in tallies if each.count),
             outcomes_not_understood=self._outcome.count,
+            doubts=tuple(doubt for each in tallies if (doubt := each.doubt(self._mapping.decimal)) is not None),
         )
 
     def _entity(self, text: str) -> str:
@@ -301,44 +203,3 @@ class _Reader:
         if time is None:
             strange.append(name)
         return time
-
-
-def _feature_tally(name: str, mapping: CsvMapping, spec: ModelSpec) -> _Tally:
-    kind, column = spec.feature(name).kind, mapping.features[name]
-    if isinstance(kind, Categorical):
-        return _Tally(
-            column=column.column,
-            what=CATEGORIES,
-            expected=_one_of({**column.values, **dict.fromkeys(kind.categories, "")}),
-            remedy=lambda samples: remedies.for_words(samples.strange, member=f"features.{name}"),
-        )
-    group = f' with "{mapping.thousands}" between groups' if mapping.thousands else ""
-    return _Tally(
-        column=column.column,
-        what=NUMBERS,
-        expected=f"digits such as 1234{mapping.decimal}5{group}",
-        remedy=lambda samples: remedies.for_numbers(samples, decimal=mapping.decimal),
-    )
-
-
-def _time_tally(name: str, mapping: CsvMapping) -> _Tally:
-    formats = ["ISO 8601 such as 2026-03-01T09:00:00Z" if each == ISO else each for each in mapping.time_formats]
-    return _Tally(
-        column=name,
-        what=TIMES,
-        expected=f"{' or '.join(formats)} between 1678 and 2261",
-        remedy=lambda samples: remedies.for_times(samples, formats=mapping.time_formats),
-    )
-
-
-def _outcome_tally(mapping: CsvMapping, spec: ModelSpec) -> _Tally:
-    return _Tally(
-        column=mapping.outcome.column,
-        what=OUTCOMES,
-        expected=_one_of({**mapping.outcome.values, **dict.fromkeys(spec.task.classes, "")}),
-        remedy=lambda samples: remedies.for_words(samples.strange, member="outcome"),
-    )
-
-
-def _one_of(words: Iterable[str]) -> str:
-    return f"one of {', '.join(words)}"

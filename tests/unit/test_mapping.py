@@ -1,7 +1,9 @@
 import csv
+import tomllib
 from datetime import UTC, datetime
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from services.core.errors import MappingError
@@ -344,6 +346,14 @@ def test_a_mapping_that_says_how_nothing_is_written_is_refused(tmp_path: Path, t
 def test_an_outcome_that_is_known_at_the_decision_itself_is_refused(tmp_path: Path) -> None:
     with pytest.raises(MappingError, match=r"the outcome is known at the decision itself \(both in Asked\)"):
         mapping_in(tmp_path, TIMED.replace('observed_at = "Known"', 'observed_at = "Asked"'))
+
+
+def test_the_page_on_files_shows_a_mapping_that_can_be_read_with_every_member_in_it() -> None:
+    page = (Path(__file__).parents[2] / "docs" / "history.md").read_text("utf-8")
+    shown = tomllib.loads(page.partition("```toml\n")[2].partition("```")[0])
+
+    msgspec.convert(shown, CsvMapping)
+    assert set(shown) == set(CsvMapping.__struct_fields__)
 
 
 def test_a_mapping_that_is_not_there_says_so(tmp_path: Path) -> None:

@@ -194,11 +194,18 @@ ODD = [
     ),
     Odd(name="UTF-16, told", make=lambda rows: written(rows).encode("utf-16"), top='encoding = "utf-16"\n'),
     Odd(
+        name="UTF-8 without a mark that is called cp1252",
+        make=lambda rows: written(in_place(rows, 7, **UMLAUT)),
+        top='encoding = "cp1252"\n',
+        code=1,
+        says=("is in UTF-8, and the mapping says CP1252", "take encoding out of the mapping file"),
+    ),
+    Odd(
         name="UTF-8 that is called cp1252",
         make=lambda rows: written(rows).encode("utf-8-sig"),
         top='encoding = "cp1252"\n',
         code=1,
-        says=("begins with the byte order mark of UTF-8, and is read as CP1252",),
+        says=("is in UTF-8, and the mapping says CP1252",),
     ),
     Odd(
         name="a NUL",
@@ -334,6 +341,13 @@ ODD = [
         says=("total_charges: 200 of 200 numbers not understood", 'decimal = "," and thousands = "."'),
     ),
     Odd(
+        name="points between thousands, and no other sign",
+        make=lambda rows: written(
+            [row | {"total_charges": f"{place + 1}.{place + 100}"} for place, row in enumerate(rows)]
+        ),
+        says=("total_charges: three digits follow every '.', such as '1.100'", 'thousands = "."', "verdict: warned"),
+    ),
+    Odd(
         name="underscores in numbers",
         make=lambda rows: written(in_place(rows, 2, total_charges="1_000")),
         says=(
@@ -374,6 +388,14 @@ ODD = [
         make=lambda rows: written(each(rows, "outcome", lambda text: text.replace("churned", "CHURNED"))),
         code=1,
         says=("outcomes not understood, such as 'CHURNED'", "values = { 'CHURNED' = … } in [outcome]"),
+    ),
+    Odd(
+        name="one outcome in fifteen with a full stop",
+        make=lambda rows: written(
+            [row | {"outcome": row["outcome"] + "." * (place % 15 == 0)} for place, row in enumerate(rows)]
+        ),
+        code=1,
+        says=("outcome: 14 of 200 outcomes not understood",),
     ),
     Odd(
         name="a few strange outcomes",

@@ -63,6 +63,15 @@ def test_slices_are_judged_apart_and_small_ones_say_so() -> None:
     assert slices["unavailable"]["needed"] == 100
 
 
+def test_numbers_that_share_six_digits_are_two_slices() -> None:
+    rows = [
+        _with(row, amount=FeatureVerdict(Status.OK, 1234567.0 + place % 2)) for place, row in enumerate(toy_rows(1000))
+    ]
+    found = performance(toy_spec(slices=("amount",)), rows)
+    assert not isinstance(found, NotEnoughData)
+    assert set(found["slices"]["amount"]) == {"1234567", "1234568"}
+
+
 def test_outcomes_that_are_missing_lower_the_coverage_and_count_nowhere_else() -> None:
     rows = toy_rows(1000)
     unknown = [Judged(row.prediction) for row in rows[:250]] + rows[250:]
@@ -102,7 +111,11 @@ def _performance(rows: list[Judged]) -> dict:  # type: ignore[type-arg]  # JSON-
 
 
 def _with_plan(row: Judged, verdict: FeatureVerdict) -> Judged:
-    made = msgspec.structs.replace(row.prediction, features=row.prediction.features | {"plan": verdict})
+    return _with(row, plan=verdict)
+
+
+def _with(row: Judged, **verdicts: FeatureVerdict) -> Judged:
+    made = msgspec.structs.replace(row.prediction, features=row.prediction.features | verdicts)
     return Judged(made, row.outcome)
 
 

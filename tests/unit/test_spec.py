@@ -62,3 +62,6 @@ def test_a_slice_and_a_measure_are_declared_once() -> None:
         toy_spec(slices=("plan", "plan"))
     with pytest.raises(SpecError, match="model 'toy': measure 'kept' is declared twice"):
         toy_spec(measures=(*toy_spec().measures, toy_spec().measures[0]))
+def test_a_number_out_of_range_is_told_with_all_digits_of_the_bound() -> None:
+    assert Numeric(high=1234567).problem(1234568.0) == "found 1234568.0, expected at most 1234567"
+    assert Numeric(low=0.25).problem(0.0) == "found 0.0, expected at least 0.25"

@@ -1,0 +1,175 @@
+"""What the columns of a file said, and an account of every text that was not understood."""
+
+import re
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+from services.core.spec import Categorical, ModelSpec
+from services.traffic import remedies
+from services.traffic.mapping import CsvMapping
+from services.traffic.remedies import Samples
+from services.traffic.texts import ISO
+
+NUMBERS: Final = "numbers"
+TIMES: Final = "times"
+OUTCOMES: Final = "outcomes"
+CATEGORIES: Final = "categories"
+
+MOSTLY: Final = 0.5
+"""A column of which more than this was not understood was read the wrong way: the mapping is wrong, not the rows."""
+
+OUTCOMES_LOST: Final = 0.05
+"""What is wrong with the word of an outcome is wrong with one class: what is learnt without its rows is wrong too."""
+
+SAMPLES: Final = 50
+"""Distinct texts of a column that are kept to find out how it is written."""
+
+DOUBTED_FROM: Final = 20
+"""So many different numbers with three decimals each, none of them below 1: more likely they are thousands."""
+
+TEXT_SHOWN: Final = 60
+COLUMNS_SHOWN: Final = 3
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NotUnderstood:
+    """Of one column: `count` of the `said` texts, blanks left out, were not understood as `what`; one is `example`."""
+
+    column: str
+    what: str
+    count: int
+    said: int
+    example: str
+    line: int
+    expected: str
+    remedy: str
+
+    @property
+    def is_too_much(self) -> bool:
+        return self.count > self.said * (OUTCOMES_LOST if self.what == OUTCOMES else MOSTLY)
+
+    def __str__(self) -> str:
+        return (
+            f"{self.column}: {self.count} of {self.said} {self.what} not understood, such as {self.example!r}"
+            f" (line {self.line}); expected {self.expected}; remedy: {self.remedy}"
+        )
+
+    def as_body(self) -> dict[str, Any]:
+        return {
+            "column": self.column,
+            "what": self.what,
+            "n": self.count,
+            "said": self.said,
+            "example": self.example,
+            "line": self.line,
+            "expected": self.expected,
+            "remedy": self.remedy,
+        }
+
+
+def told_once(columns: Iterable[NotUnderstood]) -> list[str]:
+    """A sentence for each fault of the mapping; the columns that have the same are named behind the first of them."""
+    alike: dict[tuple[str, str, str], list[NotUnderstood]] = {}
+    for each in columns:
+        alike.setdefault((each.what, each.expected, each.remedy), []).append(each)
+    return [f"{first}{_also([each.column for each in others])}" for first, *others in alike.values()]
+
+
+def _also(columns: Sequence[str]) -> str:
+    if not columns:
+        return ""
+    shown = ", ".join(columns[:COLUMNS_SHOWN])
+    beyond = f" and {len(columns) - COLUMNS_SHOWN} more" if len(columns) > COLUMNS_SHOWN else ""
+    return f" (so in {shown}{beyond} too)"
+
+
+@dataclass(slots=True, kw_only=True)
+class Tally:
+    """Counts what one column said, and what of it was not understood."""
+
+    column: str
+    what: str
+    expected: str
+    remedy: Callable[[Samples], str]
+    said: int = 0
+    count: int = 0
+    first: tuple[str, int] = ("", 0)
+    strange: dict[str, None] = field(default_factory=dict)
+    understood: dict[str, None] = field(default_factory=dict)
+
+    def note(self, text: str, line: int, *, is_understood: bool) -> None:
+        self.said += 1
+        kept = self.understood if is_understood else self.strange
+        if len(kept) < SAMPLES:
+            kept[text] = None
+        if not is_understood:
+            self.first = self.first if self.count else (text[:TEXT_SHOWN], line)
+            self.count += 1
+
+    def doubt(self, decimal: str) -> str | None:
+        """Why its numbers may be a thousand times as large as they were read; None for no reason."""
+        grouped = re.compile(rf"[+-]?[1-9]\d{{0,2}}{re.escape(decimal)}\d{{3}}", re.ASCII)
+        pointed = [text for text in self.understood if decimal in text] if self.what == NUMBERS else []
+        if len(pointed) < DOUBTED_FROM or not all(map(grouped.fullmatch, pointed)):
+            return None
+        return (
+            f"{self.column}: three digits follow every {decimal!r}, such as {pointed[0]!r}; if it stands between "
+            f'thousands, write thousands = "{decimal}" and the other sign as decimal at the top of the mapping file'
+        )
+
+    def found(self, pool: Sequence[str]) -> NotUnderstood:
+        """`pool` has the texts of all columns of the kind that were not understood."""
+        example, line = self.first
+        samples = Samples(strange=list(self.strange), pool=pool, understood=list(self.understood))
+        return NotUnderstood(
+            column=self.column,
+            what=self.what,
+            count=self.count,
+            said=self.said,
+            example=example,
+            line=line,
+            expected=self.expected,
+            remedy=self.remedy(samples),
+        )
+
+
+def feature_tally(name: str, mapping: CsvMapping, spec: ModelSpec) -> Tally:
+    kind, column = spec.feature(name).kind, mapping.features[name]
+    if isinstance(kind, Categorical):
+        return Tally(
+            column=column.column,
+            what=CATEGORIES,
+            expected=_one_of({**column.values, **dict.fromkeys(kind.categories, "")}),
+            remedy=lambda samples: remedies.for_words(samples.strange, member=f"features.{name}"),
+        )
+    group = f' with "{mapping.thousands}" between groups' if mapping.thousands else ""
+    return Tally(
+        column=column.column,
+        what=NUMBERS,
+        expected=f"digits such as 1234{mapping.decimal}5{group}",
+        remedy=lambda samples: remedies.for_numbers(samples, decimal=mapping.decimal),
+    )
+
+
+def time_tally(name: str, mapping: CsvMapping) -> Tally:
+    formats = ["ISO 8601 such as 2026-03-01T09:00:00Z" if each == ISO else each for each in mapping.time_formats]
+    return Tally(
+        column=name,
+        what=TIMES,
+        expected=f"{' or '.join(formats)} between 1678 and 2261",
+        remedy=lambda samples: remedies.for_times(samples, formats=mapping.time_formats),
+    )
+
+
+def outcome_tally(mapping: CsvMapping, spec: ModelSpec) -> Tally:
+    return Tally(
+        column=mapping.outcome.column,
+        what=OUTCOMES,
+        expected=_one_of({**mapping.outcome.values, **dict.fromkeys(spec.task.classes, "")}),
+        remedy=lambda samples: remedies.for_words(samples.strange, member="outcome"),
+    )
+
+
+def _one_of(words: Iterable[str]) -> str:
+    return f"one of {', '.join(words)}"

@@ -100,6 +100,12 @@ class Attendance:
                 self.metrics.failed(model)
             logger.warning("no model can be attended to: %s; trying again", error)
             return
+        except Exception:
+            # The edge of the process, as for each model below: it goes on, and says why it does nothing.
+            for model in discover():
+                self.metrics.failed(model)
+            logger.exception("no model can be attended to; trying again")
+            return
         for spec in discover().values():
             self._attend_alone(spec, seen)
         self._give_room_back()

@@ -99,16 +99,25 @@ class Attendance:
         What models have to do is asked for once for all of them: a round in which none has anything to do takes two
         statements, however many there are.
         """
-        try:
-            seen = Seen.by(self.workshop.store)
-        except StoreUnavailable as error:
-            for model in discover():
-                self.metrics.failed(model)
-            logger.warning("no model can be attended to: %s; trying again", error)
+        seen = self._seen()
+        if seen is None:
             return
         for spec in discover().values():
             self._attend_alone(spec, seen)
         self._give_room_back()
+
+    def _seen(self) -> "Seen | None":
+        """None where that cannot be known now, which every model has failed by."""
+        try:
+            return Seen.by(self.workshop.store)
+        except StoreUnavailable as error:
+            logger.warning("no model can be attended to: %s; trying again", error)
+        except Exception:
+            # The edge of the process, as for each model below.
+            logger.exception("no model can be attended to; trying again")
+        for model in discover():
+            self.metrics.failed(model)
+        return None
 
     def _attend_alone(self, spec: ModelSpec, seen: "Seen") -> None:
         try:

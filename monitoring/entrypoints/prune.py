@@ -18,7 +18,8 @@ CONFIRM: Final = "if so much time has really passed, give --confirm-jump; else s
 
 
 def prune_now(settings: Settings, *, dry_run: bool, confirm_jump: bool = False) -> dict[str, Any]:
-    """By model, the time before which records go and how many rows went; JSON-ready. Letters are of all models.
+    """By model, the time before which records go and how many rows went; JSON-ready. Letters are of all models, and so
+    is the room that the store's file gave back to the disk.
 
     `refused` says why nothing was removed: time has jumped, and nobody has confirmed with `confirm_jump` that it is
     really what the clock says. Without `as_of` there are too few days of predictions for any to be too old.
@@ -53,7 +54,10 @@ def _removed(store: RecordStore, *, keep: timedelta, as_of: datetime, dry_run: b
     models = {
         name: _of_model(spec, store, keep=keep, as_of=as_of, dry_run=dry_run) for name, spec in discover().items()
     }
-    return {"models": models} | ({} if dry_run else {"dead_letters": prune_letters(store, keep=keep, as_of=as_of)})
+    if dry_run:
+        return {"models": models}
+    letters = prune_letters(store, keep=keep, as_of=as_of)
+    return {"models": models, "dead_letters": letters, "bytes_given_back": sum(iter(store.give_room_back, 0))}
 
 
 def _of_model(

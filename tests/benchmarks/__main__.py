@@ -1,4 +1,5 @@
-"""`make bench ARGS="serving --json F"`, or `pipeline`, `scale`, `against`: prints a table, and writes the page."""
+"""`make bench ARGS="serving --json F"`, or `pipeline`, `scale`, `growth`, `against`: prints a table, and writes the
+page."""
 
 import argparse
 import json
@@ -6,8 +7,9 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from tests.benchmarks import against, pipeline, scale, serving
-from tests.benchmarks.page import pipeline_figures, scale_figures, serving_figures, write_page
+from tests.benchmarks import against, growth, pipeline, scale, serving
+from tests.benchmarks.page import growth_figures, pipeline_figures, scale_figures, serving_figures, write_page
+from tests.benchmarks.plot import growth_svg
 
 
 def main() -> int:
@@ -36,6 +38,14 @@ def _pipeline(arguments: argparse.Namespace) -> tuple[dict[str, Any], str, str]:
 def _scale(arguments: argparse.Namespace) -> tuple[dict[str, Any], str, str]:
     result = scale.run(events=arguments.events, rows=arguments.rows, say=_say)
     return result, scale.table(result), scale_figures(result)
+
+
+def _growth(arguments: argparse.Namespace) -> tuple[dict[str, Any], str, str]:
+    sizes: growth.Sizes = {name: getattr(arguments, name) for name in growth.SIZES}
+    result = growth.run(sizes=growth.SHORT if arguments.short else sizes, say=_say)
+    if arguments.plot:
+        arguments.plot.write_text(growth_svg(result["grows"]), "utf-8")
+    return result, growth.table(result), growth_figures(result)
 
 
 def _against(arguments: argparse.Namespace) -> tuple[dict[str, Any], str, str]:
@@ -71,6 +81,14 @@ def _parser() -> argparse.ArgumentParser:
     command.add_argument("--events", type=int, default=300_000, help="that consumers share, even [default: 300000]")
     command.add_argument("--rows", type=int, default=1_000_000, help="of the largest window [default: 1000000]")
     command.set_defaults(measure=_scale)
+    command = commands.add_parser("growth", help="what grows with models, features, categories, records and events")
+    _add_outputs(command)
+    for name, sizes in growth.SIZES.items():
+        told = ",".join(map(str, sizes))
+        command.add_argument(f"--{name}", type=_sizes, default=sizes, help=f"sizes, smallest first [default: {told}]")
+    command.add_argument("--short", action="store_true", help="small sizes, a minute in all: to see that it works")
+    command.add_argument("--plot", type=Path, help="draw the curves into this SVG file")
+    command.set_defaults(measure=_growth)
     command = commands.add_parser("against", help="this checkout beside another one, serving and pipeline in turns")
     command.add_argument("checkout", type=Path, help="directory of the other one, set up with `make .venv/ready`")
     _add_outputs(command)
@@ -79,6 +97,10 @@ def _parser() -> argparse.ArgumentParser:
     command.add_argument("--events", type=int, default=40_000, help="events of each stage, even [default: 40000]")
     command.set_defaults(measure=_against)
     return parser
+
+
+def _sizes(text: str) -> tuple[int, ...]:
+    return tuple(int(each) for each in text.split(","))
 
 
 def _add_outputs(command: argparse.ArgumentParser) -> None:

@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from services.core.errors import BellwetherError
-from tests.benchmarks import pipeline, scale
+from tests.benchmarks import growth, pipeline, scale
 from tests.benchmarks.contestants import TITLES
 from tests.benchmarks.serving import CONNECTIONS, PEERS, table
 
@@ -39,6 +39,10 @@ def scale_figures(result: dict[str, Any]) -> str:
         "outcomes. Consumers, broker and database share the cores."
     )
     return f"{above}\n\n{scale.table(result)}"
+
+
+def growth_figures(result: dict[str, Any]) -> str:
+    return f"{taken_on(result['machine'])} SQLite; seconds of one processor.\n\n{growth.table(result)}"
 
 
 def serving_figures(result: dict[str, Any]) -> str:

@@ -107,7 +107,7 @@ def table(result: dict[str, Any]) -> str:
             "| --- | --- |",
             *sizes,
             "",
-            f"| store | predictions in the window | s to sample {SAMPLE:,} | s to count all rows | pruned a second |",
+            f"| store | predictions in the window | s to sample {SAMPLE:,} | s to tell all totals | pruned a second |",
             "| --- | --- | --- | --- | --- |",
             *judgements,
         ]

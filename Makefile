@@ -7,7 +7,7 @@ PEERS := .venv-peers
 BUILDER ?= docker
 
 .DEFAULT_GOAL := help
-.PHONY: help run test check bench faults image lock clean
+.PHONY: help run test check bench faults image lock advisories clean
 
 help: ## list the targets
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | sort
@@ -48,6 +48,9 @@ $(PEERS)/ready: tests/benchmarks/peers/requirements.lock | $(READY)
 	@$(BIN)/python -m venv --clear $(PEERS)
 	@$(PEERS)/bin/python -m pip install -q --disable-pip-version-check --require-hashes -r $<
 	@touch $@
+
+advisories: $(READY) ## compare requirements.lock with a list of advisories: LIST=all.zip of PyPI's, from osv.dev
+	@$(BIN)/python deploy/setup/advisories $(LIST)
 
 clean: ## remove the virtual environment and the caches; recorded runs in .bellwether stay
 	rm -rf $(VENV) $(PEERS) .mypy_cache .ruff_cache .pytest_cache .hypothesis build *.egg-info

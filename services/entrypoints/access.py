@@ -6,7 +6,7 @@ predictions where the settings say so, and what the monitor shows where it liste
 writes is taken from a page of another site. Probes are answered whoever asks, by whatever name.
 """
 
-from collections.abc import Awaitable, Callable, Collection, Iterable
+from collections.abc import Awaitable, Callable, Collection, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import ClassVar, Final, Literal
@@ -36,6 +36,7 @@ NAMES_KEPT: Final = 1000
 _HOST: Final = b"host"
 _SITE: Final = b"sec-fetch-site"
 _ORIGIN: Final = b"origin"
+_TELLING: Final = frozenset({_HOST, _SITE, _ORIGIN})
 _OWN_SITE: Final = (b"same-origin", b"none")
 """Of Sec-Fetch-Site: a page of ours, or a person who typed the address."""
 
@@ -59,25 +60,27 @@ class CrossSite(BellwetherError):
 
 
 class Names:
-    """The names by which a port may be called: those of this machine and some more, or any."""
+    """The names by which a port may be called: those of this machine and some more, or any.
+
+    A request without a Host named none; no browser leaves it out.
+    """
 
     def __init__(self, more: Collection[str] = (), *, any_name: bool = False) -> None:
         self._more = frozenset(more)
         self._any = any_name
-        self._good: set[bytes] = set()
+        self.good: set[bytes] = set()
+        """Headers that were looked at and are right."""
 
-    def problem(self, host: bytes | None) -> UnknownHost | None:
-        """What is wrong with a Host header. Without one there was no name, and no browser leaves it out."""
-        if host is None or host in self._good:
-            return None
+    def problem(self, host: bytes) -> UnknownHost | None:
+        """What is wrong with a Host header."""
         if not (self._any or self._is_good(host)):
             expected = ", ".join([*sorted(self._more), "localhost", "127.0.0.1", "[::1]"])
             return UnknownHost(
                 f"found the host {host[:100].decode('latin-1')!r}, expected one of {expected}; name others in "
                 f"{variable_of('allowed_hosts')}"
             )
-        if len(self._good) < NAMES_KEPT:
-            self._good.add(host)
+        if len(self.good) < NAMES_KEPT:
+            self.good.add(host)
         return None
 
     def _is_good(self, host: bytes) -> bool:
@@ -97,21 +100,23 @@ class Access:
     read_needs_token: bool = False
     names: Names = field(default=ANY_NAME, repr=False, compare=False)
 
-    def problem(self, method: str, path: str, headers: Iterable[tuple[bytes, bytes]]) -> BellwetherError | None:
+    def problem(self, method: str, path: str, headers: Sequence[tuple[bytes, bytes]]) -> BellwetherError | None:
         """Why a request is not looked at any further, whatever it asks; None for nearly all of them."""
+        good = self.names.good
+        for name, value in headers:
+            if name in _TELLING and not (name == _HOST and value in good):
+                return self._looked_into(method, path, headers)
+        return None
+
+    def _looked_into(self, method: str, path: str, headers: Sequence[tuple[bytes, bytes]]) -> BellwetherError | None:
         if path in PROBES:
             return None
-        host = site = origin = None
-        for name, value in headers:
-            if name == _HOST:
-                if (problem := self.names.problem(value)) is not None:
-                    return problem
-                host = value
-            elif name == _SITE:
-                site = value
-            elif name == _ORIGIN:
-                origin = value
-        if (site is None and origin is None) or method in READS or not _is_cross_site(site, origin, host):
+        hosts = [value for name, value in headers if name == _HOST]
+        if (problem := next(filter(None, map(self.names.problem, hosts)), None)) is not None:
+            return problem
+        told = dict(headers)
+        site, origin = told.get(_SITE), told.get(_ORIGIN)
+        if method in READS or not _is_cross_site(site, origin, told.get(_HOST)):
             return None
         come_from = (origin or b"none")[:100].decode("latin-1")
         return CrossSite(

@@ -63,6 +63,12 @@ STOP_SECONDS: Final = 5.0
 """How long open connections may finish in; a page is drawn in a fraction of that."""
 
 
+# Called by name: each request passes here, and to look a method up behind one's own costs as much as calling it.
+_data_received: Final = HttpToolsProtocol.data_received
+_headers_complete: Final = HttpToolsProtocol.on_headers_complete
+_message_complete: Final = HttpToolsProtocol.on_message_complete
+
+
 class BoundedHttp(HttpToolsProtocol):
     """One connection. The timers are made only for what does not come at once, which costs other requests nothing."""
 
@@ -76,7 +82,7 @@ class BoundedHttp(HttpToolsProtocol):
         self._deadline: TimerHandle | None = None
         self._untaken: TimerHandle | None = None
         self._head_bytes = self._chunk_bytes = 0
-        self._in_head = self._unfinished = True
+        self._in_head = True
         self._refusal = MALFORMED_HTTP
 
     def connection_made(self, transport: Any) -> None:
@@ -91,36 +97,42 @@ class BoundedHttp(HttpToolsProtocol):
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
-        self._chunk_bytes = len(data)
+        self._chunk_bytes = size = len(data)
         if self._in_head:
-            self._head_bytes += len(data)
-        super().data_received(data)
+            self._head_bytes += size
+        _data_received(self, data)
+        # A request that came at once has left neither: its head is counted no more, and the next has not begun.
+        if self._head_bytes or not self._in_head:
+            self._wait_for_more()
+
+    def _wait_for_more(self) -> None:
         if self._in_head and self._head_bytes > HEAD_BYTES and not self.transport.is_closing():
             self._refuse(HEADERS_TOO_LARGE, _too_large(self._head_bytes))
-        elif self._deadline is None and self._is_waited_for():
-            self._deadline = self.loop.call_later(self.head_seconds if self._in_head else self.body_seconds, self._late)
-
-    def on_message_begin(self) -> None:
-        super().on_message_begin()
-        self._unfinished = True
+        elif self._deadline is None and not self.transport.is_closing():
+            seconds = self.head_seconds if self._in_head else self.body_seconds
+            self._deadline = self.loop.call_later(seconds, self._late)
 
     def on_headers_complete(self) -> None:
-        if max(self._head_bytes, self._chunk_bytes) > HEAD_BYTES:
-            # More came than a head may have; how much of it was the head is counted only then.
-            size = len(self.url) + sum(len(name) + len(value) + len(": \r\n") for name, value in self.headers)
-            if size > HEAD_BYTES:
-                self._refusal = HEADERS_TOO_LARGE
-                raise ValueError(size)
+        if self._head_bytes > HEAD_BYTES or self._chunk_bytes > HEAD_BYTES:
+            self._require_small_head()
         self._in_head = False
         self._head_bytes = 0
-        self._stop_waiting()
-        super().on_headers_complete()
+        if self._deadline is not None:
+            self._stop_waiting()
+        _headers_complete(self)
+
+    def _require_small_head(self) -> None:
+        """More came than a head may have; how much of it was the head is counted only then."""
+        size = len(self.url) + sum(len(name) + len(value) + len(": \r\n") for name, value in self.headers)
+        if size > HEAD_BYTES:
+            self._refusal = HEADERS_TOO_LARGE
+            raise ValueError(size)
 
     def on_message_complete(self) -> None:
-        self._unfinished = False
         self._in_head = True
-        self._stop_waiting()
-        super().on_message_complete()
+        if self._deadline is not None:
+            self._stop_waiting()
+        _message_complete(self)
 
     def send_400_response(self, msg: str) -> None:  # noqa: ARG002 - the server's word for it
         detail = (
@@ -138,12 +150,6 @@ class BoundedHttp(HttpToolsProtocol):
         if self._untaken is not None:
             self._untaken.cancel()
             self._untaken = None
-
-    def _is_waited_for(self) -> bool:
-        """Whether the caller has begun what it has not ended, or has sent mere line breaks to stay connected."""
-        if self._unfinished:
-            return True
-        return self.timeout_keep_alive_task is None and self.cycle is not None and self.cycle.response_complete
 
     def _late(self) -> None:
         self._deadline = None

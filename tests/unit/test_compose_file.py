@@ -276,7 +276,7 @@ def test_prometheus_asks_containers_that_there_are() -> None:
 def test_the_image_is_built_on_a_pinned_base_and_is_nobody_in_particular() -> None:
     text = DOCKERFILE.read_text()
 
-    assert re.findall(r"^ARG BASE=(.*)$", text, re.MULTILINE) == ["python:3.11.13-slim-bookworm"]
+    assert re.findall(r"^ARG BASE=(.*)$", text, re.MULTILINE) == ["python:3.11.16-slim-bookworm"]
     assert set(re.findall(r"^FROM (\S+)", text, re.MULTILINE)) == {"${BASE}"}
     assert re.findall(r"^USER (.*)$", text, re.MULTILINE) == ["10001:10001"]
     assert "--require-hashes" in text

@@ -21,10 +21,17 @@ from tests.toy import NOON, prediction
 
 PASSWORD = "sesame, open!"  # noqa: S105 - of a broker that lives as long as these tests
 
+PATIENCE = timedelta(seconds=2)
+
 PROPERTIES = """
-listeners=PLAINTEXT://127.0.0.1:{plain},SECURE://127.0.0.1:{secure},CONTROLLER://127.0.0.1:{{controller}}
-advertised.listeners=SECURE://127.0.0.1:{secure},PLAINTEXT://127.0.0.1:{plain}
-listener.security.protocol.map=PLAINTEXT:PLAINTEXT,SECURE:SASL_SSL,CONTROLLER:PLAINTEXT
+listeners=PLAINTEXT://127.0.0.1:{plain},SECURE://127.0.0.1:{secure},MUTUAL://127.0.0.1:{mutual},CONTROLLER://127.0.0.1:{{controller}}
+advertised.listeners=SECURE://127.0.0.1:{secure},MUTUAL://127.0.0.1:{mutual},PLAINTEXT://127.0.0.1:{plain}
+listener.security.protocol.map=PLAINTEXT:PLAINTEXT,SECURE:SASL_SSL,MUTUAL:SSL,CONTROLLER:PLAINTEXT
+listener.name.mutual.ssl.keystore.type=PEM
+listener.name.mutual.ssl.keystore.location={keystore}
+listener.name.mutual.ssl.truststore.type=PEM
+listener.name.mutual.ssl.truststore.location={certificate}
+listener.name.mutual.ssl.client.auth=required
 listener.name.secure.ssl.keystore.type=PEM
 listener.name.secure.ssl.keystore.location={keystore}
 listener.name.secure.sasl.enabled.mechanisms=PLAIN
@@ -36,6 +43,8 @@ listener.name.secure.plain.sasl.jaas.config=org.apache.kafka.common.security.pla
 @dataclass
 class SecureBroker:
     port: int
+    mutual: int
+    """Where a client needs a certificate."""
     authority: Path
     broker: Broker
 
@@ -44,9 +53,9 @@ class SecureBroker:
 def secure(tmp_path_factory: pytest.TempPathFactory, broker: Broker) -> Iterator[SecureBroker]:
     """Beside the session's broker, which shows that this machine can provide one."""
     directory = tmp_path_factory.mktemp("secure")
-    certificate, port = certificate_in(directory), free_port()
-    with running_broker(lambda plain: written(directory, plain=plain, secure=port)) as running:
-        yield SecureBroker(port, certificate, running)
+    certificate, port, mutual = certificate_in(directory), free_port(), free_port()
+    with running_broker(lambda plain: written(directory, plain=plain, secure=port, mutual=mutual)) as running:
+        yield SecureBroker(port, mutual, certificate, running)
 
 
 def certificate_in(directory: Path) -> Path:
@@ -59,10 +68,19 @@ def certificate_in(directory: Path) -> Path:
     return certificate
 
 
-def written(directory: Path, *, plain: int, secure: int) -> Path:
+def written(directory: Path, *, plain: int, secure: int, mutual: int) -> Path:
     path = directory / "broker.properties"
     keystore = directory / "keystore.pem"
-    path.write_text(PROPERTIES.format(plain=plain, secure=secure, keystore=keystore, password=PASSWORD))
+    path.write_text(
+        PROPERTIES.format(
+            plain=plain,
+            secure=secure,
+            mutual=mutual,
+            keystore=keystore,
+            certificate=directory / "certificate.pem",
+            password=PASSWORD,
+        )
+    )
     return path
 
 
@@ -106,6 +124,22 @@ def test_events_come_through_with_the_password_and_the_authority_of_the_settings
     source.close()
     sink.close()
     store.close()
+
+
+def test_a_broker_that_asks_for_a_certificate_gets_that_of_the_settings(
+    secure: SecureBroker, settings: Settings
+) -> None:
+    keys = secure.authority.with_name("key.pem")
+    known = replace(
+        settings,
+        kafka=f"127.0.0.1:{secure.mutual}",
+        kafka_security_protocol="SSL",
+        kafka_cert_file=str(secure.authority),
+        kafka_key_file=str(keys),
+    )
+    assert len(bootstrap._kafka(known).topics()) == 3
+    with pytest.raises(EventLogUnavailable):
+        replace(bootstrap._kafka(replace(known, kafka_cert_file="", kafka_key_file="")), patience=PATIENCE).topics()
 
 
 @pytest.mark.parametrize(

@@ -5,6 +5,7 @@ With `--page docs/reliability.md` the figures stand there, too.
 
 import argparse
 import asyncio
+import signal
 import sys
 import tempfile
 from collections.abc import Iterator, Sequence
@@ -30,6 +31,8 @@ NAMES: Final = [*(fault.name for fault in FAULTS), *(scenario.name for scenario 
 
 
 def main() -> int:
+    # What was started is stopped on the way out, also when somebody ends the run.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
     arguments = _parser().parse_args()
     chosen = arguments.only or NAMES
     trials = [

@@ -20,7 +20,8 @@ def licence(name: str) -> str:
         return ""
     words = [each for each in told.get_all("Classifier", []) if each.startswith("License")]
     # A whole text of a licence speaks of others, too.
-    return " ".join([told.get("License-Expression", ""), *words, told.get("License", "")[:60]])
+    expression, text = (told[name] if name in told else "" for name in ("License-Expression", "License"))
+    return " ".join([expression, *words, text[:60]])
 
 
 def test_the_notice_names_every_part_under_such_a_licence_and_no_other() -> None:

@@ -5,7 +5,7 @@ import tempfile
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from services.core.errors import MappingError
@@ -30,6 +30,7 @@ def written(rows: list[list[str]], delimiter: str, quoting: int) -> str:
         return file.read()
 
 
+@settings(deadline=None)
 @given(
     rows=st.lists(st.tuples(st.just("u"), texts, texts).map(list), min_size=1, max_size=4),
     delimiter=st.sampled_from(DELIMITERS),
@@ -42,6 +43,7 @@ def test_a_table_is_read_as_it_was_written(rows: list[list[str]], delimiter: str
     assert found == [dict(zip(NAMES, map(str.strip, row), strict=True)) for row in rows]
 
 
+@settings(deadline=None)
 @given(row=st.lists(st.sampled_from(["a", "1", ""]), min_size=2, max_size=6).filter(lambda row: len(row) != len(NAMES)))
 def test_a_row_of_another_number_of_fields_is_refused_with_its_line(row: list[str]) -> None:
     with pytest.raises(MappingError, match=rf"line 3: found {len(row)} fields, expected 3 as in the header"):

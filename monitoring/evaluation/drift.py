@@ -169,7 +169,7 @@ def is_calibrated(spec: ModelSpec, reference: Reference) -> bool:
 def calibrated(spec: ModelSpec, reference: Reference) -> Calibration:
     """The reference's calibration, whole; what is not known yet is drawn.
 
-    A column takes some 0.1 s for 10,000 distinct values; the cost grows with columns, sizes and values.
+    A column takes 0.1 to 0.2 s for 10,000 distinct values; the cost grows with columns, sizes and values.
     """
     return Calibration(
         columns={

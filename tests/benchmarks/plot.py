@@ -9,7 +9,7 @@ WIDTH, HEIGHT = 300, 230
 LEFT, TOP, RIGHT, BOTTOM = 44, 30, 12, 30
 COLUMNS: Final = 3
 LEGEND_LINE: Final = 14
-COLOURS: Final = ("#1f6f8b", "#c8553d", "#588157", "#8e5572", "#b8860b")
+COLOURS: Final = ("#1f6f8b", "#c8553d", "#588157", "#8e5572", "#b8860b", "#444444")
 STYLE: Final = (
     "text{font:11px sans-serif;fill:#333}.t{font-weight:bold}.a{stroke:#bbb;fill:none}"
     ".g{stroke:#bbb;stroke-dasharray:3 3;fill:none}.c{fill:none;stroke-width:1.8}"

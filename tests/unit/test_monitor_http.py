@@ -274,7 +274,7 @@ def _client(toy: ToyMonitor, *, token: str = SESAME, access: Access = OPEN) -> h
 def _alert(toy: ToyMonitor) -> dict[str, Any]:
     """What the monitor hands over itself: the same payload has to pass through the door."""
     toy.store.rows = toy_rows(1500, begin=NOON - 5 * DAY, every=DAY / 150, richer=1.0)
-    for _ in range(2):
+    for _ in range(3):
         toy.monitor.judge(SPEC, toy.now, toy.store.port)
         toy.now += DAY
     (drift,) = [result for result in toy.monitor.newest("toy") if result.kind is ResultKind.DRIFT]

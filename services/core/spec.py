@@ -22,6 +22,9 @@ NAME = re.compile(r"[a-z][a-z0-9_]{0,62}")
 RESERVED = frozenset({"made_at", "score", "target", "weight", "entity_id", "request_id", "started_at"})
 """What stands beside the features: columns of training sets and references, and members of requests."""
 
+CATEGORIES_TOLD = 20
+"""Of a longer list a message tells the first ones alone: it is made in the request that is wrong."""
+
 
 class Source(StrEnum):
     """Where a feature's value comes from: the caller's request, or the online store."""
@@ -69,18 +72,28 @@ class Categorical:
     """One of a closed set of strings."""
 
     categories: tuple[str, ...]
+    _known: frozenset[str] = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         for category in self.categories:
             _require_sayable("category", category)
+        object.__setattr__(self, "_known", frozenset(self.categories))
+
+    def __contains__(self, value: object) -> bool:
+        """Whether it is one of them: one look, however many they are."""
+        return value in self._known
 
     def problem(self, value: object) -> str | None:
         """Say why `value` is not one of this kind, or None when it is."""
-        if not isinstance(value, str):
-            return f"found {value!r}, expected one of {', '.join(self.categories)}"
-        if value not in self.categories:
-            return f"found {value[:64]!r}, expected one of {', '.join(self.categories)}"
-        return None
+        if isinstance(value, str) and value in self._known:
+            return None
+        found = repr(value[:64] if isinstance(value, str) else value)
+        return f"found {found}, expected one of {', '.join(self.categories[:CATEGORIES_TOLD])}{self._more}"
+
+    @property
+    def _more(self) -> str:
+        more = len(self.categories) - CATEGORIES_TOLD
+        return f" and {more} more" if more > 0 else ""
 
 
 @dataclass(frozen=True, slots=True)

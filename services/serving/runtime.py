@@ -1,6 +1,8 @@
 """A verified model version, ready to score."""
 
 import hashlib
+import statistics
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,12 +28,16 @@ _FORMAT: Final = 1
 
 @dataclass(frozen=True, slots=True)
 class ServingModel:
-    """A version that passed every check. `score` and `score_many` are those of its `Form`."""
+    """A version that passed every check. `score` and `score_many` are those of its `Form`.
+
+    `row_seconds` is how long scoring one row took in this process, the median of the canary's rows.
+    """
 
     version: str
     manifest: Manifest
     score: Callable[[Row], float]
     score_many: Callable[[Sequence[Row]], list[float]]
+    row_seconds: float
 
 
 def load(directory: Path, spec: ModelSpec) -> ServingModel:
@@ -47,8 +53,8 @@ def load(directory: Path, spec: ModelSpec) -> ServingModel:
         form = open_form(spec, manifest.served_form, content)
     except Unloadable as error:
         raise _corrupt(directory, str(error)) from error
-    _check_canary(form, manifest, directory)
-    return ServingModel(manifest.version, manifest, form.score, form.score_many)
+    row_seconds = _check_canary(form, manifest, directory)
+    return ServingModel(manifest.version, manifest, form.score, form.score_many, row_seconds)
 
 
 def open_form(spec: ModelSpec, served_form: ServedForm, content: bytes) -> Form:
@@ -102,14 +108,19 @@ def _verified_file(directory: Path, name: str, expected: str) -> bytes:
     return content
 
 
-def _check_canary(form: Form, manifest: Manifest, directory: Path) -> None:
+def _check_canary(form: Form, manifest: Manifest, directory: Path) -> float:
+    """How long a row takes. Raises `CorruptArtifact` where one scores otherwise than it did."""
+    took = []
     for number, case in enumerate(manifest.canary):
+        began = time.perf_counter()
         try:
             score = form.score(case.features)
         except Exception as error:
             raise _corrupt(directory, f"canary row {number} cannot be scored: {error}") from error
         if abs(score - case.score) > CANARY_TOLERANCE:
             raise _corrupt(directory, f"canary row {number} scores {score:.6f}, expected {case.score:.6f}")
+        took.append(time.perf_counter() - began)
+    return statistics.median(took)
 
 
 def _corrupt(directory: Path, problem: str) -> CorruptArtifact:

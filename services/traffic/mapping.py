@@ -206,7 +206,7 @@ def _value(
         return None, True
     text = column.values.get(text, text)
     if isinstance(feature.kind, Categorical):
-        return text, text in feature.kind.categories
+        return text, text in feature.kind
     number = _number(text)
     return number, number is not None
 

@@ -23,10 +23,15 @@ CUTS_AT_MOST: Final = 2_000
 
 _CUTS_BEHIND_MODELS: Final = 50
 """Of what sees the scores of other models, each look of which asks all of these."""
-_LOOKS: Final = 300
-"""At most so many at one cut; a straight line takes ten, and halving alone the bits of any range that is met."""
-_BESIDE: Final = 4.0
+_LOOKS: Final = 70
+"""At most so many at one cut: halving takes 55 from any range that is met to two numbers next to each other."""
+_LINES: Final = 12
+"""Looks that try a straight line, which takes eight; what is bent is halved after that."""
+_BESIDE: Final = 8.0
 """How far beside a straight line's guess the next look is, in steps of float64."""
+_CLOSE: Final = 4 * _BESIDE
+_LEFT_OPEN: Final = 0.02
+"""A share of the cuts that is not worth more looks: numbers on both sides are known, if not those next to them."""
 
 See = Callable[[Any], NDArray[Any]]
 """What a part of the estimator sees of rows: float64 [n, columns]."""
@@ -141,7 +146,7 @@ def _of_boosting(part: Any, see: See) -> Iterator[Cuts]:
 
 def _of_members(part: Any, see: See) -> Iterator[Cuts]:
     """A tree, a forest, or an ensemble of whatever else."""
-    members = [part] if hasattr(part, "tree_") else list(np.ravel(part.estimators_))
+    members = [part] if hasattr(part, "tree_") else _members(part.estimators_)
     trees = [each.tree_ for each in members if hasattr(each, "tree_")]
     if trees:
         inner = [tree.children_left >= 0 for tree in trees]
@@ -154,6 +159,11 @@ def _of_members(part: Any, see: See) -> Iterator[Cuts]:
     if hasattr(part, "final_estimator_"):
         for cuts in _cuts(part.final_estimator_, _then(see, part.transform)):
             yield replace(cuts, behind_models=True)
+
+
+def _members(found: Any) -> list[Any]:
+    """One by one: a forest among them has a length itself, and must not be taken for a list of its trees."""
+    return list(found.ravel()) if isinstance(found, np.ndarray) else list(found)
 
 
 def _distinct(see: See, columns: NDArray[Any], thresholds: NDArray[Any]) -> Iterator[Cuts]:
@@ -194,16 +204,17 @@ class _Brackets:
         return np.flatnonzero(np.nextafter(self.low, np.inf) < self.high)
 
     def guess(self, of: NDArray[Any], look: int) -> NDArray[Any]:
-        """Where a straight line meets the threshold, a little to either side by turns; every third time the middle."""
+        """Where a straight line meets the threshold, a little to either side by turns; at times the middle."""
         low, high = self.low[of], self.high[of]
         middle = low + (high - low) / 2
-        if look % 3 == 2:
+        if look % 3 == 2 or look >= _LINES:
             return np.asarray(middle)
         with np.errstate(all="ignore"):
             share = (self.thresholds[of] - self.seen_low[of]) / (self.seen_high[of] - self.seen_low[of])
             line = low + share * (high - low)
             line += np.spacing(np.abs(line)) * (_BESIDE if look % 3 else -_BESIDE)
-        return np.asarray(np.where((line > low) & (line < high), line, middle))
+        apart = high - low > _CLOSE * np.spacing(np.abs(high))
+        return np.asarray(np.where(apart & (line > low) & (line < high), line, middle))
 
     def narrow(self, of: NDArray[Any], at: NDArray[Any], seen: NDArray[Any]) -> None:
         as_low = (seen <= self.thresholds[of]) == (self.seen_low[of] <= self.thresholds[of])
@@ -217,7 +228,7 @@ def _sought(spec: ModelSpec, cuts: Cuts, sample: pd.DataFrame) -> Iterator[tuple
     brackets = _brackets(spec, cuts, usual, sample)
     for look in range(_LOOKS):
         of = brackets.open()
-        if not len(of):
+        if len(of) <= _LEFT_OPEN * len(brackets.names):
             break
         at = brackets.guess(of, look)
         seen = cuts.see(_rows(usual, brackets.names[of], at))[np.arange(len(of)), brackets.columns[of]]

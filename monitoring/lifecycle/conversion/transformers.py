@@ -11,6 +11,7 @@ from typing import Any, Final
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
+from onnx import TensorProto
 from scipy import sparse
 from sklearn.compose import ColumnTransformer
 from sklearn.feature_selection import SelectorMixin
@@ -25,6 +26,7 @@ from sklearn.preprocessing import (
     OneHotEncoder,
     OrdinalEncoder,
     PolynomialFeatures,
+    QuantileTransformer,
     RobustScaler,
     StandardScaler,
     TargetEncoder,
@@ -198,6 +200,43 @@ def _only_checks(function: Any) -> bool:
     """What a gradient boosting puts in front of its numbers."""
     called = getattr(function, "func", None)
     return getattr(called, "__name__", "") == "check_array" and "sklearn" in getattr(called, "__module__", "")
+
+
+def _quantiles(graph: Graph, part: Any, columns: Columns) -> list[Column]:
+    if part.output_distribution != "uniform":
+        return foreign_transformer(graph, part, columns)
+    return _rank_each(graph, part, columns)
+
+
+def _ranked(graph: Graph, part: Any, tensor: str, places: NDArray[Any]) -> str:
+    """Where among the quantiles a number lies: from below and from above, and the mean, for some may be equal."""
+    shares = part.references_
+    made = []
+    for column, place in enumerate(places):
+        quantiles = part.quantiles_[:, place]
+        number = graph.node("Gather", tensor, np.array([column]), axis=1)
+        below = _interpolated(graph, number, quantiles, shares)
+        above = _interpolated(graph, graph.node("Neg", number), -quantiles[::-1], -shares[::-1])
+        ranked = graph.node("Mul", graph.node("Sub", below, above), np.array(0.5))
+        for end, share in ((quantiles[-1], 1.0), (quantiles[0], 0.0)):
+            ranked = graph.node("Where", graph.node("Equal", number, np.array(end)), np.array(share), ranked)
+        made.append(graph.node("Where", graph.node("IsNaN", number), number, ranked))
+    return made[0] if len(made) == 1 else graph.node("Concat", *made, axis=1)
+
+
+_rank_each: Final = _each(_ranked)
+
+
+def _interpolated(graph: Graph, number: str, x: NDArray[Any], y: NDArray[Any]) -> str:
+    """As numpy.interp: from the last of the x that were reached along its slope, the first y before all of them."""
+    reached = graph.node("ReduceSum", graph.cast(graph.node("GreaterOrEqual", number, x[None, :])), np.array([1]))
+    place = graph.node("Max", graph.node("Sub", graph.cast(reached, TensorProto.INT64), np.array(1)), np.array(0))
+    with np.errstate(all="ignore"):
+        slopes = np.append(np.where(np.diff(x) > 0, np.diff(y) / np.diff(x), 0.0), 0.0)
+    along = graph.node("Sub", number, graph.node("Gather", x, place, axis=0))
+    risen = graph.node("Mul", graph.node("Gather", slopes, place, axis=0), along)
+    found = graph.node("Add", risen, graph.node("Gather", y, place, axis=0))
+    return graph.node("Where", graph.node("Less", number, np.array(x[0])), np.array(y[0]), found)
 
 
 # Gaps.
@@ -414,6 +453,7 @@ _TRANSFORMS: Final[dict[type, Transform]] = {
     RobustScaler: _each(_robust),
     Binarizer: _each(_binarized),
     KBinsDiscretizer: _bins,
+    QuantileTransformer: _quantiles,
     FunctionTransformer: _function,
     SimpleImputer: _imputer,
     MissingIndicator: _missing_indicator,

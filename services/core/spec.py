@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import KW_ONLY, dataclass, field
 from datetime import timedelta
 from enum import StrEnum
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from services.core.errors import SpecError
@@ -67,17 +68,19 @@ class Numeric:
         return None
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Categorical:
     """One of a closed set of strings."""
 
     categories: tuple[str, ...]
-    _known: frozenset[str] = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         for category in self.categories:
             _require_sayable("category", category)
-        object.__setattr__(self, "_known", frozenset(self.categories))
+
+    @cached_property
+    def _known(self) -> frozenset[str]:
+        return frozenset(self.categories)
 
     def __contains__(self, value: object) -> bool:
         """Whether it is one of them: one look, however many they are."""

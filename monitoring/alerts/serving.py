@@ -18,7 +18,7 @@ from monitoring.alerts.promise import (
     by_model_promise,
     latency_promise,
 )
-from monitoring.alerts.rule import MONITOR_JOB, SERVING_JOB, Alert, Dashboard, Group, Severity
+from monitoring.alerts.rule import MONITOR_JOB, SERVING_JOB, Alert, Dashboard, Group, Recording, Severity
 from services.core.artifacts import SILENT_AFTER
 from services.core.records import CHAMPION
 from services.core.spec import ModelSpec
@@ -38,12 +38,19 @@ BY_RULE_WINDOW: Final = timedelta(minutes=30)
 BY_RULE_NEWEST: Final = timedelta(minutes=5)
 """What tells that it is over, minutes after the repair."""
 
+SCORING_WINDOW: Final = timedelta(minutes=15)
+HALF_LN_100: Final = 2.303
+IDLE_AT_LEAST: Final = 0.01
+"""With less idle time the estimate would grow without end, and then turn negative."""
+BUSY: Final = "bellwether:scoring_busy:ratio"
+
 
 def serving_rules(spec: ModelSpec, pace: Pace) -> Group:
     latency, answers, by_model = latency_promise(spec), answer_promise(spec), by_model_promise(spec)
     recorded = [
         *(each for window in WINDOWS for promise in (latency, answers) for each in promise.recordings(window, pace)),
         *(each for window in (BY_RULE_WINDOW, BY_RULE_NEWEST) for each in by_model.recordings(window, pace)),
+        _busy(spec, pace),
     ]
     return Group(
         spec.name,
@@ -52,6 +59,7 @@ def serving_rules(spec: ModelSpec, pace: Pace) -> Group:
             *_latency_alerts(spec, latency),
             *_answer_alerts(spec, answers),
             _by_rule(spec, by_model),
+            _too_slow(spec),
             _load_failing(spec, pace),
             _not_served(spec),
         ),
@@ -113,6 +121,39 @@ def _by_rule(spec: ModelSpec, promise: Promise) -> Alert:
         f"at most {promise.budget:.3g} is promised",
         description="Callers get answers, from the rule or the last resort; what the model would earn is lost.",
         dashboard=Dashboard.MODEL,
+    )
+
+
+def _row_seconds(spec: ModelSpec) -> str:
+    return f"max by (model, version, form) ({table.MODEL_ROW_SECONDS}{_of(spec.name)} > 0)"
+
+
+def _busy(spec: ModelSpec, pace: Pace) -> Recording:
+    """The share of a worker's time that scoring takes."""
+    scored = f'{table.PREDICTIONS}{{model="{spec.name}",served_by="model"}}[{pace.window(SCORING_WINDOW)}]'
+    of_a_worker = f"sum by (model) (rate({scored})) / on () group_left () max({table.WORKERS})"
+    return Recording(name=BUSY, expr=f"{_row_seconds(spec)}\n* on (model) group_left ()\n({of_a_worker})")
+
+
+def _too_slow(spec: ModelSpec) -> Alert:
+    """From what a row takes and how many come: an estimate, so that it is known before callers wait.
+
+    Requests come at random and each takes the same time: they wait row × busy / 2 (1 - busy) on average, spread about
+    exponentially (M/D/1 in heavy traffic; Kleinrock, Queueing Systems, 1976), so 99 of 100 wait at most ln(100) times
+    that.
+    """
+    row, busy = _row_seconds(spec), f"{BUSY}{_of(spec.name)}"
+    limit = spec.objectives.p99.total_seconds()
+    return Alert(
+        name="ScoringTooSlow",
+        expr=f"{row}\n* (1 + {HALF_LN_100:g} * ({busy} / clamp_min(1 - {busy}, {IDLE_AT_LEAST:g}) or 0 * {row}))\n"
+        f"> {limit:g}",
+        lasts=timedelta(minutes=15),
+        severity=Severity.TICKET,
+        summary=f"{spec.name}: {{{{ $labels.form }}}} scores version {{{{ $labels.version }}}} too slowly: a p99 of "
+        f"{{{{ $value | humanizeDuration }}}} is to be expected, objective {limit * 1000:g} ms",
+        description="What a row takes and how many come leave no room. The model's page says why ONNX does not serve.",
+        dashboard=Dashboard.SERVING,
     )
 
 

@@ -38,7 +38,7 @@ def served_slowly(state: Overview) -> str:
     if not state.not_converted:
         return ""
     why = _sentence(state.not_converted)
-    return f"scikit-learn itself scores, at milliseconds a row, because {state.champion} has no ONNX form: {why}"
+    return f"scikit-learn itself scores for {state.champion}, at milliseconds a row, because ONNX cannot: {why}"
 
 
 def day(moment: datetime) -> str:

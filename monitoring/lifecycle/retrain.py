@@ -234,7 +234,7 @@ def _train(spec: ModelSpec, workshop: Workshop, snapshot: Snapshot, training: Tr
         f"{spec.name}: trained {version} on {len(training.target)} rows, parity {candidate.manifest.parity:.1g}"
     )
     if why := candidate.manifest.not_converted:
-        workshop.say(f"{spec.name}: {version} does not convert to ONNX, so scikit-learn serves it: {why}")
+        workshop.say(f"{spec.name}: scikit-learn itself will serve {version}, at milliseconds a row: {why}")
     return candidate
 
 

@@ -11,8 +11,18 @@ from services.core.features import Value
 
 MANIFEST_FILE: Final = "manifest.json"
 ONNX_FILE: Final = "model.onnx"
-"""The ONNX form. One input per feature, named like it: float32 [n, 1] for numbers, string [n, 1] for categories;
-outputs `label` and `probabilities` (float32 [n, 2], the positive class second)."""
+"""The ONNX form. One input per feature, named like it: float64 [n, 1] for numbers, string [n, 1] for categories, where
+the empty string is a gap; outputs `label` (int64 [n]) and `probabilities` (float64 [n, 2], the positive class second).
+
+Versions of before have float32 in place of float64. Those of now compute every score from one value inside, `ROW`."""
+PROBABILITIES: Final = "probabilities"
+LABEL: Final = "label"
+ROW: Final = ":row"
+"""float64 [n, features] in the order of the spec: numbers as they are, categories as the codes of `LabelEncoder`s."""
+REFUSED_CODE: Final = 2**30
+"""The code of a word with which scikit-learn raises. A worker hands it to no graph: it refuses the row."""
+POSITIVE: Final = ":positive"
+"""P(positive), float64 [n, 1], from which `probabilities` and `label` are made."""
 ESTIMATOR_FILE: Final = "estimator.skops"
 """The trained scikit-learn estimator, kept without pickle."""
 REFERENCE_FILE: Final = "reference.parquet"
@@ -46,8 +56,9 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True):
 
     `features` are those that the version scores with, and `categories` what each of them that is no number may be; a
     spec that has more by now does not concern it. Manifests from before categories were written lack that member.
-    `parity` is the largest difference between the served form's score and the estimator's on the training reference.
-    `not_converted` is why scikit-learn serves, "" when ONNX does. Manifests from before the two were told apart lack
+    `parity` is the largest difference between the served form's score and the estimator's on the training reference and
+    on the rows by which the spec's domain is probed. `not_converted` is why scikit-learn serves, "" when ONNX does:
+    that the estimator has no ONNX form, or none that says the same. Manifests from before the two were told apart lack
     both members, and theirs is the ONNX form.
     """
 

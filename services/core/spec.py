@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import KW_ONLY, dataclass, field
 from datetime import timedelta
 from enum import StrEnum
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from services.core.errors import SpecError
@@ -32,6 +33,9 @@ RESERVED = frozenset(
 )
 """What stands beside the features: columns of training sets and references, members of requests, what a converted model
 calls its outputs, and members of answers, which are tensors of the Open Inference Protocol as well."""
+
+CATEGORIES_TOLD = 20
+"""Of a longer list a message tells the first ones alone: it is made in the request that is wrong."""
 
 
 class Source(StrEnum):
@@ -82,7 +86,7 @@ class Numeric:
         return None
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Categorical:
     """One of a closed set of strings."""
 
@@ -95,13 +99,25 @@ class Categorical:
             _require_sayable("category", category)
         _require_once("category", self.categories)
 
+    @cached_property
+    def _known(self) -> frozenset[str]:
+        return frozenset(self.categories)
+
+    def __contains__(self, value: object) -> bool:
+        """Whether it is one of them: one look, however many they are."""
+        return value in self._known
+
     def problem(self, value: object) -> str | None:
         """Say why `value` is not one of this kind, or None when it is."""
-        if not isinstance(value, str):
-            return f"found {value!r}, expected one of {', '.join(self.categories)}"
-        if value not in self.categories:
-            return f"found {value[:64]!r}, expected one of {', '.join(self.categories)}"
-        return None
+        if isinstance(value, str) and value in self._known:
+            return None
+        found = repr(value[:64] if isinstance(value, str) else value)
+        return f"found {found}, expected one of {', '.join(self.categories[:CATEGORIES_TOLD])}{self._more}"
+
+    @property
+    def _more(self) -> str:
+        more = len(self.categories) - CATEGORIES_TOLD
+        return f" and {more} more" if more > 0 else ""
 
 
 @dataclass(frozen=True, slots=True)

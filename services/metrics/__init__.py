@@ -13,7 +13,7 @@ from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
-from typing import Final, Literal
+from typing import Final, Literal, NamedTuple
 
 import psutil
 from prometheus_client import (
@@ -49,6 +49,14 @@ _BUCKETS: Final = (0.0005, 0.001, 0.002, 0.003, 0.005, 0.0075, 0.01, 0.02, 0.03,
 """Seconds. Dense from 0.5 to 50 ms, where answers lie and the objectives are; coarse up to the server's timeout."""
 
 
+class Serves(NamedTuple):
+    """A version that answers, what it scores with, and how long it takes for a row."""
+
+    version: str
+    form: str
+    row_seconds: float
+
+
 class ServingMetrics:
     """Of one serving worker. `registry` gets every metric; one registry takes one set."""
 
@@ -67,6 +75,7 @@ class ServingMetrics:
         self._refused = _counter(table.REQUESTS_REFUSED, registry)
         # A version that one of several workers serves is being served; workers that have ended do not count.
         self._info = _gauge(table.MODEL_INFO, registry, mode="livemax")
+        self._row_seconds = _gauge(table.MODEL_ROW_SECONDS, registry, mode="livemax")
         self._load_failures = _counter(table.MODEL_LOAD_FAILURES, registry)
         self._workers = _gauge(table.WORKERS, registry, mode="livesum")
         self._workers_wanted = _gauge(table.WORKERS_WANTED, registry, mode="livemax")
@@ -118,12 +127,13 @@ class ServingMetrics:
     def refused(self, code: str) -> None:
         self._refused.labels(code).inc()
 
-    def serves(self, model: str, *, version: str, instead_of: str) -> None:
-        """The worker swapped; "" stands for no version."""
-        if instead_of:
-            self._info.labels(model, instead_of, CHAMPION).set(0)
-        if version:
-            self._info.labels(model, version, CHAMPION).set(1)
+    def serves(self, model: str, serving: Serves, *, instead_of: Serves | None) -> None:
+        """The worker swapped. What it served before shows 0 from now on: labels cannot be taken away."""
+        if instead_of is not None:
+            self._info.labels(model, instead_of.version, CHAMPION).set(0)
+            self._row_seconds.labels(model, instead_of.version, instead_of.form).set(0)
+        self._info.labels(model, serving.version, CHAMPION).set(1)
+        self._row_seconds.labels(model, serving.version, serving.form).set(serving.row_seconds)
 
     def load_failed(self, model: str) -> None:
         self._load_failures.labels(model).inc()

@@ -32,6 +32,7 @@ FEATURE_WRITES: Final = "bellwether_feature_writes_total"
 REQUESTS_REFUSED: Final = "bellwether_requests_refused_total"
 MODEL_INFO: Final = "bellwether_model_info"
 """Shown by the serving process and by the monitor: what answers, and what should."""
+MODEL_ROW_SECONDS: Final = "bellwether_model_row_seconds"
 MODEL_LOAD_FAILURES: Final = "bellwether_model_load_failures_total"
 HOME_FREE: Final = "bellwether_home_free_bytes"
 HOME_SIZE: Final = "bellwether_home_size_bytes"
@@ -91,6 +92,11 @@ SERVING: Final[Mapping[str, Described]] = {
     REQUESTS_REFUSED: Described("Requests that got an error, by its code.", ("code",), Kind.COUNTER),
     MODEL_INFO: Described(
         "1 while a live worker answers with this version of the model.", ("model", "version", "alias")
+    ),
+    MODEL_ROW_SECONDS: Described(
+        "What scoring one row took when a live worker loaded the version, by what scores: onnx or scikit-learn; "
+        "0 for versions that it served before.",
+        ("model", "version", "form"),
     ),
     MODEL_LOAD_FAILURES: Described(
         "Versions that a worker refused to serve because they did not pass their checks.", ("model",), Kind.COUNTER

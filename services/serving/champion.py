@@ -14,7 +14,7 @@ from services.core.errors import BellwetherError, CorruptArtifact
 from services.core.ports import Fleet, ModelStore
 from services.core.records import CHAMPION
 from services.core.spec import ModelSpec
-from services.metrics import ServingMetrics
+from services.metrics import Serves, ServingMetrics
 from services.serving.fit import remedy
 from services.serving.runtime import ServingModel, load
 
@@ -72,10 +72,11 @@ class ChampionWatch:
         except (BellwetherError, OSError) as error:
             self._refuse(version, error)
             return
-        previous = self._version()
+        previous = self.serving
         self.serving, self.problem, self._failed_version = loaded, "", ""
-        self.metrics.serves(self.spec.name, version=loaded.version, instead_of=previous)
-        logger.info("%s answers with version %s instead of %s", self.spec.name, loaded.version, previous or "the rule")
+        self.metrics.serves(self.spec.name, _told(loaded), instead_of=None if previous is None else _told(previous))
+        before = "the rule" if previous is None else previous.version
+        logger.info("%s answers with version %s instead of %s", self.spec.name, loaded.version, before)
 
     def _verified(self, version: str) -> ServingModel:
         directory = self.store.directory(self.spec.name, version)
@@ -119,3 +120,7 @@ class ChampionWatch:
 
     def _version(self) -> str:
         return "" if self.serving is None else self.serving.version
+
+
+def _told(model: ServingModel) -> Serves:
+    return Serves(model.version, model.manifest.served_form.value, model.row_seconds)

@@ -6,7 +6,7 @@ from typing import Final, Protocol
 
 from services.core.features import Value
 
-_ROUNDING: Final = 1e-6
+ROUNDING: Final = 1e-6
 """A forest adds up its trees' float32 shares, which may end a few units in the last place above 1."""
 
 Row = Mapping[str, Value]
@@ -38,6 +38,6 @@ def cell(values: Row, name: str, numeric: bool) -> Value:
 
 def probability(score: float) -> float:
     found = float(score)
-    if not -_ROUNDING <= found <= 1.0 + _ROUNDING:
+    if not -ROUNDING <= found <= 1.0 + ROUNDING:
         raise ArithmeticError(f"the model's score is {found}, expected a probability")
     return min(max(found, 0.0), 1.0)

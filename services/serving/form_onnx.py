@@ -9,13 +9,15 @@ import numpy as np
 import onnx
 import onnxruntime
 
-from services.core.artifacts import ONNX_FILE
+from services.core.artifacts import ONNX_FILE, PROBABILITIES, ROW
 from services.core.features import Value
 from services.core.spec import ModelSpec, Numeric
 from services.serving.form import Row, Unloadable, probability
-from services.serving.onnx_packing import GAP, ROW, Codes, pack
+from services.serving.onnx_packing import GAP, Codes, Packed, has_row, pack
+from services.serving.onnx_rewriting import rewrite
 
-PROBABILITIES: Final = "probabilities"
+_NUMBERS: Final = {onnx.TensorProto.DOUBLE, onnx.TensorProto.FLOAT}
+"""What the inputs of numbers may be: of versions of now, and of before."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,16 +28,18 @@ class OnnxForm:
     """(feature, codes of its categories or None for a number), in the order of the spec."""
     run: Callable[..., Any]
     """What `session.run` calls after it compared the names of the inputs, which takes longer than a small model."""
+    output: str
+    dtype: type[np.floating[Any]]
 
     def score(self, values: Row) -> float:
-        return probability(self._probabilities((values,))[0, 1])
+        return probability(self._positive((values,))[0])
 
     def score_many(self, rows: Sequence[Row]) -> list[float]:
-        return [probability(score) for score in self._probabilities(rows)[:, 1]] if rows else []
+        return [probability(score) for score in self._positive(rows)] if rows else []
 
-    def _probabilities(self, rows: Sequence[Row]) -> np.ndarray:
-        packed = np.array([self._packed(row) for row in rows], np.float32)
-        return self.run([PROBABILITIES], {ROW: packed}, None)[0]  # type: ignore[no-any-return]  # the runtime has no types
+    def _positive(self, rows: Sequence[Row]) -> np.ndarray:
+        packed = np.array([self._packed(row) for row in rows], self.dtype)
+        return self.run([self.output], {ROW: packed}, None)[0][:, -1]  # type: ignore[no-any-return]  # the runtime has no types
 
     def _packed(self, values: Row) -> list[Value]:
         try:
@@ -54,18 +58,27 @@ def open_onnx(spec: ModelSpec, content: bytes) -> OnnxForm:
     except Exception as error:
         raise Unloadable(f"{ONNX_FILE} is no ONNX model: {error}") from error
     _check_signature(spec, model)
-    packed = pack(model, spec, output=PROBABILITIES)
+    packed = _packed(spec, model)
     return OnnxForm(
         columns=tuple(zip(spec.feature_names, packed.codes, strict=True)),
         run=_session(packed.model.SerializeToString())._sess.run,  # noqa: SLF001 - see the field
+        output=packed.output,
+        dtype=packed.dtype,
     )
+
+
+def _packed(spec: ModelSpec, model: onnx.ModelProto) -> Packed:
+    try:
+        return pack(model, spec) if has_row(model) else rewrite(model, spec)
+    except Exception as error:  # a graph may be anything
+        raise Unloadable(f"{ONNX_FILE} is no graph that can be packed: {error}") from error
 
 
 def _check_signature(spec: ModelSpec, model: onnx.ModelProto) -> None:
     found = {each.name: each.type.tensor_type.elem_type for each in model.graph.input}
+    number = next((kind for kind in found.values() if kind in _NUMBERS), onnx.TensorProto.DOUBLE)
     expected = {
-        each.name: onnx.TensorProto.FLOAT if isinstance(each.kind, Numeric) else onnx.TensorProto.STRING
-        for each in spec.features
+        each.name: number if isinstance(each.kind, Numeric) else onnx.TensorProto.STRING for each in spec.features
     }
     if unlike := {name for name in found.keys() | expected.keys() if found.get(name) != expected.get(name)}:
         of_file, of_spec = (

@@ -1,138 +1,91 @@
-"""Rewrites a graph with an input per feature into one with a single input: the row, as one array of numbers.
+"""The part of a graph that a worker runs: from the row, as one array of numbers, to P(positive).
 
-Handing over an array costs ONNX Runtime as much as several operators, strings cost more, and the converter writes an
-operator per category; on one row the arithmetic hardly counts. The file that is stored stays as it was converted.
+Handing over an array costs ONNX Runtime as much as several operators, and strings cost more. So the words of a request
+become their codes in Python, and what stands in front of the row in the stored graph is left out, as is what stands
+behind P(positive). The file that is stored stays as it was written.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
 import numpy as np
-from onnx import ModelProto, NodeProto, TensorProto, helper, numpy_helper
+from onnx import ModelProto, NodeProto, TensorProto, helper
 
-from services.core.spec import Categorical, ModelSpec, Numeric
+from services.core.artifacts import POSITIVE, REFUSED_CODE, ROW
+from services.core.spec import Categorical, ModelSpec
 
-ROW: Final = ":row"
-"""The input of a packed graph, float32 [n, features]: numbers as they are, categories as codes."""
 GAP: Final = ""
 
 Codes = Mapping[str, float]
-"""What stands in the row for each category; for a gap too, unless the graph would refuse it."""
-
-_GAP_CODE: Final = -1.0
-_NEVER: Final = -2.0
+"""What stands in the row for each category; for a gap too. The words that the estimator refuses have none."""
 
 
 @dataclass(frozen=True, slots=True)
 class Packed:
-    """`codes` per feature in the order of the spec, None for a number."""
+    """A graph with the input `ROW` of numbers of this type, and an output whose last column is P(positive).
+
+    `codes` per feature in the order of the spec, None for a number.
+    """
 
     model: ModelProto
     codes: tuple[Codes | None, ...]
+    output: str
+    dtype: type[np.floating[Any]]
 
 
-def pack(model: ModelProto, spec: ModelSpec, *, output: str) -> Packed:
-    """A graph that computes `output` of `model` from whole rows, and nothing else of it."""
-    packing = _Packing(model, spec)
-    joined = [each for node in model.graph.node for each in packing.joined(node)]
-    nodes = _needed([*packing.features(), *joined], output)
-    read = set().union(*map(_read_by, nodes))
+def has_row(model: ModelProto) -> bool:
+    """Whether the graph computes every score from one row, so that it can be cut there."""
+    return any(ROW in node.output for node in model.graph.node)
+
+
+def pack(model: ModelProto, spec: ModelSpec) -> Packed:
+    """What computes P(positive) from the row, and nothing else of `model`."""
+    behind = [node for node in model.graph.node if ROW not in node.output]
+    nodes = needed(behind, POSITIVE, given=ROW)
+    read = set().union(*map(read_by, nodes))
     graph = helper.make_graph(
         nodes,
         model.graph.name,
-        [helper.make_tensor_value_info(ROW, TensorProto.FLOAT, [None, len(spec.features)])],
-        [each for each in model.graph.output if each.name == output],
-        initializer=[each for each in (*model.graph.initializer, *packing.constants) if each.name in read],
+        [helper.make_tensor_value_info(ROW, TensorProto.DOUBLE, [None, len(spec.features)])],
+        [helper.make_tensor_value_info(POSITIVE, TensorProto.DOUBLE, [None, 1])],
+        initializer=[each for each in model.graph.initializer if each.name in read],
     )
     packed = helper.make_model(graph, opset_imports=list(model.opset_import), ir_version=model.ir_version)
-    return Packed(packed, tuple(packing.codes.get(name) for name in spec.feature_names))
+    encoders = {node.input[0]: attributes_of(node) for node in model.graph.node if node.op_type == "LabelEncoder"}
+    codes = tuple(
+        _codes(each.kind, encoders[each.name]) if isinstance(each.kind, Categorical) else None for each in spec.features
+    )
+    return Packed(packed, codes, POSITIVE, np.float64)
 
 
-class _Packing:
-    def __init__(self, model: ModelProto, spec: ModelSpec) -> None:
-        self.constants: list[TensorProto] = []
-        self.codes: dict[str, Codes] = {
-            each.name: {word: float(place) for place, word in enumerate(each.kind.categories)} | {GAP: _GAP_CODE}
-            for each in spec.features
-            if isinstance(each.kind, Categorical)
-        }
-        self._features = spec.features
-        self._column = {name: column for column, name in enumerate(spec.feature_names)}
-        self._made_by = {name: node for node in model.graph.node for name in node.output}
-
-    def features(self) -> Iterator[NodeProto]:
-        """Each feature taken out of the row, named as the graph knows it: [n, 1], categories as the words they are."""
-        for feature in self._features:
-            name, column = feature.name, self._column[feature.name]
-            if isinstance(feature.kind, Numeric):
-                yield self._taken([column], name)
-            else:
-                # The code of a gap, -1, takes the last of them.
-                words = self._constant(f"{name}:words", np.array([*feature.kind.categories, GAP], dtype=object))
-                yield self._taken([column], f"{name}:code")
-                yield helper.make_node("Cast", [f"{name}:code"], [f"{name}:place"], to=TensorProto.INT64)
-                yield helper.make_node("Gather", [words, f"{name}:place"], [name], axis=0)
-
-    def joined(self, node: NodeProto) -> list[NodeProto]:
-        """What does as `node` does in fewer steps where that joins numbers, or indicators of categories."""
-        if node.op_type != "Concat":
-            return [node]
-        axis = _attributes(node)["axis"]
-        if axis in (1, -1) and all(name in self._column and name not in self.codes for name in node.input):
-            return [self._taken([self._column[name] for name in node.input], node.output[0])]
-        encoders = [self._made_by[name] for name in node.input if name in self._made_by]
-        if axis in (2, -1) and len(encoders) == len(node.input) and all(map(self._encodes_a_feature, encoders)):
-            return self._indicators(encoders, node.output[0])
-        return [node]
-
-    def _encodes_a_feature(self, node: NodeProto) -> bool:
-        return node.op_type == "OneHotEncoder" and node.input[0] in self.codes
-
-    def _indicators(self, encoders: Sequence[NodeProto], output: str) -> list[NodeProto]:
-        """1.0 where a column has the code of a category, for all categories of all encoders at once: [n, 1, all]."""
-        columns, wanted = [], []
-        for encoder in encoders:
-            feature = encoder.input[0]
-            words = [each.decode() for each in _attributes(encoder)["cats_strings"]]
-            columns += [self._column[feature]] * len(words)
-            wanted += [self.codes[feature].get(word, _NEVER) for word in words]
-            if not _attributes(encoder).get("zeros", 1):
-                self.codes[feature] = {word: code for word, code in self.codes[feature].items() if word in words}
-        codes = self._constant(f"{output}:wanted", np.array([[wanted]], np.float32))
-        return [
-            self._taken([columns], f"{output}:codes"),
-            helper.make_node("Equal", [f"{output}:codes", codes], [f"{output}:equal"]),
-            helper.make_node("Cast", [f"{output}:equal"], [output], to=TensorProto.FLOAT),
-        ]
-
-    def _taken(self, columns: list[Any], output: str) -> NodeProto:
-        """These columns of the row, in the shape of `columns` behind the row's own dimension."""
-        return helper.make_node(
-            "Gather", [ROW, self._constant(f"{output}:columns", np.array(columns))], [output], axis=1
-        )
-
-    def _constant(self, name: str, value: np.ndarray) -> str:
-        self.constants.append(numpy_helper.from_array(value, name))
-        return name
+def _codes(kind: Categorical, encoder: Mapping[str, Any]) -> Codes:
+    """As the stored graph encodes; what it refuses is behind the end of its tables, and gets no code here."""
+    known = {
+        word.decode(): float(code) for word, code in zip(encoder["keys_strings"], encoder["values_int64s"], strict=True)
+    }
+    other = encoder["default_int64"]
+    if other < REFUSED_CODE:
+        return {word: known.get(word, float(other)) for word in (*kind.categories, GAP)}
+    return {word: known[word] for word in (*kind.categories, GAP) if word in known}
 
 
-def _attributes(node: NodeProto) -> dict[str, Any]:
+def attributes_of(node: NodeProto) -> dict[str, Any]:
     return {each.name: helper.get_attribute_value(each) for each in node.attribute}
 
 
-def _needed(nodes: Sequence[NodeProto], output: str) -> list[NodeProto]:
-    """Those that `output` depends on; what follows stands behind what it reads."""
+def needed(nodes: Sequence[NodeProto], output: str, *, given: str = "") -> list[NodeProto]:
+    """Those that `output` depends on besides what is `given`; what follows stands behind what it reads."""
     read = {output}
-    needed = []
+    found = []
     for node in reversed(nodes):
         if read & set(node.output):
-            needed.append(node)
-            read |= _read_by(node)
-    return needed[::-1]
+            found.append(node)
+            read |= read_by(node) - {given}
+    return found[::-1]
 
 
-def _read_by(node: NodeProto) -> set[str]:
+def read_by(node: NodeProto) -> set[str]:
     """Inputs of a node, and those of the graphs inside it, which may read what is computed around them."""
     inner = [graph for each in node.attribute for graph in ([each.g] if each.HasField("g") else each.graphs)]
-    return set(node.input).union(*(_read_by(each) for graph in inner for each in graph.node))
+    return set(node.input).union(*(read_by(each) for graph in inner for each in graph.node))

@@ -1,5 +1,7 @@
 """A verified model version, ready to score."""
 
+import statistics
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -29,6 +31,7 @@ class ServingModel:
     """A version that passed every check. `score` and `score_many` are those of its `Form`.
 
     `spec` is the model's with the features that this version scores with and no others.
+    `row_seconds` is how long scoring one row took in this process, the median of the canary's rows.
     """
 
     version: str
@@ -36,6 +39,7 @@ class ServingModel:
     spec: ModelSpec
     score: Callable[[Row], float]
     score_many: Callable[[Sequence[Row]], list[float]]
+    row_seconds: float
 
 
 def load(directory: Path, spec: ModelSpec, *, manifest_sha256: str = "") -> ServingModel:
@@ -56,8 +60,8 @@ def load(directory: Path, spec: ModelSpec, *, manifest_sha256: str = "") -> Serv
         form = open_form(own, manifest.served_form, content)
     except Unloadable as error:
         raise _corrupt(directory, spec.name, str(error)) from error
-    _check_canary(form, manifest, directory)
-    return ServingModel(manifest.version, manifest, own, form.score, form.score_many)
+    row_seconds = _check_canary(form, manifest, directory)
+    return ServingModel(manifest.version, manifest, own, form.score, form.score_many, row_seconds)
 
 
 def open_form(spec: ModelSpec, served_form: ServedForm, content: bytes) -> Form:
@@ -114,8 +118,11 @@ def _verified_file(directory: Path, model: str, name: str, expected: str) -> byt
     return content
 
 
-def _check_canary(form: Form, manifest: Manifest, directory: Path) -> None:
+def _check_canary(form: Form, manifest: Manifest, directory: Path) -> float:
+    """How long a row takes. Raises `CorruptArtifact` where one scores otherwise than it did."""
+    took = []
     for number, case in enumerate(manifest.canary):
+        began = time.perf_counter()
         try:
             score = form.score(case.features)
         except Exception as error:
@@ -124,6 +131,8 @@ def _check_canary(form: Form, manifest: Manifest, directory: Path) -> None:
         if abs(score - case.score) > CANARY_TOLERANCE:
             problem = f"canary row {number} scores {score:.6f}, expected {case.score:.6f}"
             raise _corrupt(directory, manifest.model, problem)
+        took.append(time.perf_counter() - began)
+    return statistics.median(took)
 
 
 def _corrupt(directory: Path, model: str, problem: str) -> CorruptArtifact:

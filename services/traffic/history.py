@@ -168,7 +168,7 @@ class _Reader:
         kind = self._kinds[name]
         if isinstance(kind, Categorical):
             value: Value | None = None if text_problem(word) else word
-            is_known = word in kind.categories
+            is_known = word in kind
         else:
             value = self._numbers.read(word)
             is_known = value is not None

@@ -7,6 +7,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from monitoring.lifecycle.domain import permitted_rows
 from monitoring.lifecycle.packaging import Served, serve
 from services.core.spec import Categorical, ModelSpec, Unavailable
 from services.core.training import TrainingSet
@@ -48,9 +49,9 @@ def estimator(spec: ModelSpec, training: TrainingSet) -> Any:
 
 
 @pytest.fixture(scope="session")
-def served(spec: ModelSpec, estimator: Any) -> Served:
+def served(spec: ModelSpec, training: TrainingSet, estimator: Any) -> Served:
     """What a worker would score with: ONNX, or scikit-learn where the estimator does not convert."""
-    return serve(spec, estimator)
+    return serve(spec, estimator, permitted_rows(spec, estimator, training.features))
 
 
 def training_set(spec: ModelSpec, cases: list[PastCase]) -> TrainingSet:

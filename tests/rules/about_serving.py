@@ -267,4 +267,57 @@ LOADED: Final = (
     ),
 )
 
-CASES: Final = (*LATENCY, *ANSWERS, *BY_RULE_CASES, *LOADED)
+
+def scoring(*, row: str, asked: str, form: str = "scikit-learn", workers: int = 2) -> dict[str, str]:
+    return {
+        f'bellwether_model_row_seconds{{model="toy",version="v1",form="{form}"}}': row,
+        'bellwether_predictions_total{model="toy",version="v1",served_by="model",arm="control"}': asked,
+        "bellwether_workers": f"{workers}+0x60",
+    }
+
+
+def too_slow(expected: str) -> Fired:
+    return Fired(
+        f"toy: scikit-learn scores version v1 too slowly: a p99 of {expected} is to be expected, objective 50 ms",
+        {"version": "v1", "form": "scikit-learn"},
+    )
+
+
+TOO_SLOW: Final = "ScoringTooSlow"
+
+SCORING: Final = (
+    Case(
+        alert=TOO_SLOW,
+        when="a row takes longer than the objective, and hardly anybody asks",
+        series=scoring(row="0.08+0x60", asked="0+0x60"),
+        at="40m",
+        fired=(too_slow("80ms"),),
+    ),
+    Case(
+        alert=TOO_SLOW,
+        when="a row takes 8 ms and two workers get 200 a second",
+        series=scoring(row="0.008+0x60", asked="0+12000x60"),
+        at="40m",
+        fired=(too_slow("81.7ms"),),
+    ),
+    Case(
+        alert=TOO_SLOW,
+        when="a row takes 8 ms and two workers get 20 a second",
+        series=scoring(row="0.008+0x60", asked="0+1200x60"),
+        at="40m",
+    ),
+    Case(
+        alert=TOO_SLOW,
+        when="ONNX scores and two workers get 2,000 a second",
+        series=scoring(row="0.00002+0x60", asked="0+120000x60", form="onnx"),
+        at="40m",
+    ),
+    Case(
+        alert=TOO_SLOW,
+        when="the slow version was swapped for another half an hour ago",
+        series=scoring(row="0.08+0x30 0+0x30", asked="0+1200x60"),
+        at="58m",
+    ),
+)
+
+CASES: Final = (*LATENCY, *ANSWERS, *BY_RULE_CASES, *LOADED, *SCORING)

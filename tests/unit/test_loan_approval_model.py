@@ -7,6 +7,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from monitoring.lifecycle.domain import permitted_rows
 from monitoring.lifecycle.packaging import serve
 from services.core.artifacts import ServedForm
 from services.core.features import FeatureVerdict, Reading, Status, Value
@@ -189,5 +190,8 @@ def test_applicants_without_a_credit_score_are_told_apart_nearly_as_well_as_the_
     assert roc_auc_score(unseen.target[without], found[without]) > 0.7
 
 
-def test_it_has_an_onnx_form_although_trees_were_boosted_and_two_inputs_are_not_used(estimator: Any) -> None:
-    assert serve(SPEC, estimator).served_form is ServedForm.ONNX
+def test_it_has_an_onnx_form_although_trees_were_boosted_and_two_inputs_are_not_used(
+    estimator: Any, unseen: TrainingSet
+) -> None:
+    rows = permitted_rows(SPEC, estimator, unseen.features)
+    assert serve(SPEC, estimator, rows).served_form is ServedForm.ONNX

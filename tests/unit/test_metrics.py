@@ -11,20 +11,20 @@ from prometheus_client import CollectorRegistry
 
 from services.core.records import Batch, DeadLetter, Stored
 from services.core.transport import Lag, Unsent
-from services.metrics import ConsumerMetrics, ForwarderMetrics, ServingMetrics, exposition
+from services.metrics import ConsumerMetrics, ForwarderMetrics, Serves, ServingMetrics, exposition
 from tests.toy import NOON, prediction
 
 # Metrics keep their values where the process's environment said when prometheus_client was imported.
 COUNTING_WORKER = """
 import sys
 from prometheus_client import CollectorRegistry
-from services.metrics import ServingMetrics, exposition
+from services.metrics import Serves, ServingMetrics, exposition
 from tests.toy import prediction
 metrics = ServingMetrics(CollectorRegistry())
 metrics.started(["toy"], workers=2)
 metrics.answered(prediction(), seconds=0.001)
 metrics.publish()
-metrics.serves("toy", version="v1", instead_of="")
+metrics.serves("toy", Serves("v1", "onnx", 2e-5), instead_of=None)
 if sys.argv[1] == "show":
     print(exposition(metrics.registry).decode())
 """
@@ -46,9 +46,24 @@ def test_the_counts_of_ended_workers_stay_and_their_versions_do_not(tmp_path: Pa
     text = worker("show")
     assert 'bellwether_predictions_total{arm="control",model="toy",served_by="model",version="v1"} 2.0' in text
     assert 'bellwether_model_info{alias="champion",model="toy",version="v1"} 1.0' in text
+    assert 'bellwether_model_row_seconds{form="onnx",model="toy",version="v1"} 2e-05' in text
     assert "bellwether_workers 1.0" in text
     assert "bellwether_workers_wanted 2.0" in text
     assert 'bellwether_predictions_lost_total{model="toy"} 0.0' in text
+
+
+def test_a_version_that_is_no_longer_served_shows_no_time_for_a_row() -> None:
+    metrics = ServingMetrics(CollectorRegistry())
+    before, now = Serves("v1", "scikit-learn", 0.007), Serves("v2", "onnx", 2e-5)
+    metrics.serves("toy", before, instead_of=None)
+    metrics.serves("toy", now, instead_of=before)
+    shown = {
+        each.version: metrics.registry.get_sample_value(
+            "bellwether_model_row_seconds", {"model": "toy", "version": each.version, "form": each.form}
+        )
+        for each in (before, now)
+    }
+    assert shown == {"v1": 0, "v2": 2e-5}
 
 
 def test_a_latency_objective_is_the_bound_of_a_bucket() -> None:

@@ -20,7 +20,8 @@ def licence(name: str) -> str:
         return ""
     words = [each for each in told.get_all("Classifier", []) if each.startswith("License")]
     # A whole text of a licence speaks of others, too.
-    expression, text = (told[name] if name in told else "" for name in ("License-Expression", "License"))
+    expression, *_ = told.get_all("License-Expression", [""])
+    text, *_ = told.get_all("License", [""])
     return " ".join([expression, *words, text[:60]])
 
 

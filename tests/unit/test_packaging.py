@@ -1,8 +1,11 @@
 import io
+import re
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 import pytest
 import skops.io
@@ -10,9 +13,11 @@ from sklearn.compose import ColumnTransformer
 from sklearn.ensemble import HistGradientBoostingClassifier
 from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
-from sklearn.preprocessing import FunctionTransformer, StandardScaler
+from sklearn.preprocessing import FunctionTransformer, OneHotEncoder, StandardScaler
 
-from monitoring.lifecycle.packaging import PARITY, NotServable, Package, compare, package, serve
+from monitoring.lifecycle.conversion import to_onnx
+from monitoring.lifecycle.domain import Rows, permitted_rows
+from monitoring.lifecycle.packaging import PARITY, NotServable, Package, package, serve
 from monitoring.lifecycle.retrain import first_version
 from monitoring.lifecycle.scoring import scores_of_rule, scores_of_version
 from monitoring.lifecycle.training_set import Snapshot, keep, past_rows
@@ -20,9 +25,9 @@ from services.adapters.model_store import BentoModelStore
 from services.core.artifacts import CALIBRATION_FILE, ESTIMATOR_FILE, ONNX_FILE, REFERENCE_FILE, ServedForm
 from services.core.errors import CorruptArtifact
 from services.core.features import Value
-from services.core.training import TrainingSet
+from services.core.spec import Unavailable
 from services.serving.runtime import load
-from tests.artifacts import train_on_sets, training_set
+from tests.artifacts import train_on_waves, training_set
 from tests.toy import NOON, toy_spec
 from tests.workshop import SPEC, open_bench, past_cases
 
@@ -86,12 +91,12 @@ def test_an_estimator_that_does_not_convert_is_served_by_scikit_learn_and_the_ve
     snapshot: Snapshot, tmp_path: Path
 ) -> None:
     training, held_out = snapshot.split(SPEC)
-    estimator = train_on_sets(training)
+    estimator = train_on_waves(training)
     made = package(SPEC, estimator, version="v1", training=training, snapshot=snapshot, now=NOON)
     directory = BentoModelStore(tmp_path / "bentoml").add(made.manifest, made.files)
 
     assert made.manifest.served_form is ServedForm.SCIKIT_LEARN
-    assert "splits on sets of categories" in made.manifest.not_converted
+    assert "RBFSampler" in made.manifest.not_converted
     assert made.manifest.parity == 0.0
     assert set(made.files) == {ESTIMATOR_FILE, REFERENCE_FILE, CALIBRATION_FILE}
     expected = estimator.predict_proba(held_out.features)[:, 1]
@@ -106,22 +111,59 @@ def test_an_estimator_that_neither_converts_nor_loads_without_pickle_cannot_be_r
         FunctionTransformer(lambda frame: frame[["amount", "visits"]]), HistGradientBoostingClassifier(max_iter=2)
     ).fit(training.features, training.target)
 
-    with pytest.raises(NotServable, match=r"does not convert to ONNX .* cannot serve it either: .*lambda"):
+    with pytest.raises(NotServable, match=r"ONNX cannot serve .*lambda.*, and scikit-learn cannot either: .*lambda"):
         package(SPEC, numbers, version="v1", training=training, snapshot=snapshot, now=NOON)
 
 
-@pytest.mark.parametrize("train", [SPEC.train, train_on_sets], ids=["onnx", "scikit-learn"])
-def test_a_served_form_that_scores_differently_is_refused(train: Callable[[TrainingSet], Any]) -> None:
-    fitted, other = (train(training_set(seed)) for seed in (1, 2))
-    with pytest.raises(NotServable, match=r"differs from the estimator by up to .*at most 0\.0001 is accepted"):
-        compare(serve(SPEC, other), fitted, training_set(1).features)
+def rows_of(estimator: Any) -> Rows:
+    return permitted_rows(SPEC, estimator, training_set(1).features)
 
 
-def test_a_served_form_that_cannot_score_the_reference_is_refused() -> None:
+def test_what_skops_keeps_otherwise_than_it_was_fitted_is_refused() -> None:
+    fitted, other = (train_on_waves(training_set(seed)) for seed in (1, 2))
+    with pytest.raises(NotServable, match=r"what skops wrote is not what was fitted, it differs from the estimator by"):
+        serve(SPEC, fitted, rows_of(fitted), keep=lambda _: skops.io.dumps(other))
+
+
+def test_where_the_onnx_form_says_something_else_scikit_learn_serves_and_the_version_says_where() -> None:
+    fitted, other = (SPEC.train(training_set(seed)) for seed in (1, 2))
+    served = serve(SPEC, fitted, rows_of(fitted), convert=lambda spec, _: to_onnx(spec, other))
+    assert (served.served_form, served.parity) == (ServedForm.SCIKIT_LEARN, 0.0)
+    told = r"its ONNX form differs from the estimator by up to [\d.]+ .*: [\d.]+ instead of [\d.]+ with \w+ = \S+$"
+    assert re.fullmatch(told, served.not_converted)
+
+
+def test_a_category_that_scikit_learn_does_not_take_is_refused_by_name_with_the_remedy() -> None:
+    estimator = pipeline_of(OneHotEncoder(categories=[["monthly"]]), rows=lambda frame: frame["plan"] == "monthly")
+    with pytest.raises(NotServable) as refused:
+        serve(SPEC, estimator, rows_of(estimator))
+    assert "the spec of toy permits plan = 'yearly', and the estimator cannot score a row with it" in str(refused.value)
+    assert 'handle_unknown="ignore"' in str(refused.value)
+
+
+def test_a_gap_that_scikit_learn_does_not_take_is_refused_by_name_with_the_remedy() -> None:
+    features = tuple(
+        replace(each, if_unavailable=Unavailable.OPTIONAL) if each.name == "mood" else each for each in SPEC.features
+    )
+    spec, estimator = toy_spec(features=features), pipeline_of(OneHotEncoder())
+    with pytest.raises(NotServable, match=r"permits mood = a gap, .*contains NaN.*put an imputer in front"):
+        serve(spec, estimator, permitted_rows(spec, estimator, training_set(1).features))
+
+
+def test_a_number_that_scikit_learn_does_not_take_is_refused_by_name_with_the_remedy() -> None:
     training = training_set(1)
-    estimator = SPEC.train(training)
-    with pytest.raises(NotServable, match=r"served form \(onnx\) is of no use on the reference: 400 rows"):
-        compare(serve(SPEC, estimator), estimator, training.features.assign(mood=float("nan")))
+    columns = ColumnTransformer([("plan", OneHotEncoder(), ["plan", "visits"])], remainder="drop")
+    rounded = training.features.assign(visits=training.features["visits"].round())
+    estimator = make_pipeline(columns, LogisticRegression()).fit(rounded, training.target)
+    with pytest.raises(NotServable, match=r"permits visits = .*unknown categories.*; narrow the feature's bounds"):
+        serve(SPEC, estimator, permitted_rows(SPEC, estimator, rounded))
+
+
+def pipeline_of(encoder: Any, *, rows: Callable[[pd.DataFrame], Any] | None = None) -> Any:
+    training = training_set(1)
+    columns = ColumnTransformer([("plan", encoder, ["plan"]), ("numbers", StandardScaler(), ["amount", "mood"])])
+    chosen = np.ones(len(training.target), dtype=bool) if rows is None else np.asarray(rows(training.features))
+    return make_pipeline(columns, LogisticRegression()).fit(training.features[chosen], training.target[chosen])
 
 
 def test_a_feature_that_training_leaves_out_is_packed_served_and_in_the_reference(
@@ -142,15 +184,15 @@ def test_a_feature_that_training_leaves_out_is_packed_served_and_in_the_referenc
 
 def test_a_retraining_says_who_serves_and_why_in_its_log_and_its_evidence(tmp_path: Path) -> None:
     bench = open_bench(tmp_path)
-    spec = toy_spec(train=train_on_sets, gate=SPEC.gate, retraining=SPEC.retraining)
+    spec = toy_spec(train=train_on_waves, gate=SPEC.gate, retraining=SPEC.retraining)
     first = first_version(spec, bench.workshop, cases=past_cases(800, seed=1))
     (version,) = bench.store.versions("toy")
     bench.store.close()
 
     assert first.promoted
-    assert any("v1 does not convert to ONNX, so scikit-learn serves it: Hist" in line for line in bench.said)
+    assert any("scikit-learn itself will serve v1, at milliseconds a row: " in line for line in bench.said)
     assert version.evidence["served_form"] == "scikit-learn"
-    assert "splits on sets of categories" in version.evidence["not_converted"]
+    assert "RBFSampler" in version.evidence["not_converted"]
 
 
 def test_a_version_whose_file_was_changed_is_not_compared_with(

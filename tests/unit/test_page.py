@@ -204,7 +204,7 @@ def test_a_champion_that_scikit_learn_serves_is_named_with_the_reason(waiting: F
     assert "scikit-learn" not in waiting.page()
     state = replace(waiting.state, versions=[registered("v1", not_converted="it splits on sets of categories")])
     shown = page([state], store=waiting.store.port)
-    assert "because v1 has no ONNX form: it splits on sets of categories." in shown
+    assert "because ONNX cannot: it splits on sets of categories." in shown
     assert as_json(state)["not_converted"] == "it splits on sets of categories"
 
 

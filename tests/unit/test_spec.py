@@ -2,6 +2,7 @@
 
 from datetime import timedelta
 
+import msgspec
 import pytest
 
 from services.core.errors import SpecError
@@ -62,6 +63,18 @@ def test_a_slice_and_a_measure_are_declared_once() -> None:
         toy_spec(slices=("plan", "plan"))
     with pytest.raises(SpecError, match="model 'toy': measure 'kept' is declared twice"):
         toy_spec(measures=(*toy_spec().measures, toy_spec().measures[0]))
+
+
 def test_a_number_out_of_range_is_told_with_all_digits_of_the_bound() -> None:
     assert Numeric(high=1234567).problem(1234568.0) == "found 1234568.0, expected at most 1234567"
     assert Numeric(low=0.25).problem(0.0) == "found 0.0, expected at least 0.25"
+
+
+def test_a_category_of_many_is_found_at_once_and_a_strange_one_is_told_some_of_them() -> None:
+    words = tuple(f"shop {number}" for number in range(10_000))
+    kind = Categorical(words)
+    assert (kind.problem("shop 9999"), "shop 9999" in kind, "shop" in kind) == (None, True, False)
+    problem = kind.problem("shop")
+    assert problem is not None
+    assert problem.endswith("shop 18, shop 19 and 9980 more")
+    assert msgspec.to_builtins(kind) == {"categories": words}

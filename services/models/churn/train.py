@@ -14,10 +14,9 @@ def train(training: TrainingSet) -> Any:
     """Fit a logistic regression on scaled numbers, stages of the tenure, and one-hot categories, weighted.
 
     A linear model, because it needs few rows after a change of the world, and because its coefficients can be read.
-    The categories are those of the spec, not those that the
-    rows happen to hold, so a rare one cannot be missing from the served form. The risk falls steeply in the first
-    months and hardly afterwards, which one slope cannot follow: hence the stages. Only the tenure has them, because
-    full months are the same number in the served form's float32, and a charge on the edge of a stage need not be.
+    The categories are those of the spec, not those that the rows happen to hold, so a rare one cannot be missing from
+    the served form. The risk falls steeply in the first months and hardly afterwards, which one slope cannot follow:
+    hence the stages of the tenure.
     """
     from sklearn.compose import ColumnTransformer
     from sklearn.linear_model import LogisticRegression

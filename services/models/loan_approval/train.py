@@ -27,7 +27,7 @@ def train(training: TrainingSet) -> Any:
     Trees, because they take a missing credit score as it is: a gap goes to the side of a split on which such
     applicants were found to belong, and nothing has to be made up for them. Sixty small ones are enough for some
     thousand rows. Each category is a column of its own: trees could split on sets of them instead, which ranks no
-    better by more than 0.01 and has no ONNX form.
+    better by more than 0.01.
 
     Rows that weigh nothing are taken out first: the borders between which trees may split are chosen from all rows,
     whatever these weigh.

@@ -18,7 +18,8 @@ options = onnxruntime.SessionOptions()
 options.intra_op_num_threads = 1
 options.inter_op_num_threads = 1
 session = onnxruntime.InferenceSession(os.environ["BENCH_ONNX"], options, providers=["CPUExecutionProvider"])
-types = {each.name: object if each.type == "tensor(string)" else np.float32 for each in session.get_inputs()}
+kinds = {"tensor(string)": object, "tensor(float)": np.float32, "tensor(double)": np.float64}
+types = {each.name: kinds[each.type] for each in session.get_inputs()}
 decode = msgspec.json.Decoder(Question).decode
 encode = msgspec.json.Encoder().encode
 

@@ -55,7 +55,7 @@ def test_a_run_with_servers_of_its_own_says_that_they_ended_and_how_to_start_the
 )
 def test_the_command_that_a_run_names_takes_the_flags_that_are_said(settings: Settings) -> None:
     audit = main.commands["audit"].commands["events"]  # type: ignore[attr-defined]
-    command = hurried(settings).partition("; ")[2].partition(" tells what")[0]
+    command = hurried(settings).partition("; ")[2].partition(" tells what")[0].strip("`")
 
     words = shlex.split(command)[3:]
 

@@ -214,10 +214,10 @@ def record_store(settings: Settings) -> RecordStore:
 def record_store_to_read(settings: Settings) -> RecordStore:
     """The store for a command that leaves it exactly as it is, on a disk that takes no writing too.
 
-    Where nobody has made it yet, that is said, and what is read is an empty one in memory.
+    Where a home has a log and no store yet, that is said, and what is read is an empty one in memory.
 
     Raises:
-        SettingsError: it has a schema that this version cannot read.
+        SettingsError: there is none and nothing was ever answered here, or its schema is not one that can be read.
         StoreUnavailable: it is away, or damaged.
     """
     from services.adapters.record_store import RecordStoreSql
@@ -225,6 +225,8 @@ def record_store_to_read(settings: Settings) -> RecordStore:
     try:
         return _made_record_store(settings)
     except NoRecordsYet as none:
+        if not settings.event_log_path.is_file():
+            raise
         logger.warning("%s", none)
     nothing = RecordStoreSql("sqlite://")
     nothing.migrate()

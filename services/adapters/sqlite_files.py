@@ -14,7 +14,7 @@ JOURNALS: Final = ("-wal", "-shm")
 REST_SECONDS: Final = 0.25
 """A command that removes a file and its journals takes milliseconds, also on a busy machine."""
 
-GIVES_ROOM_BACK: Final = "PRAGMA auto_vacuum = INCREMENTAL"
+_GIVES_ROOM_BACK: Final = "PRAGMA auto_vacuum = INCREMENTAL"
 """Asked of every connection. It makes a difference to a file that has no table yet, and to one that is rewritten."""
 _INCREMENTAL: Final = 2
 PAGES_AT_ONCE: Final = 256
@@ -50,7 +50,7 @@ class ThreadConnections:
 
     def _opened(self) -> sqlite3.Connection:
         connection = sqlite3.connect(self._path, timeout=self._busy_seconds, isolation_level=None)
-        connection.execute(GIVES_ROOM_BACK)
+        let_room_be_given_back(connection)
         connection.execute("PRAGMA journal_mode = WAL")
         connection.execute(f"PRAGMA synchronous = {self._synchronous}")
         return connection
@@ -65,6 +65,12 @@ class ThreadConnections:
         if connection is not None:
             connection.close()
             del self._local.connection
+
+
+def let_room_be_given_back(connection: sqlite3.Connection) -> None:
+    """Of a new file; of an old one, the setting would write into the file at each opening and change nothing."""
+    if not connection.execute("PRAGMA page_count").fetchone()[0]:
+        connection.execute(_GIVES_ROOM_BACK)
 
 
 @contextlib.contextmanager

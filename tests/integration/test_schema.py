@@ -1,4 +1,3 @@
-from collections.abc import Callable
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -6,17 +5,17 @@ from typing import Any
 import alembic.command
 import pytest
 from alembic.autogenerate import compare_metadata
-from alembic.config import Config
 from alembic.migration import MigrationContext
 from msgspec.structs import replace
 from sqlalchemy import select
 
 from services.adapters.record_store import RecordStoreSql
-from services.adapters.record_store.database import MIGRATIONS, Database, engine_of
+from services.adapters.record_store.database import Database, engine_of
 from services.adapters.record_store.draws import draw_of
 from services.adapters.record_store.schema import metadata, predictions
 from services.core.outcomes import OutcomeObserved
 from services.core.records import Batch
+from tests.migrating import migrated
 from tests.toy import NOON, prediction
 
 
@@ -46,8 +45,8 @@ def test_what_was_recorded_before_a_migration_is_there_after_it(url: str, revisi
     store.commit(Batch([prediction(1), prediction(2)], [_seen("e1", 1, "stayed"), _seen("e2", 2, "left")], []), **AT)
     store.close()
 
-    _alembic(url, alembic.command.downgrade, revision)
-    _alembic(url, alembic.command.upgrade, "head")
+    migrated(url, alembic.command.downgrade, revision)
+    migrated(url, alembic.command.upgrade, "head")
 
     store = RecordStoreSql(url)
     judged = store.judged("toy", made_from=NOON, made_until=NOON + timedelta(days=1))
@@ -64,9 +63,9 @@ def test_outcomes_that_an_earlier_schema_kept_only_the_latest_of_find_their_own_
     store.migrate()
     astray = _seen("e2", 1, "stayed", hours=2, model="another")
     store.commit(Batch([prediction(1)], [_seen("e1", 1, "left"), astray], []), **AT)
-    _alembic(url, alembic.command.downgrade, "0001")
+    migrated(url, alembic.command.downgrade, "0001")
 
-    _alembic(url, alembic.command.upgrade, "head")
+    migrated(url, alembic.command.upgrade, "head")
 
     assert [row.outcome for row in store.judged("toy", made_from=NOON, made_until=NOON + timedelta(1))] == ["left"]
     assert store.counts("another").orphan_outcomes == 1
@@ -77,8 +76,8 @@ def test_an_outcome_that_an_earlier_schema_kept_gives_way_to_a_later_delivery_of
     store = RecordStoreSql(url)
     store.migrate()
     store.commit(Batch([prediction(1)], [_seen("f", 1, "left")], []), **AT)
-    _alembic(url, alembic.command.downgrade, "0007")
-    _alembic(url, alembic.command.upgrade, "head")
+    migrated(url, alembic.command.downgrade, "0007")
+    migrated(url, alembic.command.upgrade, "head")
 
     event_id, seen = _seen("e", 1, "stayed")
     store.commit(Batch([], [(event_id, replace(seen, recorded_at=seen.observed_at))], []), **AT)
@@ -104,13 +103,3 @@ def _drawn(url: str) -> dict[str, int]:
         drawn = dict(connection.execute(select(predictions.c.prediction_id, predictions.c.draw)).tuples().all())
     database.close()
     return drawn
-
-
-def _alembic(url: str, command: Callable[[Config, str], None], revision: str) -> None:
-    """Run alembic's command as `Database.migrate` does."""
-    database, config = Database(url), Config()
-    config.set_main_option("script_location", str(MIGRATIONS))
-    with engine_of(database).begin() as connection:
-        config.attributes["connection"] = connection
-        command(config, revision)
-    database.close()

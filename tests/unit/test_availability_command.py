@@ -93,6 +93,8 @@ def test_an_empty_range_says_so_and_when_the_newest_answer_was_given(home: Path)
 
 
 def test_a_home_without_records_says_so(tmp_path: Path) -> None:
+    bootstrap.record_store(Settings(home=tmp_path)).close()
+
     assert run(tmp_path)[:2] == (0, f"no predictions of {SPEC.name} are recorded\n")
 
 

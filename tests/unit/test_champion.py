@@ -128,7 +128,7 @@ async def test_a_version_whose_manifest_is_not_the_recorded_one_never_replaces_a
 
     (report,) = bench.fleet.workers("toy")
     assert (bench.version, report.version) == ("v1", "v1")
-    assert f"{recorded['v2']} was registered; restore it" in report.problem
+    assert f"{recorded['v2']} was registered; go back to the one before" in report.problem
 
 
 async def test_a_version_of_before_manifests_were_recorded_serves_and_the_log_says_so(

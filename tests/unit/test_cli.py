@@ -127,9 +127,8 @@ def test_a_store_elsewhere_needs_no_home_but_the_account_of_events_does(tmp_path
     bootstrap.record_store(Settings(home=tmp_path, store=elsewhere[-1])).close()
 
     assert run("status", *elsewhere)[0] == 0
-    assert not (tmp_path / "here").exists()
     assert run("audit", "events", *elsewhere)[0] == 1
-    assert list(tmp_path.iterdir()) == []
+    assert not (tmp_path / "here").exists()
 
 
 def test_the_status_of_a_store_without_records_knows_that_nothing_serves(tmp_path: Path) -> None:

@@ -23,6 +23,7 @@ SECOND = timedelta(seconds=1)
 class WatchfulModel:
     """Scores everything the same and remembers what it was given."""
 
+    spec: ModelSpec
     version: str = "v1"
     seen: list[Mapping[str, Value]] = field(default_factory=list)
 
@@ -90,7 +91,7 @@ def _rule(_: Mapping[str, Value]) -> Decision | None:
 def answered(
     case: Case, readings: Mapping[str, Reading] | FeatureSourceDown
 ) -> tuple[Decided, Sequence[Mapping[str, Value]]]:
-    model: Any = WatchfulModel()
+    model: Any = WatchfulModel(case.spec)
     verdicts = availability(case.spec, given={}, readings=readings, now=case.now, started_at=None)
     return decide(case.spec, model, verdicts, failed=lambda _: None), model.seen
 

@@ -18,11 +18,10 @@ def licence(name: str) -> str:
         told = importlib.metadata.metadata(name)
     except importlib.metadata.PackageNotFoundError:
         return ""
-    words = [each for each in told.get_all("Classifier", []) if each.startswith("License")]
+    words = [each for each in told.get_all("Classifier") or [] if each.startswith("License")]
     # A whole text of a licence speaks of others, too.
-    expression, *_ = told.get_all("License-Expression", [""])
-    text, *_ = told.get_all("License", [""])
-    return " ".join([expression, *words, text[:60]])
+    named = [line[:60] for name in ("License-Expression", "License") for line in told.get_all(name) or []]
+    return " ".join([*named, *words])
 
 
 def test_the_notice_names_every_part_under_such_a_licence_and_no_other() -> None:

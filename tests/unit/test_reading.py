@@ -6,6 +6,7 @@ import sqlite3
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import alembic.command
 import pytest
 from click.testing import CliRunner
 
@@ -15,6 +16,7 @@ from services.core.events import prediction_event
 from services.core.ports import RecordStore
 from services.core.records import Batch, DeadLetter
 from services.settings import Settings
+from tests.migrating import migrated
 from tests.toy import NOON, prediction
 
 READS = ["status", "status --json", "audit events", "availability churn --last 1d", "dead-letters list"]
@@ -148,10 +150,7 @@ def test_a_store_of_a_newer_version_is_named_with_the_remedy(command: str, home:
 
 @pytest.mark.parametrize("command", READS)
 def test_a_store_of_an_earlier_version_is_read_and_stays_one(command: str, home: Path) -> None:
-    with sqlite3.connect(home / "records.sqlite") as connection:
-        connection.execute("ALTER TABLE versions DROP COLUMN manifest_sha256")
-    connection.close()
-    to_schema(home, "0007")
+    migrated(f"sqlite:///{home / 'records.sqlite'}", alembic.command.downgrade, "0007")
     before = seen(home)
 
     code, said = run(command, home)

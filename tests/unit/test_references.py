@@ -97,7 +97,7 @@ def test_a_home_that_takes_no_file_costs_a_calibration_and_nothing_else(tmp_path
 def test_a_file_that_is_not_the_manifests_is_refused(bench: Bench, tmp_path: Path, name: str) -> None:
     path = bench.workshop.models.directory("toy", "v1") / name
     path.write_bytes(path.read_bytes() + b" ")
-    with pytest.raises(CorruptArtifact, match=f"{name} has SHA-256 .*, expected .*; register it again"):
+    with pytest.raises(CorruptArtifact, match=f"{name} has SHA-256 .*, expected "):
         references(bench, tmp_path).of(SPEC, "v1")
 
 

@@ -93,7 +93,7 @@ CANARY = CanaryCase({"amount": 100.0, "plan": "yearly", "visits": 5.0, "mood": 0
         (cut_the_manifest, "cannot be read"),
         (rewrite(format=2), "format 2, expected 1"),
         (rewrite(model="other"), "found model 'other', expected 'toy'"),
-        (rewrite(features=["plan", "amount", "visits"]), r"takes \{'mood': 'float'\}, the spec has \{\}"),
+        (rewrite(features=["plan", "amount", "visits"]), r"takes \{'mood': 'double'\}, the spec has \{\}"),
         (rewrite(canary=[]), "no canary rows"),
         (rewrite(canary=[CANARY]), "canary row 0 scores"),
         (rewrite(canary=[CanaryCase({"plan": "yearly"}, 0.5)]), "canary row 0 cannot be scored"),

@@ -80,7 +80,14 @@ def test_every_secret_may_stand_in_a_file_instead(name: str, variable: str, tmp_
 
 
 def test_the_files_of_secrets_are_those_of_all_secrets_but_the_token_which_has_a_setting_for_its_file() -> None:
-    assert set(file_variables()) == {"store_password", "features_password", "kafka_password", "alert_token"}
+    assert set(file_variables()) == {
+        "store_password",
+        "features_password",
+        "kafka_password",
+        "kafka_key_password",
+        "alert_token",
+        "monitor_token",
+    }
 
 
 def test_a_variable_goes_over_its_file_which_a_child_process_inherits() -> None:

@@ -33,7 +33,7 @@ from sqlalchemy.pool import NullPool
 from services.adapters.record_store import counting
 from services.adapters.record_store.failures import UNENCODABLE, failure_of, needs_another_session
 from services.adapters.record_store.schema import leases
-from services.adapters.sqlite_files import GIVES_ROOM_BACK
+from services.adapters.sqlite_files import let_room_be_given_back
 from services.adapters.sqlite_reading import Readable
 from services.adapters.wire import OPT_OUT, is_here, require_tls
 from services.core.clock import wall_clock
@@ -207,7 +207,7 @@ class Database:
 
     def _unknown_schema(self, found: str | None) -> SettingsError:
         if found is None:
-            return NoRecordsYet(
+            return SettingsError(
                 f"record store {self.name} has no tables of Bellwether; name the right one with --store or "
                 "BELLWETHER_STORE, or start `bellwether consume`, which makes them"
             )
@@ -345,7 +345,7 @@ def _configure_sqlite(connection: Any, _record: Any) -> None:
     # The driver's own idea of when a transaction begins splits ours; `_begin_sqlite` says it instead.
     connection.isolation_level = None
     connection.execute(f"PRAGMA busy_timeout = {BUSY_SECONDS * 1000}")
-    connection.execute(GIVES_ROOM_BACK)
+    let_room_be_given_back(connection)
     connection.execute("PRAGMA journal_mode = WAL")
     # Rows can be read again from the log after a loss of power: position and rows are lost or kept together.
     connection.execute("PRAGMA synchronous = NORMAL")

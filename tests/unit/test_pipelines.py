@@ -30,7 +30,7 @@ BY_SCIKIT_LEARN: Final = {
 }
 """Those that ONNX does not serve, and why. A logarithm that differs in its last bit goes another way through a tree."""
 
-ROUNDING: Final = 1e-11
+ROUNDING: Final = 1e-9
 IN_FLOAT32: Final = 1e-5
 """Of parts that are not written here, and which skl2onnx writes in float32."""
 

@@ -214,10 +214,10 @@ def record_store(settings: Settings) -> RecordStore:
 def record_store_to_read(settings: Settings) -> RecordStore:
     """The store for a command that leaves it exactly as it is, on a disk that takes no writing too.
 
-    Where a home has a log and no store yet, that is said, and what is read is an empty one in memory.
+    Where a home has no store yet, that is said, and what is read is an empty one in memory.
 
     Raises:
-        SettingsError: there is none and nothing was ever answered here, or its schema is not one that can be read.
+        SettingsError: there is none, and the directory is no home; or its schema is not one that can be read.
         StoreUnavailable: it is away, or damaged.
     """
     from services.adapters.record_store import RecordStoreSql
@@ -225,12 +225,18 @@ def record_store_to_read(settings: Settings) -> RecordStore:
     try:
         return _made_record_store(settings)
     except NoRecordsYet as none:
-        if not settings.event_log_path.is_file():
+        if _is_of_something_else(settings):
             raise
         logger.warning("%s", none)
     nothing = RecordStoreSql("sqlite://")
     nothing.migrate()
     return nothing
+
+
+def _is_of_something_else(settings: Settings) -> bool:
+    """Whether the home is a directory with files, none of which a process of ours makes first."""
+    ours = settings.event_log_path, settings.alias_directory, settings.home / "in-use", settings.home / "settings.json"
+    return any(settings.home.glob("*")) and not any(path.exists() for path in ours)
 
 
 def _made_record_store(settings: Settings) -> RecordStore:

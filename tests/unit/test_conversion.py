@@ -18,10 +18,9 @@ from sklearn.svm import SVC
 from monitoring.lifecycle.conversion import REASON_LENGTH, NotConverted, to_onnx
 from services.core.artifacts import ServedForm
 from services.core.features import Value
-from services.core.spec import Numeric, Source
 from services.serving.runtime import open_form
 from tests.artifacts import training_set
-from tests.toy import _feature, toy_spec
+from tests.toy import toy_spec
 
 SPEC = toy_spec()
 TRAINING = training_set(1)
@@ -95,12 +94,6 @@ def test_numbers_that_are_encoded_as_categories_convert() -> None:
     estimator = make_pipeline(columns, LogisticRegression()).fit(features, TRAINING.target)
     assert largest_difference(estimator, features) < 1e-12
     assert largest_difference(estimator, features.assign(visits=features["visits"] + 0.25)) < 1e-12
-
-
-def test_a_feature_named_like_an_output_is_told_apart_before_anything_is_written() -> None:
-    spec = toy_spec(features=(*SPEC.features, _feature("probabilities", Numeric(), Source.REQUEST)))
-    with pytest.raises(NotConverted, match="has the name of an output of the ONNX form: probabilities"):
-        to_onnx(spec, pipeline(LogisticRegression()).fit(TRAINING.features, TRAINING.target))
 
 
 def test_what_is_stored_runs_by_itself_with_an_input_for_each_feature() -> None:

@@ -1,6 +1,5 @@
 """A packed graph is the same function as the one that was converted, gaps and unknown categories included."""
 
-import time
 from typing import Any
 
 import numpy as np
@@ -119,26 +118,14 @@ def test_a_category_that_the_spec_declares_later_is_one_that_training_never_saw(
         refused.score(row)
 
 
-def test_loading_ten_thousand_categories_takes_no_longer_than_they_are_many() -> None:
-    seconds = {number: seconds_to_open(number) for number in (1_000, 10_000)}
-    # Tenfold is what a list costs; a look at each of them for each of them would be a hundredfold, a second.
-    assert seconds[10_000] < 40 * max(seconds[1_000], 0.002)
-
-
-def seconds_to_open(number: int) -> float:
-    words = tuple(f"shop {each}" for each in range(number))
+def test_ten_thousand_categories_are_scored_as_the_estimator_scores_them() -> None:
+    words = tuple(f"shop {each}" for each in range(10_000))
     spec = toy_spec(features=(_feature("shop", Categorical(words), Source.REQUEST),), slices=())
     rows = pd.DataFrame({"shop": np.array(words, dtype=object)})
-    estimator = make_pipeline(OneHotEncoder(), LogisticRegression()).fit(rows, np.arange(number) % 2)
-    content = to_onnx(spec, estimator)
-    took = []
-    for _ in range(3):
-        began = time.perf_counter()
-        form = open_onnx(spec, content)
-        took.append(time.perf_counter() - began)
+    estimator = make_pipeline(OneHotEncoder(), LogisticRegression()).fit(rows, np.arange(len(words)) % 2)
+    form = open_onnx(spec, to_onnx(spec, estimator))
     expected = list(estimator.predict_proba(rows.tail(20))[:, 1])
     assert form.score_many(rows_of(rows.tail(20))) == pytest.approx(expected, abs=1e-9)
-    return min(took)
 
 
 def operators(model: onnx.ModelProto) -> list[str]:

@@ -6,7 +6,6 @@ from monitoring.lifecycle.conversion.classifiers import probability
 from monitoring.lifecycle.conversion.columns import Columns, NotConverted
 from monitoring.lifecycle.conversion.foreign import REASON_LENGTH, reason_of
 from monitoring.lifecycle.conversion.graph import Graph
-from services.core.artifacts import LABEL, PROBABILITIES
 from services.core.spec import ModelSpec
 
 __all__ = ["REASON_LENGTH", "NotConverted", "reason_of", "to_onnx"]
@@ -14,8 +13,6 @@ __all__ = ["REASON_LENGTH", "NotConverted", "reason_of", "to_onnx"]
 
 def to_onnx(spec: ModelSpec, estimator: Any) -> bytes:
     """The ONNX form as `services.core.artifacts.ONNX_FILE` describes it. Raises `NotConverted`."""
-    if taken := {LABEL, PROBABILITIES} & set(spec.feature_names):
-        raise NotConverted(f"a feature has the name of an output of the ONNX form: {', '.join(sorted(taken))}")
     graph = Graph(spec)
     try:
         model = graph.model(probability(graph, estimator, _given(graph, estimator)))

@@ -76,7 +76,9 @@ def test_a_worker_writes_one_file_of_all_its_models_when_it_has_news_and_as_a_he
     fleet, written = FleetFiles(tmp_path / "aliases", tmp_path / "workers", now=lambda: NOON), list[int]()
     for half_second in range(40):
         for model in range(50):
-            fleet.report(report(model=f"model_{model}", at=NOON + half_second * timedelta(seconds=0.5)))
+            # Of a process that is older than all of this, as a worker is older than what it reports.
+            at = NOON + half_second * timedelta(seconds=0.5)
+            fleet.report(report(model=f"model_{model}", at=at, pid=1))
             (file,) = (tmp_path / "workers").iterdir()
             written.append(file.stat().st_mtime_ns)
 

@@ -16,6 +16,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from yarl import URL
 
 from services import bootstrap
+from services.core.artifacts import ServedForm
 from services.core.features import Status
 from services.core.predictions import Arm, ServedBy
 from services.core.records import CHAMPION
@@ -38,7 +39,8 @@ CLOSED: dict[str, set[str]] = {
     "status": set(Status),
     "code": set(CODES),
     "type": {"prediction", "outcome"},
-    "result": {"accepted", "duplicate", *FEATURE_WRITE_RESULTS},
+    "result": {"accepted", "corrected", "kept_newer", "duplicate", *FEATURE_WRITE_RESULTS},
+    "form": set(ServedForm),
 }
 
 

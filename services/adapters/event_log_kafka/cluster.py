@@ -147,12 +147,18 @@ class KafkaCluster:
         with self.admin() as admin:
             return self.topics_by(admin)
 
-    def topics_by(self, admin: KafkaAdminClient, *, create: bool = True) -> dict[str, Topic]:
+    def topics_as_they_are(self, admin: KafkaAdminClient) -> dict[str, Topic] | None:
+        """The same for somebody who only looks, and creates none; None where one is missing. Raises `KafkaError`."""
+        names = {topic: self.topic_name(topic) for topic in TOPICS}
+        found = _described(admin, names.values())
+        return {topic: found[name] for topic, name in names.items()} if len(found) == len(names) else None
+
+    def topics_by(self, admin: KafkaAdminClient) -> dict[str, Topic]:
         """The same, asked for over this client's connection. Raises `KafkaError` and `EventLogUnavailable`."""
         names = {topic: self.topic_name(topic) for topic in TOPICS}
         found = _described(admin, names.values())
         missing = [topic for topic, name in names.items() if name not in found]
-        if missing and create:
+        if missing:
             # Another process may create them at the same moment, so what counts is what is there afterwards.
             wanted = {names[topic]: self._wanted(topic) for topic in missing}
             admin.create_topics(wanted, raise_errors=False)

@@ -22,7 +22,8 @@ BEFORE_SECONDS: Final = 1.0
 """Of load before the fault, and behind it."""
 PATIENCE_SECONDS: Final = 30.0
 """Beyond the fault itself: how long a caller asks again before it counts as failed."""
-CATCH_UP_SECONDS: Final = 120.0
+CATCH_UP_SECONDS: Final = 240.0
+"""A stage's whole log, where all of it has to be sent again, takes one to two minutes on a machine with other work."""
 LOOK_SECONDS: Final = 0.1
 
 

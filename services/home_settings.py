@@ -12,7 +12,6 @@ from contextlib import contextmanager
 from dataclasses import fields, replace
 from pathlib import Path
 from typing import Final
-from urllib.parse import parse_qs, urlsplit
 
 import msgspec
 
@@ -37,7 +36,6 @@ OF_SERVING: Final = ("features", "versions", "event_log")
 OF_JUDGING: Final = ("store", "versions")
 """What each of the processes uses, and so keeps."""
 
-_URLS: Final = ("store", "features")
 _SQLITE: Final = "sqlite:///"
 _DEFAULTS: Final = {each.name: each.default for each in fields(Settings) if each.name in OF_A_HOME}
 
@@ -95,8 +93,6 @@ def change(home: Path, settings: Settings, names: Collection[str]) -> dict[str, 
 
     Nobody else may use the home meanwhile: who runs there goes on with what was kept before.
     """
-    if secret := [name for name in names if _is_secret(settings, name)]:
-        raise SettingsError(f"{', '.join(secret)}: there is a password in the URL; expected one without")
     with _turn(home):
         now = kept(home) | {name: _portable(settings, name) for name in names}
         _write(home, now)
@@ -106,9 +102,9 @@ def change(home: Path, settings: Settings, names: Collection[str]) -> dict[str, 
 def _settled(settings: Settings, before: Mapping[str, str], said: Collection[str]) -> Settings:
     unlike = {name: value for name, value in before.items() if _portable(settings, name) != value}
     for name, value in unlike.items():
-        if (name in said or getattr(settings, name) != _DEFAULTS[name]) and not _is_secret(settings, name):
+        if name in said or getattr(settings, name) != _DEFAULTS[name]:
             raise _differs(settings, name, value)
-    return settings.with_flags(**{name: value for name, value in unlike.items() if not _is_secret(settings, name)})
+    return settings.with_flags(**unlike)
 
 
 def _differs(settings: Settings, name: str, value: str) -> SettingsError:
@@ -143,15 +139,7 @@ def _absolute_store(url: str) -> str:
 
 def _matters(settings: Settings, name: str) -> bool:
     """Where Kafka is, says nothing of a home whose events do not go there."""
-    return not _is_secret(settings, name) and (not name.startswith(KAFKA) or settings.event_log == KAFKA)
-
-
-def _is_secret(settings: Settings, name: str) -> bool:
-    """A password in a URL is refused by who connects, and is neither kept nor told here."""
-    if name not in _URLS:
-        return False
-    parts = urlsplit(getattr(settings, name))
-    return parts.password is not None or "password" in parse_qs(parts.query)
+    return not name.startswith(KAFKA) or settings.event_log == KAFKA
 
 
 @contextmanager

@@ -45,8 +45,8 @@ from services.entrypoints.http_json import (
     answer,
     body_of,
 )
-from services.entrypoints.http_problems import ROUTING_CODES, problem_response
-from services.entrypoints.listening import LOGIN, Gate, alive
+from services.entrypoints.http_problems import problem_response
+from services.entrypoints.listening import LOGIN, Gate, alive, unrouted
 from services.entrypoints.urls import ReadableUrl
 
 REPORT_SECONDS: Final = 60.0
@@ -308,13 +308,7 @@ async def _known(request: Request, error: Exception) -> Response:
 
 
 async def _unrouted(request: Request, error: Exception) -> Response:
-    if not isinstance(error, HTTPException):
-        raise error
-    code = ROUTING_CODES.get(error.status_code, BellwetherError.code)
-    detail = f"{request.method} {request.url.path[:200]}: {error.detail}"
-    response = problem_response(HTTPStatus(error.status_code), code, detail)
-    response.headers.update(error.headers or {})
-    return response
+    return unrouted(request, error)
 
 
 async def _unexpected(_request: Request, _error: Exception) -> Response:

@@ -290,10 +290,15 @@ async def _known(_request: Request, error: Exception) -> Response:
 
 
 async def _unrouted(request: Request, error: Exception) -> Response:
+    return unrouted(request, error, more="; this port has /metrics and /livez")
+
+
+def unrouted(request: Request, error: Exception, *, more: str = "") -> Response:
+    """The answer of a port whose router knows no such path, or not by this verb. Raises any other error."""
     if not isinstance(error, HTTPException):
         raise error
     code = ROUTING_CODES.get(error.status_code, BellwetherError.code)
-    detail = f"{request.method} {request.url.path[:200]}: {error.detail}; this port has /metrics and /livez"
+    detail = f"{request.method} {request.url.path[:200]}: {error.detail}{more}"
     response = problem_response(HTTPStatus(error.status_code), code, detail)
     response.headers.update(error.headers or {})
     return response

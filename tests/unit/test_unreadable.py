@@ -82,7 +82,10 @@ def test_a_batch_whose_records_end_too_early_is_unreadable(codec: str) -> None:
     del batch[-10:]
     struct.pack_into(">i", batch, LENGTH_AT, len(batch) - BEHIND_LENGTH_AT)
 
-    assert first_unreadable(vouched_for(batch), OFFSET) is not None
+    found = first_unreadable(vouched_for(batch), OFFSET)
+
+    assert found is not None
+    assert found.end == OFFSET + 100
 
 
 def test_a_batch_that_rotted_is_unreadable_to_its_end_if_its_length_did_not_rot() -> None:

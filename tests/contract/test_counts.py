@@ -3,6 +3,7 @@
 import random
 import threading
 from datetime import timedelta
+from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -174,6 +175,41 @@ def test_triggers_that_a_migration_took_away_are_put_back_and_what_came_meanwhil
     store.migrate()
     assert_kept(store)
     store.commit(Batch([made(3), made(4)], [seen(4, model="toy")], []), consumer="c", position=3)
+    assert_kept(store)
+
+
+def test_what_somebody_adds_or_removes_with_a_shell_is_counted_too(store: RecordStore) -> None:
+    store.commit(Batch([made(1), made(2)], [seen(1, model="another")], [letter(1)]), consumer="c", position=1)
+    assert isinstance(store, RecordStoreSql)
+    by_hand = "INSERT INTO {0} ({1}) SELECT {2} FROM {0}"
+    columns = [column.name for column in predictions.columns]
+    copied = ", ".join("'copy of ' || prediction_id" if each == "prediction_id" else each for each in columns)
+    with store._database.transaction() as connection:
+        connection.exec_driver_sql(by_hand.format("predictions", ", ".join(columns), copied))
+        connection.exec_driver_sql("DELETE FROM outcomes")
+        connection.exec_driver_sql("DELETE FROM current_outcomes")
+
+    assert store.counts().predictions == 4
+    assert_kept(store)
+
+
+def test_the_triggers_of_an_earlier_version_give_way_to_those_of_this_one(tmp_path: Path) -> None:
+    store = RecordStoreSql(f"sqlite:///{tmp_path / 'records.db'}")
+    store.migrate()
+    store.commit(Batch([made(1)], [seen(1, model="another")], []), consumer="c", position=1)
+    count_each_row = (
+        "CREATE TRIGGER count_outcomes_added AFTER INSERT ON outcomes BEGIN "
+        "INSERT INTO counts (model, what, shard, n) VALUES (NEW.model, 'outcomes', 0, 1) "
+        "ON CONFLICT (model, what, shard) DO UPDATE SET n = n + excluded.n; END"
+    )
+    with store._database.transaction() as connection:
+        connection.exec_driver_sql("DROP TRIGGER count_outcomes_added")
+        connection.exec_driver_sql(count_each_row)
+
+    store.migrate()
+    store.commit(Batch([], [seen(3, model="another")], []), consumer="c", position=2)
+
+    assert store.counts().outcomes == 2
     assert_kept(store)
 
 

@@ -16,7 +16,7 @@ from services.core.errors import SpecError
 from services.core.features import Value
 from services.core.limits import text_problem
 from services.core.predictions import Answer
-from services.core.wording import in_digits
+from services.core.wording import in_digits, listed
 
 if TYPE_CHECKING:
     from services.core.records import Judged
@@ -112,12 +112,7 @@ class Categorical:
         if isinstance(value, str) and value in self._known:
             return None
         found = repr(value[:64] if isinstance(value, str) else value)
-        return f"found {found}, expected one of {', '.join(self.categories[:CATEGORIES_TOLD])}{self._more}"
-
-    @property
-    def _more(self) -> str:
-        more = len(self.categories) - CATEGORIES_TOLD
-        return f" and {more} more" if more > 0 else ""
+        return f"found {found}, expected one of {listed(self.categories, at_most=CATEGORIES_TOLD)}"
 
 
 @dataclass(frozen=True, slots=True)

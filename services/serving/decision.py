@@ -8,6 +8,8 @@ from services.core.features import FeatureVerdict, Value
 from services.core.predictions import ServedBy
 from services.core.spec import Decision, ModelSpec
 from services.serving.availability import blocking, usable
+from services.serving.fit import untrained
+from services.serving.form import Untrained
 from services.serving.runtime import ServingModel
 
 logger = logging.getLogger(__name__)
@@ -33,11 +35,11 @@ def decide(
     values = usable(verdicts)
     reasons = _reasons_against(model, verdicts, values)
     if model is not None and not reasons:
-        decision = _by_model(spec, model, values)
+        decision, trouble = _by_model(spec, model, values)
         if decision is not None:
             return Decided(ServedBy.MODEL, decision)
         failed(ServedBy.MODEL)
-        reasons = (f"version {model.version} failed to score",)
+        reasons = (trouble,)
     return _without_model(spec, values, reasons, failed)
 
 
@@ -59,15 +61,19 @@ def _without_model(spec: ModelSpec, values: Mapping[str, Value], reasons: tuple[
     return Decided(ServedBy.LAST_RESORT, _explained(spec.last_resort, (*reasons, trouble)))
 
 
-def _by_model(spec: ModelSpec, model: ServingModel, values: Mapping[str, Value]) -> Decision | None:
+def _by_model(spec: ModelSpec, model: ServingModel, values: Mapping[str, Value]) -> tuple[Decision | None, str]:
     try:
         score = model.score(values)
         decision = spec.decide(score)
         # The recorded score is the model's, whatever the spec's words make of it.
-        return decision if decision.score == score else replace(decision, score=score)
-    except Exception:
-        logger.exception("version %s of %s failed to score; the rule answers", model.version, spec.name)
-        return None
+        return (decision if decision.score == score else replace(decision, score=score)), ""
+    except Exception as error:
+        trouble = f"version {model.version} failed to score"
+        is_told = isinstance(error, Untrained)
+        if (why := error if is_told else untrained(model.manifest, values)) is not None:
+            trouble += f": {why}; `bellwether retrain {spec.name}` trains one that can"
+        logger.exception("%s: %s; the rule answers", spec.name, trouble, exc_info=not is_told)
+        return None, trouble
 
 
 _RULE_RAISED = "the rule failed"

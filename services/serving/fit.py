@@ -1,11 +1,14 @@
 """Whether a version can serve a spec that has changed since it was trained. Pure."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 
 from services.core.artifacts import Manifest
 from services.core.errors import UnfitVersion
-from services.core.spec import Categorical, Feature, ModelSpec
+from services.core.features import Value
+from services.core.spec import CATEGORIES_TOLD, Categorical, Feature, ModelSpec
+from services.core.wording import listed
+from services.serving.form import Untrained
 
 
 def spec_of_version(spec: ModelSpec, manifest: Manifest) -> ModelSpec:
@@ -45,6 +48,14 @@ def categories_of(manifest: Manifest) -> dict[str, list[str]]:
     return found
 
 
+def untrained(manifest: Manifest, values: Mapping[str, Value]) -> Untrained | None:
+    """The first word that the version was not trained for, where that is known of it: a spec can have more by now."""
+    for name, trained in (manifest.categories or {}).items():
+        if trained and name in values and values[name] not in trained:
+            return Untrained(name, values[name], trained)
+    return None
+
+
 def _problems(spec: ModelSpec, manifest: Manifest) -> Iterator[str]:
     if gone := [name for name in manifest.features if name not in spec.feature_names]:
         yield f"{'feature' if len(gone) == 1 else 'features'} {', '.join(gone)}"
@@ -64,5 +75,5 @@ def _changed(feature: Feature, trained: list[str] | None, *, known: bool) -> Ite
             yield f"{feature.name} as a category, which is a number now"
     elif trained is None:
         yield f"{feature.name} as a number, which is a category now"
-    elif gone := [each for each in trained if each not in feature.kind.categories]:
-        yield f"{feature.name} {', '.join(map(repr, gone))}"
+    elif gone := [each for each in trained if each not in feature.kind]:
+        yield f"{feature.name} {listed([*map(repr, gone)], at_most=CATEGORIES_TOLD)}"

@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 from typing import Final, Protocol
 
 from services.core.features import Value
+from services.core.spec import Categorical
 
 ROUNDING: Final = 1e-6
 """A forest adds up its trees' float32 shares, which may end a few units in the last place above 1."""
@@ -19,13 +20,21 @@ class Form(Protocol):
         """P(positive) for one row; a feature that is absent is a gap (NaN, or the empty category).
 
         Raises:
-            ArithmeticError: the model answered with something that is no probability.
+            ArithmeticError: the model answered with something that is no probability; `Untrained` where it was given
+                what it cannot score.
         """
         ...
 
     def score_many(self, rows: Sequence[Row], /) -> list[float]:
         """P(positive) of each row, in order. Raises like `score`."""
         ...
+
+
+class Untrained(ArithmeticError):
+    """A row with a word that the version was not trained for. The message continues a sentence about the version."""
+
+    def __init__(self, feature: str, value: object, trained: Sequence[str]) -> None:
+        super().__init__(f"it was not trained for {feature}: {Categorical(tuple(trained)).problem(value)}")
 
 
 class Unloadable(Exception):

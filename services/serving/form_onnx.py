@@ -12,7 +12,7 @@ import onnxruntime
 from services.core.artifacts import ONNX_FILE, PROBABILITIES, ROW
 from services.core.features import Value
 from services.core.spec import ModelSpec, Numeric
-from services.serving.form import Row, Unloadable, probability
+from services.serving.form import Row, Unloadable, Untrained, probability
 from services.serving.onnx_packing import GAP, Codes, Packed, has_row, pack
 from services.serving.onnx_rewriting import rewrite
 
@@ -47,8 +47,17 @@ class OnnxForm:
                 values.get(name, math.nan) if codes is None else codes[str(values.get(name, GAP))]
                 for name, codes in self.columns
             ]
-        except KeyError as unknown:
-            raise ArithmeticError(f"the model was not trained for the category {unknown}") from None
+        except KeyError:
+            raise self._untrained(values) from None
+
+    def _untrained(self, values: Row) -> Untrained:
+        """Of the first feature whose word has no code."""
+        name, word, codes = next(
+            (name, word, codes)
+            for name, codes in self.columns
+            if codes is not None and (word := str(values.get(name, GAP))) not in codes
+        )
+        return Untrained(name, word, [each for each in codes if each != GAP])
 
 
 def open_onnx(spec: ModelSpec, content: bytes) -> OnnxForm:

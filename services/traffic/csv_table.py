@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Final, NamedTuple, TextIO
 
 from services.core.errors import MappingError
+from services.core.wording import listed
 
 DELIMITERS: Final = (",", ";", "\t", "|", ":")
 NAMES_SHOWN: Final = 25
@@ -243,8 +244,7 @@ def _header_of(lines: Sequence[str], wanted: Sequence[str], delimiter: str) -> _
 
 
 def _listed(names: Sequence[str]) -> str:
-    beyond = f" and {len(names) - NAMES_SHOWN} more" if len(names) > NAMES_SHOWN else ""
-    return ", ".join(names[:NAMES_SHOWN]) + beyond
+    return listed(names, at_most=NAMES_SHOWN)
 
 
 def _parted(line: str, delimiter: str) -> list[str]:

@@ -11,7 +11,8 @@ from zoneinfo import ZoneInfo
 import msgspec
 
 from services.core.errors import MappingError
-from services.core.spec import Categorical, ModelSpec
+from services.core.spec import CATEGORIES_TOLD, Categorical, ModelSpec
+from services.core.wording import listed
 from services.traffic.texts import DECIMALS, EPOCHS, ISO, THOUSANDS
 
 SAMPLE: Final = datetime(2004, 11, 23, 13, 14, 15, tzinfo=UTC)
@@ -119,7 +120,8 @@ def _feature_problems(mapping: CsvMapping, spec: ModelSpec) -> Iterator[str]:
         if column and isinstance(feature.kind, Categorical):
             known = feature.kind.categories
             if strange := sorted(set(column.values.values()) - set(known)):
-                yield f"{feature.name} has no category {', '.join(strange)}; it has {', '.join(known)}"
+                has = listed(known, at_most=CATEGORIES_TOLD)
+                yield f"{feature.name} has no category {', '.join(strange)}; it has {has}"
 
 
 def _outcome_problems(mapping: CsvMapping, spec: ModelSpec) -> Iterator[str]:

@@ -5,7 +5,8 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-from services.core.spec import Categorical, ModelSpec
+from services.core.spec import CATEGORIES_TOLD, Categorical, ModelSpec
+from services.core.wording import listed
 from services.traffic import remedies
 from services.traffic.mapping import CsvMapping
 from services.traffic.remedies import Samples
@@ -79,9 +80,7 @@ def told_once(columns: Iterable[NotUnderstood]) -> list[str]:
 def _also(columns: Sequence[str]) -> str:
     if not columns:
         return ""
-    shown = ", ".join(columns[:COLUMNS_SHOWN])
-    beyond = f" and {len(columns) - COLUMNS_SHOWN} more" if len(columns) > COLUMNS_SHOWN else ""
-    return f" (so in {shown}{beyond} too)"
+    return f" (so in {listed(columns, at_most=COLUMNS_SHOWN)} too)"
 
 
 @dataclass(slots=True, kw_only=True)
@@ -172,4 +171,4 @@ def outcome_tally(mapping: CsvMapping, spec: ModelSpec) -> Tally:
 
 
 def _one_of(words: Iterable[str]) -> str:
-    return f"one of {', '.join(words)}"
+    return f"one of {listed([*words], at_most=CATEGORIES_TOLD)}"

@@ -7,7 +7,7 @@ from concurrent.futures import Future
 from dataclasses import replace
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import msgspec
 import pytest
@@ -21,8 +21,9 @@ from services.core.events import Event, fact_of, requested_prediction_id
 from services.core.features import Reading, Readings, Status, Value
 from services.core.ports import EventLog, OnlineFeatures, Settled
 from services.core.predictions import Arm, PredictionRequest, ServedBy
-from services.core.spec import Decision, Feature, Numeric, Source
+from services.core.spec import Categorical, Decision, Feature, Numeric, Source
 from services.metrics import ServingMetrics
+from services.serving.form import Untrained
 from services.serving.lookup import FeatureLookup
 from services.serving.outbox import Outbox
 from services.serving.predict import Predictor
@@ -33,6 +34,13 @@ from tests.toy import NOON, toy_spec
 
 GIVEN: dict[str, Value] = {"amount": 90.0, "plan": "monthly"}
 WRITTEN: dict[str, Value] = {"visits": 4.0, "mood": 0.5}
+WITH_WEEKLY: Final = toy_spec(
+    features=tuple(
+        replace(each, kind=Categorical(("monthly", "yearly", "weekly"))) if each.name == "plan" else each
+        for each in toy_spec().features
+    )
+)
+"""A category that was declared after the version was trained."""
 
 
 class Bench:
@@ -131,6 +139,42 @@ async def test_a_model_that_raises_is_answered_by_the_rule_and_counted(bench: Be
     made = await bench.predictor(spec=toy_spec(decide=broken)).predict(request())
     assert (made.served_by, made.reasons[0]) == (ServedBy.RULE, "version v1 failed to score")
     assert bench.count("bellwether_answer_failures_total", served_by="model") == 1
+
+
+async def test_a_category_that_the_version_was_not_trained_for_is_named_to_the_caller_and_in_the_log(
+    bench: Bench, caplog: pytest.LogCaptureFixture
+) -> None:
+    await bench.write(WRITTEN)
+    assert bench.model is not None
+
+    def refuse(values: Mapping[str, Value]) -> float:
+        raise Untrained("plan", values["plan"], ["monthly", "yearly"])
+
+    bench.model = replace(bench.model, score=refuse)
+    made = await bench.predictor(spec=WITH_WEEKLY).predict(request(features=GIVEN | {"plan": "weekly"}))
+    reason = (
+        "version v1 failed to score: it was not trained for plan: found 'weekly', expected one of monthly, yearly; "
+        "`bellwether retrain toy` trains one that can"
+    )
+    assert (made.served_by, made.reasons[0]) == (ServedBy.RULE, reason)
+    assert [(each.getMessage(), bool(each.exc_info)) for each in caplog.records] == [
+        (f"toy: {reason}; the rule answers", False)
+    ]
+
+
+async def test_a_category_that_an_estimator_refuses_in_its_own_words_is_named_by_the_manifest(bench: Bench) -> None:
+    await bench.write(WRITTEN)
+    assert bench.model is not None
+
+    def refuse(_values: Mapping[str, Value]) -> float:
+        raise ValueError("Found unknown categories ['weekly'] in column 0 during transform")
+
+    manifest = msgspec.structs.replace(bench.model.manifest, categories={"plan": ["monthly", "yearly"]})
+    bench.model = replace(bench.model, score=refuse, manifest=manifest)
+    made = await bench.predictor(spec=WITH_WEEKLY).predict(request(features=GIVEN | {"plan": "weekly"}))
+    assert made.reasons[0].startswith(
+        "version v1 failed to score: it was not trained for plan: found 'weekly', expected one of monthly, yearly; "
+    )
 
 
 async def test_a_rule_that_raises_is_answered_by_the_last_resort_and_counted(bench: Bench) -> None:

@@ -12,6 +12,7 @@ from services.core.artifacts import MANIFEST_FILE, ONNX_FILE, CanaryCase, sha256
 from services.core.errors import CorruptArtifact, UnfitVersion
 from services.core.features import Value
 from services.core.spec import Categorical, Feature, Numeric, Source
+from services.serving.fit import spec_of_version
 from services.serving.runtime import load, read_manifest
 from tests.artifacts import add_kept_version, add_toy_version, training_set
 from tests.toy import _feature, toy_spec
@@ -167,6 +168,36 @@ def test_a_version_whose_features_are_gone_or_others_is_refused_and_each_is_name
     with pytest.raises(UnfitVersion, match=words) as refused:
         load(directory, toy_spec(features=features, slices=()))
     assert "`bellwether retrain toy`" in str(refused.value)
+
+
+class Word(str):
+    """Counts how often it is compared with another."""
+
+    compared = 0
+
+    def __eq__(self, other: object) -> bool:
+        Word.compared += 1
+        return super().__eq__(other)
+
+    __hash__ = str.__hash__
+
+
+def test_each_category_of_a_version_is_looked_up_and_not_searched_for(directory: Path) -> None:
+    trained = [f"shop {each}" for each in range(1000)]
+    manifest = msgspec.structs.replace(load(directory, SPEC).manifest, categories={"plan": trained})
+    declared = tuple(map(Word, reversed(trained)))
+    spec = toy_spec(features=(AMOUNT, replace(PLAN, kind=Categorical(declared)), VISITS, MOOD))
+    Word.compared = 0
+    spec_of_version(spec, manifest)
+    assert Word.compared <= 2 * len(trained)
+
+
+def test_of_many_categories_that_are_gone_some_are_named(directory: Path) -> None:
+    manifest = msgspec.structs.replace(
+        load(directory, SPEC).manifest, categories={"plan": [f"shop {each}" for each in range(1000)]}
+    )
+    with pytest.raises(UnfitVersion, match=r"plan 'shop 0', .*'shop 19' and 980 more\. Put it back"):
+        spec_of_version(SPEC, manifest)
 
 
 def test_of_a_version_from_before_categories_were_written_its_rows_tell_them(directory: Path) -> None:

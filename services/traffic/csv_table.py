@@ -37,6 +37,9 @@ _MARKS: Final[Mapping[bytes, str]] = {
 }
 """Byte order marks; the longer one before the one that it begins with."""
 
+_IN_EITHER_ORDER: Final = ("utf-16", "utf-32")
+"""Encodings whose bytes a mark has to put in order."""
+
 _OTHER_FILES: Final[Mapping[bytes, str]] = {
     b"PK\x03\x04": "an Excel workbook or another ZIP file; save it as CSV",
     b"\xd0\xcf\x11\xe0": "an old Excel workbook; save it as CSV",
@@ -205,6 +208,12 @@ def _require_text(path: Path, encoding: str) -> None:
             " take encoding out of the mapping file"
         )
     marked = next((name for mark, name in _MARKS.items() if start.startswith(mark)), None)
+    if start and not marked and named in _IN_EITHER_ORDER:
+        order = "be" if start.startswith(b"\x00") else "le"
+        raise MappingError(
+            f"{path} begins with no byte order mark, without which {_name(encoding)} does not say in which order its"
+            f' bytes are; write encoding = "{named}-{order}" at the top of the mapping file'
+        )
     if marked and not named.startswith(marked):
         raise MappingError(
             f"{path} begins with the byte order mark of {_name(marked)}, and is read as {_name(encoding)};"

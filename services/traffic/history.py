@@ -13,6 +13,7 @@ from services.core.spec import Categorical, ModelSpec, Source
 from services.core.time_range import TimeRange
 from services.traffic.csv_table import Row, Table
 from services.traffic.mapping import CsvMapping
+from services.traffic.remedies import pooled
 from services.traffic.tallies import OUTCOMES, NotUnderstood, feature_tally, outcome_tally, time_tally, told_once
 from services.traffic.texts import NoZone, Numbers, Times
 
@@ -136,12 +137,14 @@ class _Reader:
 
     def history(self, rows: Sequence[CsvRow]) -> History:
         tallies = (self._outcome, *self._time_columns.values(), *self._features.values())
-        pools: dict[str, list[str]] = {}
+        strange: dict[str, list[list[str]]] = {}
         for each in tallies:
-            pools.setdefault(each.what, []).extend(each.strange)
+            strange.setdefault(each.what, []).append(list(each.strange))
+        pools = {what: pooled(columns) for what, columns in strange.items()}
+        missing = self._mapping.missing
         return History(
             rows=rows,
-            not_understood=tuple(each.found(pools[each.what]) for each in tallies if each.count),
+            not_understood=tuple(each.found(pools[each.what], missing=missing) for each in tallies if each.count),
             outcomes_not_understood=self._outcome.count,
             doubts=tuple(doubt for each in tallies if (doubt := each.doubt(self._mapping.decimal)) is not None),
         )

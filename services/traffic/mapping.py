@@ -1,6 +1,7 @@
 """How the columns of somebody's CSV become the features of a model: the mapping file, and whether it fits."""
 
 import codecs
+import re
 import tomllib
 from collections.abc import Iterator
 from datetime import UTC, datetime
@@ -191,6 +192,9 @@ def _format_problems(name: str) -> Iterator[str]:
         kept = datetime.strptime(SAMPLE.strftime(name), name)  # noqa: DTZ007 - only its date is looked at
     except ValueError as error:
         yield f"time_format {name!r} is no format: {error}; expected {_TIME_FORMATS}"
+        return
+    except re.error:
+        yield f"time_format {name!r} says a part of the time twice; expected {_TIME_FORMATS}"
         return
     if kept.date() != SAMPLE.date():
         yield f"time_format {name!r} does not say year, month and day; expected {_TIME_FORMATS}"

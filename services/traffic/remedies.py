@@ -1,10 +1,11 @@
 """What in a mapping would have made sense of texts that were not understood. Pure."""
 
+import json
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import partial
-from itertools import product
+from itertools import islice, product, zip_longest
 from typing import Final
 
 from services.traffic.texts import DECIMALS, EPOCHS, ISO, THOUSANDS, NoZone, Numbers, Times
@@ -18,6 +19,9 @@ NEVER: Final = re.compile(r"(?:9999|000[01])-", re.ASCII)
 """How the calendar's first and last years begin, which databases write where there is no time."""
 
 WORDS_SHOWN: Final = 3
+
+POOLED: Final = 200
+"""Texts of all columns together: every way of writing is tried on them, again for each column."""
 
 _DAYS: Final = (
     "%d/%m/%Y", "%m/%d/%Y", "%Y/%m/%d", "%Y-%m-%d", "%Y.%m.%d", "%d.%m.%Y", "%d-%m-%Y", "%m-%d-%Y", "%d/%m/%y",
@@ -34,45 +38,60 @@ _LIKELY_SECONDS: Final = range(100_000_000, 5_000_000_000)
 class Samples:
     """Distinct texts of a column that were not `understood` and that were.
 
-    `pool` has those of all columns of the kind: what cannot be told from one, 1,234 or 05/06/2026, another may tell.
+    `pool` has some of all columns of the kind: what cannot be told from one, 1,234 or 05/06/2026, another may tell.
+    `missing` are the texts that the mapping takes for no value already.
     """
 
     strange: Sequence[str]
     pool: Sequence[str]
     understood: Sequence[str] = ()
+    missing: Sequence[str] = ("",)
 
     def ways(self, fitting: Callable[[Sequence[str]], list[str]]) -> list[str]:
-        """What reads the whole pool; else what reads the column."""
-        pool, strange = _without_no_value(self.pool)[0], _without_no_value(self.strange)[0]
-        return fitting(pool) or fitting(strange)
+        """What reads the column and the whole pool; else what reads the column."""
+        strange = _without_no_value(self.strange)[0]
+        return fitting(list(dict.fromkeys([*strange, *self.pool]))) or fitting(strange)
+
+    def as_missing(self, no_value: Sequence[str]) -> str:
+        listed = ", ".join(map(_toml, dict.fromkeys(["", *self.missing, *no_value])))
+        return f"missing = [{listed}] at the top of the mapping file"
+
+    def too(self, no_value: Sequence[str]) -> str:
+        return f", and {self.as_missing(no_value)}" if no_value else ""
+
+
+def pooled(columns: Iterable[Sequence[str]]) -> list[str]:
+    """Some texts of the columns, the first one of each before the second of any, without those that mean no value."""
+    turns = zip_longest(*(_without_no_value(texts)[0] for texts in columns))
+    return list(islice(dict.fromkeys(text for turn in turns for text in turn if text is not None), POOLED))
 
 
 def for_numbers(samples: Samples, *, decimal: str) -> str:
     """Texts that no number was found in with the mapping as it is, whose `decimal` that was."""
     texts, no_value = _without_no_value(samples.strange)
     if not texts:
-        return _as_missing(no_value)
+        return samples.as_missing(no_value)
     told = samples.ways(lambda others: _signs_of([*others, *samples.understood], decimal))
-    return (_at_the_top(told) or _words(texts)) + _too(no_value)
+    return (_at_the_top(told) or _words(texts)) + samples.too(no_value)
 
 
 def for_times(samples: Samples, *, formats: Sequence[str]) -> str:
     """`formats` are those of the mapping; they stay where some texts fit them."""
     texts, no_value = _without_no_value(samples.strange)
     if not texts:
-        return _as_missing(no_value)
+        return samples.as_missing(no_value)
     told = [_time_format(name, formats if samples.understood else ()) for name in samples.ways(_formats_of)]
     example = f"time_format as {texts[0]!r} is written, such as %d/%m/%Y %H:%M, or a time in ISO 8601"
-    return (_at_the_top(told) or example) + _too(no_value)
+    return (_at_the_top(told) or example) + samples.too(no_value)
 
 
-def for_words(texts: Sequence[str], *, member: str) -> str:
+def for_words(samples: Samples, *, member: str) -> str:
     """Words that are none of those that the model has."""
-    texts, no_value = _without_no_value(texts)
+    texts, no_value = _without_no_value(samples.strange)
     if not texts:
-        return _as_missing(no_value)
-    shown = ", ".join(f"{text!r} = …" for text in texts[:WORDS_SHOWN])
-    return f"values = {{ {shown} }} in [{member}]" + _too(no_value)
+        return samples.as_missing(no_value)
+    shown = ", ".join(f"{_toml(text)} = …" for text in texts[:WORDS_SHOWN])
+    return f"values = {{ {shown} }} in [{member}]" + samples.too(no_value)
 
 
 def _at_the_top(members: Sequence[str]) -> str:
@@ -117,8 +136,11 @@ def _all(texts: Sequence[str], read: Callable[[str], object]) -> bool:
 
 
 def _without_no_value(texts: Sequence[str]) -> tuple[list[str], list[str]]:
-    no_value = [text for text in texts if text.lower() in NO_VALUE or NEVER.match(text)]
-    return [text for text in texts if text not in no_value], no_value
+    others: list[str] = []
+    no_value: list[str] = []
+    for text in texts:
+        (no_value if text.lower() in NO_VALUE or NEVER.match(text) else others).append(text)
+    return others, no_value
 
 
 def _signs(decimal: str, thousands: str) -> str:
@@ -127,14 +149,10 @@ def _signs(decimal: str, thousands: str) -> str:
 
 
 def _words(texts: Sequence[str]) -> str:
-    shown = ", ".join(f'"{text}"' for text in texts[:WORDS_SHOWN])
+    shown = ", ".join(map(_toml, texts[:WORDS_SHOWN]))
     return f"a number in the file, or {shown} in missing where it stands for no value"
 
 
-def _as_missing(no_value: Sequence[str]) -> str:
-    shown = ", ".join(f'"{text}"' for text in no_value)
-    return f'missing = ["", {shown}] at the top of the mapping file'
-
-
-def _too(no_value: Sequence[str]) -> str:
-    return f", and {_as_missing(no_value)}" if no_value else ""
+def _toml(text: str) -> str:
+    """As a mapping file has it: a text of TOML escapes what one of JSON does."""
+    return json.dumps(text, ensure_ascii=False)

@@ -117,10 +117,10 @@ class Tally:
             f'thousands, write thousands = "{decimal}" and the other sign as decimal at the top of the mapping file'
         )
 
-    def found(self, pool: Sequence[str]) -> NotUnderstood:
-        """`pool` has the texts of all columns of the kind that were not understood."""
+    def found(self, pool: Sequence[str], *, missing: Sequence[str]) -> NotUnderstood:
+        """See `Samples` for `pool` and `missing`."""
         example, line = self.first
-        samples = Samples(strange=list(self.strange), pool=pool, understood=list(self.understood))
+        samples = Samples(strange=list(self.strange), pool=pool, understood=list(self.understood), missing=missing)
         return NotUnderstood(
             column=self.column,
             what=self.what,
@@ -140,7 +140,7 @@ def feature_tally(name: str, mapping: CsvMapping, spec: ModelSpec) -> Tally:
             column=column.column,
             what=CATEGORIES,
             expected=_one_of({**column.values, **dict.fromkeys(kind.categories, "")}),
-            remedy=lambda samples: remedies.for_words(samples.strange, member=f"features.{name}"),
+            remedy=lambda samples: remedies.for_words(samples, member=f"features.{name}"),
         )
     group = f' with "{mapping.thousands}" between groups' if mapping.thousands else ""
     return Tally(
@@ -166,7 +166,7 @@ def outcome_tally(mapping: CsvMapping, spec: ModelSpec) -> Tally:
         column=mapping.outcome.column,
         what=OUTCOMES,
         expected=_one_of({**mapping.outcome.values, **dict.fromkeys(spec.task.classes, "")}),
-        remedy=lambda samples: remedies.for_words(samples.strange, member="outcome"),
+        remedy=lambda samples: remedies.for_words(samples, member="outcome"),
     )
 
 

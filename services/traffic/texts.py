@@ -106,7 +106,7 @@ def _wall_time(name: str, text: str) -> tuple[datetime, timedelta] | None:
 
 
 _ISO_TIME: Final = re.compile(
-    r"(?P<date>\d{4}-\d\d-\d\d|\d{8}|\d{4}-?W\d\d-?\d|\d{4}-\d{3})"
+    r"(?P<date>\d{4}-\d\d-\d\d|\d{8}|\d{4}-?W\d\d-?\d)"
     r"(?:[T ](?P<hour>\d\d)(?::?(?P<minute>\d\d)(?::?(?P<second>\d\d)(?:[.,](?P<part>\d+))?)?)?)?"
     r"(?: ?(?P<zone>Z|UTC|GMT|[+-]\d\d(?::?\d\d)?))?",
     re.ASCII | re.IGNORECASE,
@@ -151,7 +151,7 @@ def _epoch(text: str, per_second: int) -> tuple[datetime, timedelta] | None:
         return None
     whole = timedelta(microseconds=int(found[1]) * 1_000_000 // per_second)
     part = timedelta(seconds=float(f"0.{found[2] or 0}") / per_second)
-    return datetime.fromtimestamp(0, UTC) + whole + part, timedelta(0)
+    return datetime.fromtimestamp(0, UTC) + whole + (-part if text.startswith("-") else part), timedelta(0)
 
 
 def _formatted(text: str, name: str) -> tuple[datetime, timedelta]:

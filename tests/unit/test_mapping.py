@@ -185,6 +185,17 @@ def test_a_file_that_is_not_there_or_not_text_says_so(tmp_path: Path) -> None:
         read_history(tmp_path / "image.csv", mapping, toy_spec())
 
 
+@pytest.mark.parametrize("encoding", ["utf-16", "utf-32"])
+@pytest.mark.parametrize("order", ["le", "be"])
+def test_a_file_without_the_mark_that_orders_its_bytes_says_how_to_state_the_order(
+    tmp_path: Path, encoding: str, order: str
+) -> None:
+    mapping = mapping_in(tmp_path, f'encoding = "{encoding}"\n{MAPPING}')
+    (tmp_path / "history.csv").write_text(f"{HEADER}\nu1,No,1,M,3,0\n", f"{encoding}-{order}")
+    with pytest.raises(MappingError, match=f'no byte order mark.* encoding = "{encoding}-{order}" at the top'):
+        read_history(tmp_path / "history.csv", mapping, toy_spec())
+
+
 def test_a_field_beyond_the_reader_s_limit_says_so(tmp_path: Path) -> None:
     with pytest.raises(MappingError, match="line 2: found a text of more than 131,072 characters"):
         rows_of(tmp_path, HEADER, f"u1,No,1,{'M' * (csv.field_size_limit() + 1)},3,0")
@@ -280,6 +291,7 @@ def test_a_time_is_as_long_as_what_it_leaves_open(tmp_path: Path, text: str, exp
         ("%Y-%m-%d %H:%M:%S %z", "2026-03-02 09:00:00 +0100", exactly(2026, 3, 2, 8)),
         ("unix_seconds", "1767225600", exactly(2026, 1, 1)),
         ("unix_seconds", "1767225600.5", exactly(2026, 1, 1, 0, 0, 0, 500_000)),
+        ("unix_seconds", "-1.5", exactly(1969, 12, 31, 23, 59, 58, 500_000)),
         ("unix_milliseconds", "1767225600250", exactly(2026, 1, 1, 0, 0, 0, 250_000)),
         ("unix_microseconds", "1767225600000001", exactly(2026, 1, 1, 0, 0, 0, 1)),
     ],
@@ -330,6 +342,7 @@ def test_a_mapping_with_an_unknown_zone_is_refused(tmp_path: Path) -> None:
         ('time_format = "dd/mm/yyyy"', "time_format is 'dd/mm/yyyy'; expected 'iso', 'unix_seconds'"),
         ('time_format = "%d/%m"', "time_format '%d/%m' does not say year, month and day"),
         ('time_format = "%Q"', "time_format '%Q' is no format"),
+        ('time_format = "%d/%d/%Y"', "time_format '%d/%d/%Y' says a part of the time twice; expected 'iso'"),
         ("time_format = []", "time_format is an empty list"),
         ('decimals = ","', "unknown field `decimals`; a mapping has entity, outcome, .*, decimal, thousands, encoding"),
         ('[entity]\ndecimal = ","\ncolumn = "User"', "stand above the first .section."),

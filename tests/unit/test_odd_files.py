@@ -387,7 +387,7 @@ ODD = [
         name="one class in capitals",
         make=lambda rows: written(each(rows, "outcome", lambda text: text.replace("churned", "CHURNED"))),
         code=1,
-        says=("outcomes not understood, such as 'CHURNED'", "values = { 'CHURNED' = … } in [outcome]"),
+        says=("outcomes not understood, such as 'CHURNED'", 'values = { "CHURNED" = … } in [outcome]'),
     ),
     Odd(
         name="one outcome in fifteen with a full stop",

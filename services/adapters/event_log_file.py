@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Final
 
-from services.adapters.sqlite_files import FileWatch, ThreadConnections, set_orphaned_journals_aside
+from services.adapters.sqlite_files import FileWatch, ThreadConnections, is_damaged, set_orphaned_journals_aside
 from services.adapters.sqlite_reading import Readable
 from services.adapters.turns import turn
 from services.core.errors import EventLogUnavailable
@@ -177,7 +177,7 @@ class EventLogFileToRead:
 
 
 def _remedy(path: Path, error: Exception) -> str:
-    if getattr(error, "sqlite_errorcode", None) in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB):
+    if is_damaged(error):
         return (
             "stop every process that uses it and restore a copy; remove "
             f"{path.name}-wal and {path.name}-shm first, which belong to the file that was there before"

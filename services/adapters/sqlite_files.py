@@ -104,6 +104,11 @@ def give_back(connection: sqlite3.Connection, pages: int) -> None:
         connection.execute("PRAGMA incremental_vacuum(1)")
 
 
+def is_damaged(error: BaseException | None) -> bool:
+    """Whether SQLite says so. Extended codes, such as SQLITE_CORRUPT_INDEX, have the primary one in their lowest byte."""
+    return getattr(error, "sqlite_errorcode", 0) & 0xFF in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
+
+
 class FileWatch:
     """Notices when a file that is open was removed, moved away, or replaced by another under its name.
 

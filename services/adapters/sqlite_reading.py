@@ -1,8 +1,10 @@
 """SQLite files that are read and left exactly as they are: in a running home, in a backup, on a disk without room.
 
 A file in WAL mode is opened with its journals, which SQLite makes where they are missing, also for a reader. Where
-nobody has it open there is no journal, and it is read without one (`immutable`). Where there is one that cannot be used
-as it lies, as in a copy on a file system that takes no writing, file and journal are copied and the copy is read.
+nobody has it open there are none, and it is read without one (`immutable`). A journal that is empty belongs to somebody
+who may write at any moment: who does not look for that would take the file for damaged. Where there is one that cannot
+be used as it lies, as in a copy on a file system that takes no writing, file and journal are copied and the copy is
+read.
 """
 
 import shutil
@@ -85,6 +87,8 @@ class Readable:
 
 
 def _has_journal(path: Path) -> bool:
+    if Path(f"{path}{SHM}").exists():
+        return True
     try:
         return Path(f"{path}{WAL}").stat().st_size > 0
     except OSError:

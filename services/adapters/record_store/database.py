@@ -4,6 +4,7 @@ import contextlib
 import copy
 import fcntl
 import sqlite3
+import tempfile
 from collections.abc import Iterator
 from datetime import datetime
 from pathlib import Path
@@ -33,11 +34,18 @@ from sqlalchemy.pool import NullPool
 from services.adapters.record_store import counting
 from services.adapters.record_store.failures import UNENCODABLE, failure_of, needs_another_session
 from services.adapters.record_store.schema import leases
-from services.adapters.sqlite_files import let_room_be_given_back
+from services.adapters.sqlite_files import is_damaged, let_room_be_given_back
 from services.adapters.sqlite_reading import Readable
 from services.adapters.wire import OPT_OUT, is_here, require_tls
 from services.core.clock import wall_clock
-from services.core.errors import BellwetherError, ContentRefused, LeaseLost, NoRecordsYet, SettingsError
+from services.core.errors import (
+    BellwetherError,
+    ContentRefused,
+    LeaseLost,
+    NoRecordsYet,
+    SettingsError,
+    StoreUnavailable,
+)
 from services.core.records import Lease
 from services.core.urls import redacted, secret_in
 
@@ -173,7 +181,11 @@ class Database:
                 f"record store {self.name} has schema {found}, and this version reads {known[0]}; start `bellwether "
                 "consume` of this version, which brings it up to date"
             )
-        upgraded = Database(f"sqlite:///{self._readable.copy()}")
+        try:
+            copy_of_it = self._readable.copy()
+        except (OSError, sqlite3.Error) as error:
+            raise _unreadable(self._readable.path, error) from error
+        upgraded = Database(f"sqlite:///{copy_of_it}")
         upgraded.migrate()
         upgraded.close()
 
@@ -253,8 +265,7 @@ def _hint(error: Exception) -> str:
     """What to do about an error whose own words say nothing of it."""
     if "SSL was required" in str(error):
         return NO_TLS
-    code = getattr(getattr(error, "orig", None), "sqlite_errorcode", None)
-    return DAMAGED if code in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB) else ""
+    return DAMAGED if is_damaged(getattr(error, "orig", None)) else ""
 
 
 def _config() -> Config:
@@ -273,8 +284,18 @@ def _readable(url: URL) -> Readable:
         )
     try:
         return Readable(path)
-    except OSError as error:
-        raise SettingsError(f"record store {path} cannot be read: {error.strerror}; look at its rights") from error
+    except (OSError, sqlite3.Error) as error:
+        raise _unreadable(path, error) from error
+
+
+def _unreadable(path: Path, error: Exception) -> BellwetherError:
+    """Why a file could not be read where it lies, nor copied to be read."""
+    if is_damaged(error):
+        return StoreUnavailable(f"record store {path}: {error}{DAMAGED}")
+    return SettingsError(
+        f"record store {path} cannot be read where it lies, and not be copied either: {error}; look at its rights, and "
+        f"at the room in {tempfile.gettempdir()} (TMPDIR names another place)"
+    )
 
 
 def _require(connection: Connection, lease: Lease) -> None:

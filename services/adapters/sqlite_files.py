@@ -105,7 +105,7 @@ def give_back(connection: sqlite3.Connection, pages: int) -> None:
 
 
 def is_damaged(error: BaseException | None) -> bool:
-    """Whether SQLite says so. Extended codes, such as SQLITE_CORRUPT_INDEX, have the primary one in their lowest byte."""
+    """Whether SQLite says so. Extended codes such as SQLITE_CORRUPT_INDEX have the primary one in their lowest byte."""
     return getattr(error, "sqlite_errorcode", 0) & 0xFF in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
 
 

@@ -1,6 +1,7 @@
 """Addresses of servers that others run: what must not stand in them, and how they are told."""
 
 import re
+from collections.abc import Iterable
 from typing import Final
 from urllib.parse import SplitResult, parse_qsl, unquote, urlsplit
 
@@ -10,7 +11,8 @@ MAYBE: Final = "has what may be a password before its @"
 _SECRET: Final = re.compile(r"pass(?!file)|pwd|secret|token|credential", re.IGNORECASE)
 """Names of the members of a query that hold a secret: password, sslpassword, ssl_password, passwd. A `passfile` is a
 file's name."""
-_QUERY: Final = re.compile(r"([^?&;#=\s]+)=([^&;#\s]*)")
+_QUERY: Final = re.compile(r"([^?&;#=\s]+)=('(?:[^'\\]|\\.)*'|[^&;#\s]*)")
+"""Members of a query, and of a text as libpq takes one too, in which quotes may stand around a value."""
 
 
 def secret_in(url: str) -> str | None:
@@ -18,7 +20,7 @@ def secret_in(url: str) -> str | None:
     if _is_file(url):
         return None
     if "://" not in url:
-        return MAYBE if ":" in url.rpartition("@")[0] else None
+        return MAYBE if ":" in url.rpartition("@")[0] else _named(_QUERY.findall(url))
     try:
         return _in_parts(urlsplit(url))
     except ValueError:
@@ -45,11 +47,15 @@ def _in_parts(parts: SplitResult) -> str | None:
     if parts.password is not None or ":" in unquote(parts.username or ""):
         return "has a password before its @"
     query = f"{parts.query}&{parts.fragment}".replace(";", "&")
-    named = next((name for name, value in parse_qsl(query) if value and _SECRET.search(name)), None)
-    if named is not None:
-        return f"has a secret in its query ({named[:40]})"
+    if (named := _named(parse_qsl(query))) is not None:
+        return named
     # user:pa/ss@host: the slash of a password that is not percent-encoded ends the part with the host.
     return MAYBE if "@" in f"{parts.path}{query}" and ":" in parts.netloc else None
+
+
+def _named(members: Iterable[tuple[str, str]]) -> str | None:
+    named = next((name for name, value in members if value and _SECRET.search(name)), None)
+    return None if named is None else f"has a secret in its query ({named[:40]})"
 
 
 def _is_file(url: str) -> bool:

@@ -32,6 +32,8 @@ PROBES: Final = frozenset({"/livez", "/healthz", "/readyz", "/v2/health/live", "
 READS: Final = frozenset({"GET", "HEAD", "OPTIONS"})
 NAMES_KEPT: Final = 1000
 """Host headers that are known to be good, which are few; a caller who varies its port must not fill the memory."""
+NAME_BYTES: Final = 300
+"""Of one that is kept. A name of DNS has 253 at most; where every name is good, a longer one is looked at each time."""
 
 _HOST: Final = b"host"
 _SITE: Final = b"sec-fetch-site"
@@ -79,7 +81,7 @@ class Names:
                 f"found the host {host[:100].decode('latin-1')!r}, expected one of {expected}; name others in "
                 f"{variable_of('allowed_hosts')}"
             )
-        if len(self.good) < NAMES_KEPT:
+        if len(self.good) < NAMES_KEPT and len(host) <= NAME_BYTES:
             self.good.add(host)
         return None
 

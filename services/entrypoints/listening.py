@@ -161,9 +161,9 @@ class BoundedHttp(HttpToolsProtocol):
             self._refuse(REQUEST_TIMEOUT, f"the request's {part} did not come within {limit:g} s; send them at once")
 
     def _refuse(self, code: str, detail: str) -> None:
-        """Close, with a problem where no other answer has been begun."""
+        """Close, with a problem where no other answer has been begun, or given to the request whose body is late."""
         self._stop_timers()
-        if self.cycle is None or self.cycle.response_complete or not self.cycle.response_started:
+        if self.cycle is None or (self.cycle.response_complete and self._in_head) or not self.cycle.response_started:
             self.transport.write(_plain_problem(code, detail))
         self.transport.close()
 

@@ -13,6 +13,7 @@ from services.entrypoints.access import (
     OPEN,
     PROBES,
     MonitorPort,
+    Names,
     UnknownHost,
     access_of,
     access_of_monitor,
@@ -207,6 +208,13 @@ def test_beyond_this_machine_every_name_will_do_until_some_are_chosen() -> None:
 def test_what_is_no_name_is_refused_at_the_start(names: str) -> None:
     with pytest.raises(SettingsError, match=r"BELLWETHER_ALLOWED_HOSTS is .* expected names or addresses"):
         access_of(Settings(allowed_hosts=names))
+
+
+def test_names_that_no_host_can_have_are_not_kept() -> None:
+    names = Names(any_name=True)
+    for number in range(10):
+        assert names.problem(b"x" * 30_000 + b"%d" % number) is None
+    assert names.good == set()
 
 
 @pytest.mark.parametrize("path", sorted(PROBES))

@@ -37,7 +37,18 @@ async def much(_request: Request) -> Response:
     return Response(b"x" * MUCH)
 
 
-APP = Starlette(routes=[Route("/", echo, methods=["GET", "POST"]), Route("/much", much)])
+async def refuse(_request: Request) -> Response:
+    """Without a look at the body."""
+    return Response("no", status_code=401)
+
+
+APP = Starlette(
+    routes=[
+        Route("/", echo, methods=["GET", "POST"]),
+        Route("/much", much),
+        Route("/refused", refuse, methods=["POST"]),
+    ]
+)
 
 
 @contextmanager
@@ -118,6 +129,14 @@ def test_what_does_not_come_in_time_is_given_up(hurried: int, begun: bytes) -> N
         connection.sendall(begun)
         problem = problem_in(rest_of(connection))
     assert (problem["error"], problem["status"]) == ("request_timeout", 408)
+
+
+def test_a_request_that_was_answered_before_its_body_came_gets_no_second_answer(hurried: int) -> None:
+    with closing(connected(hurried)) as connection:
+        connection.sendall(b"POST /refused HTTP/1.1\r\nHost: localhost\r\nContent-Length: 100\r\n\r\nbegun")
+        answered = rest_of(connection)
+    assert answered.startswith(b"HTTP/1.1 401 ")
+    assert answered.count(b"HTTP/1.1 ") == 1
 
 
 def test_a_connection_on_which_nothing_is_asked_is_closed(hurried: int) -> None:

@@ -34,6 +34,9 @@ WITH_A_SECRET = [
     f"postgresql+psycopg://user@db.example/records?sslmode=require&sslpassword={SECRET}",
     f"postgresql+psycopg:///records?host=db.example&user=u&PASSWORD={SECRET}",
     f"postgresql+psycopg://user@db.example/records#password={SECRET}",
+    f"host=db.example dbname=records password={SECRET}",
+    f"host=db.example password='of {SECRET}'",
+    f"host=db.example password='it\\'s {SECRET}'",
 ]
 WITHOUT = [
     "",

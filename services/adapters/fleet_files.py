@@ -2,6 +2,7 @@
 
 import socket
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -114,7 +115,11 @@ class FleetFiles:
 
     def _reports(self, model: str) -> list[WorkerReport]:
         """Of the workers that have not ended, by process id."""
-        found = [each for path in self._workers.glob("*@*.json") for each in self._there(path) if each.model == model]
+        paths = set(self._workers.glob("*@*.json"))
+        for gone in self._known.keys() - paths:
+            # Removed by another reader.
+            del self._known[gone]
+        found = [each for path in paths for each in self._there(path) if each.model == model]
         return sorted(found, key=lambda report: report.pid)
 
     def _there(self, path: Path) -> list[WorkerReport]:
@@ -155,14 +160,12 @@ class FleetFiles:
 
 def _decoded(content: bytes) -> list[WorkerReport]:
     """Of one file; nothing where it is none of ours. Workers of an earlier version wrote one for each model."""
-    try:
-        return msgspec.json.decode(content, type=WorkerFile).reports
-    except UNDECODABLE:
-        pass
-    try:
-        return [msgspec.json.decode(content, type=WorkerReport)]
-    except UNDECODABLE:
-        return []
+    reports: list[WorkerReport] = []
+    with suppress(*UNDECODABLE):
+        reports = msgspec.json.decode(content, type=WorkerFile).reports
+    with suppress(*UNDECODABLE):
+        reports = [msgspec.json.decode(content, type=WorkerReport)]
+    return [each for each in reports if each.at.tzinfo is not None]
 
 
 def _news(report: WorkerReport) -> tuple[str, str]:

@@ -14,8 +14,10 @@ SEEN: Final = 0o066
 """Bits that let others read or write. To pass through is no more than that: a database server that a run of root's
 starts is another user, with its files below the home."""
 
-FILES: Final = ("*.sqlite*", "clock", "log-read-last", "lock", "in-use")
-DIRECTORIES: Final = ("aliases", "bentoml", "earlier", "logs", "reports", "serving", "training", "workers")
+FILES: Final = ("*.sqlite*", "clock", "log-read-last", "lock", "in-use", "settings.json")
+DIRECTORIES: Final = (
+    *("aliases", "bentoml", "calibrations", "earlier", "logs", "reports", "serving", "training", "workers"),
+)
 """What we make in a home. What else lies in a directory that somebody calls a home is none of ours."""
 
 

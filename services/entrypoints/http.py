@@ -37,6 +37,7 @@ from services.entrypoints.urls import require_readable
 from services.entrypoints.worker import HostedModel, Worker
 from services.metrics import CONTENT_TYPE, exposition
 from services.serving.availability import CLOCK_SKEW, blocking, without_values
+from services.serving.decision import NO_MODEL
 from services.serving.outcomes import COUNTERS
 from services.serving.requests import Faults, Listing, entity_id, feature_readings, prediction_request
 
@@ -245,7 +246,7 @@ class Routes:
         asked = prediction_request(hosted.spec, _asked(request))
         verdicts, at = await hosted.predictor.verdicts(asked)
         serving = hosted.watch.champion()
-        reasons = blocking(hosted.spec if serving is None else serving.spec, verdicts)
+        reasons = (NO_MODEL, *blocking(hosted.spec, verdicts)) if serving is None else blocking(serving.spec, verdicts)
         return answer(
             {
                 "model": hosted.spec.name,

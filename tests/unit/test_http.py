@@ -491,6 +491,16 @@ async def test_availability_is_told_without_being_recorded(http: httpx.AsyncClie
     assert recorded(worker) == 0
 
 
+async def test_a_model_that_is_not_loaded_may_not_answer(http: httpx.AsyncClient, worker: Worker) -> None:
+    await write_features(http, hours_ago=50)
+    worker.models["toy"].watch.serving = None
+    told = (
+        await http.get(f"{TOY}/entities/u/availability", params={"features": '{"amount": 1, "plan": "yearly"}'})
+    ).json()
+    assert (told["version"], told["model_may_answer"]) == ("", False)
+    assert told["reasons"] == ["no model version is loaded", "visits is stale: 50 h old, limit 6 h"]
+
+
 async def test_a_model_tells_its_spec_its_versions_and_what_its_features_mean(http: httpx.AsyncClient) -> None:
     assert (await http.get("/v1/models")).json()["models"] == [
         {"name": "toy", "meaning": "Whether a user leaves.", "owner": "tests", "version": "v1"}

@@ -13,6 +13,7 @@ from starlette.types import Receive, Scope, Send
 from services.entrypoints.access import PROBES, Access, access_of
 from services.entrypoints.http import build_app
 from services.entrypoints.worker import Worker, build_worker
+from services.serving.decision import NO_MODEL
 from services.settings import Settings
 from tests.toy import toy_spec
 
@@ -146,7 +147,7 @@ async def test_values_of_an_entity_are_told_to_whoever_could_write_them_alone(wo
     }
     for each in bare.json()["features"].values():
         assert set(each) <= {"status", "age_seconds"}
-    assert bare.json()["reasons"] == ["amount is missing", "plan is missing", "visits is invalid"]
+    assert bare.json()["reasons"] == [NO_MODEL, "amount is missing", "plan is missing", "visits is invalid"]
     assert whole.json()["features"]["visits"]["problem"] == "found -7.25, expected at least 0"
     assert whole.json()["features"]["mood"]["value"] == 3.5
     for told in (bare, asked):

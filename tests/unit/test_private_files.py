@@ -45,7 +45,10 @@ def test_what_a_command_of_ours_makes_is_its_owners(tmp_path: Path) -> None:
 @pytest.mark.parametrize("take", [lambda home: own(home, command="t"), lambda home: use(home, command="t")])
 def test_what_an_earlier_version_left_open_is_closed(take: object, tmp_path: Path) -> None:
     home = tmp_path / "home"
-    open_files = [home / "records.sqlite", home / "events.sqlite-wal", home / "aliases" / "toy.json", home / "clock"]
+    open_files = [
+        *(home / name for name in ("records.sqlite", "events.sqlite-wal", "clock", "settings.json")),
+        *(home / name / "toy.json" for name in ("aliases", "calibrations")),
+    ]
     for path in open_files:
         path.parent.mkdir(parents=True, exist_ok=True, mode=0o755)
         path.touch(0o644)

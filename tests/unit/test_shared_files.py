@@ -57,6 +57,16 @@ def test_a_reader_removes_no_report_of_a_worker_that_has_ended(fleet: FleetFiles
     assert sorted(tmp_path.rglob("*")) != before
 
 
+def test_of_a_report_that_another_reader_has_removed_nothing_is_kept(fleet: FleetFiles, tmp_path: Path) -> None:
+    fleet.report(report())
+    assert len(fleet.workers("toy")) == 1
+    for path in (tmp_path / "workers").iterdir():
+        path.unlink()
+
+    assert fleet.workers("toy") == []
+    assert fleet._known == {}
+
+
 @pytest.mark.parametrize("content", ["v2", '{"champion":' + "[" * 100_000])
 def test_an_alias_file_that_somebody_spoilt_by_hand_names_itself(
     content: str, fleet: FleetFiles, tmp_path: Path
@@ -116,6 +126,8 @@ def test_a_worker_of_an_earlier_version_is_understood_and_forgotten_when_it_has_
     for model in ("toy", "other"):
         (workers / f"{model}-7@a.json").write_bytes(msgspec.json.encode(report(model=model, pid=7)))
     (workers / "notes@home.json").write_text("of somebody")
+    (workers / "bytes@home.json").write_bytes(b'{"reports":[{"pid":1,"model":"\xff"}]}')
+    (workers / "local@home.json").write_text('{"pid":1,"model":"toy","version":"","at":"2026-03-01T12:00:00"}')
     fleet.report(report())
 
     assert [each.pid for each in fleet.workers("toy")] == sorted([7, os.getpid()])

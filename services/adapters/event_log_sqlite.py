@@ -110,8 +110,14 @@ class EventLogSqlite(_Read):
     and raises `EventLogUnavailable` when there is none.
     """
 
-    def __init__(self, path: Path, *, require_room: RequireRoom | None = None) -> None:
-        self.file: EventLogFile = EventLogFile(path)
+    def __init__(
+        self,
+        path: Path,
+        *,
+        require_room: RequireRoom | None = None,
+        monotonic: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self.file: EventLogFile = EventLogFile(path, monotonic=monotonic)
         self._require_room = require_room
         self._queue: queue.SimpleQueue[_Pending | None] = queue.SimpleQueue()
         self._closed = False

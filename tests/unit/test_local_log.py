@@ -1,7 +1,6 @@
 """The local log as its consumer reads it: positions that belong to one log, and what goes when it is old."""
 
 import sqlite3
-import time
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from datetime import UTC, datetime, timedelta
@@ -37,6 +36,7 @@ class Home:
         self.store = RecordStoreSql(f"sqlite:///{directory / 'records.sqlite'}")
         self.store.migrate()
         self.heard = Heard()
+        self.elapsed = 0.0
 
     def append(self, *numbers: int) -> None:
         log = EventLogSqlite(self.path)
@@ -62,17 +62,20 @@ class Home:
     def remove_log(self) -> None:
         for path in self.directory.glob("events.sqlite*"):
             path.unlink()
-        until_a_writer_looks()
+        self.let_writers_look()
+
+    def opened_log(self) -> EventLogSqlite:
+        """By the clock of this home."""
+        return EventLogSqlite(self.path, monotonic=lambda: self.elapsed)
+
+    def let_writers_look(self) -> None:
+        self.elapsed += LOOK_SECONDS
 
     @property
     def stored(self) -> set[int]:
         numbers = range(1, 20)
         ids = {prediction(number).prediction_id: number for number in numbers}
         return {ids[each] for each in self.store.stored_event_ids(list(ids))}
-
-
-def until_a_writer_looks() -> None:
-    time.sleep(LOOK_SECONDS)
 
 
 @pytest.fixture
@@ -196,7 +199,7 @@ def test_an_event_that_comes_twice_leaves_a_hole_and_nothing_has_expired(home: H
 def test_writers_go_on_with_a_new_file_when_theirs_was_removed_and_readers_read_the_old_one_to_its_end(
     home: Home, caplog: pytest.LogCaptureFixture
 ) -> None:
-    log = EventLogSqlite(home.path)
+    log = home.opened_log()
     log.append(prediction_event(prediction(1))).result(10)
     identity = log.identity()
     home.remove_log()
@@ -234,10 +237,10 @@ def test_a_reader_stays_with_a_removed_file_until_it_is_drained(tmp_path: Path) 
 def test_a_file_that_took_the_logs_place_beside_its_journal_is_refused(home: Home) -> None:
     home.append(1)
     copy = home.copy_log()
-    log = EventLogSqlite(home.path)
+    log = home.opened_log()
     log.append(prediction_event(prediction(2))).result(10)
     copy.rename(home.path)
-    until_a_writer_looks()
+    home.let_writers_look()
 
     (refused,) = log.append(prediction_event(prediction(3))).result(10)
 
@@ -247,11 +250,11 @@ def test_a_file_that_took_the_logs_place_beside_its_journal_is_refused(home: Hom
 
 
 def test_what_was_committed_is_there_for_everybody_after_the_journal_alone_was_removed(home: Home) -> None:
-    log = EventLogSqlite(home.path)
+    log = home.opened_log()
     log.append(prediction_event(prediction(1))).result(10)
     for ending in ("-wal", "-shm"):
         (home.directory / f"events.sqlite{ending}").unlink()
-    until_a_writer_looks()
+    home.let_writers_look()
 
     log.append(prediction_event(prediction(2))).result(10)
 

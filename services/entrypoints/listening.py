@@ -52,7 +52,9 @@ HEAD_SECONDS: Final = 10.0
 BODY_SECONDS: Final = 30.0
 """For the body behind them: a megabyte over a slow line takes ten."""
 TAKE_SECONDS: Final = 30.0
-"""How long an answer may wait in memory for a caller who takes none of it."""
+"""How long an answer may wait in memory for a caller who takes less than `TAKE_BYTES` of it."""
+TAKE_BYTES: Final = 65_536
+"""Two kilobytes a second: a report of some megabytes reaches whoever takes it slowly, and nobody keeps it for ever."""
 CONNECTIONS: Final = 100
 """To a port that a few scrapers and people look at."""
 BACKLOG: Final = 100
@@ -143,7 +145,17 @@ class BoundedHttp(HttpToolsProtocol):
     def pause_writing(self) -> None:
         super().pause_writing()
         if self._untaken is None:
-            self._untaken = self.loop.call_later(self.take_seconds, self.transport.abort)
+            self._wait_until_taken()
+
+    def _wait_until_taken(self) -> None:
+        left = self.transport.get_write_buffer_size()
+        self._untaken = self.loop.call_later(self.take_seconds, self._untaken_by_now, left)
+
+    def _untaken_by_now(self, before: int) -> None:
+        if self.transport.get_write_buffer_size() > before - TAKE_BYTES:
+            self.transport.abort()
+        else:
+            self._wait_until_taken()
 
     def resume_writing(self) -> None:
         super().resume_writing()

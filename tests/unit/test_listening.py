@@ -2,8 +2,9 @@
 
 import json
 import socket
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
+from functools import partial
 
 import httpx
 import pytest
@@ -12,9 +13,10 @@ from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
+from uvicorn.protocols.http.flow_control import FlowControl
 
 from services.entrypoints.access import Access, access_of_monitor
-from services.entrypoints.listening import HEAD_BYTES, BoundedHttp, bound_socket, metrics_app, serving
+from services.entrypoints.listening import HEAD_BYTES, TAKE_BYTES, BoundedHttp, bound_socket, metrics_app, serving
 from services.settings import Settings
 
 TOKEN = "the-monitors-token-0123456789"  # noqa: S105 - of a port that lives as long as its test
@@ -160,6 +162,39 @@ def test_an_answer_that_nobody_takes_is_given_up(hurried: int) -> None:
             with closing(connected(hurried)) as other:
                 assert rest_of(other) == b""
         assert len(rest_of(connection)) < MUCH
+
+
+class Untaken:
+    """A loop and a transport at once: what waits to be taken, and what is called when time has passed."""
+
+    def __init__(self, left: int) -> None:
+        self.left, self.is_aborted = left, False
+        self._due: list[Callable[[], None]] = []
+
+    def get_write_buffer_size(self) -> int:
+        return self.left
+
+    def abort(self) -> None:
+        self.is_aborted = True
+
+    def call_later(self, _seconds: float, call: Callable[..., None], *arguments: object) -> None:
+        self._due.append(partial(call, *arguments))
+
+    def let_time_pass(self) -> None:
+        self._due.pop()()
+
+
+@pytest.mark.parametrize(("a_time", "is_aborted"), [(TAKE_BYTES, False), (TAKE_BYTES - 1, True), (0, True)])
+def test_an_answer_is_given_up_when_less_of_it_is_taken_in_time_than_one_may_ask(a_time: int, is_aborted: bool) -> None:
+    connection, untaken = BoundedHttp.__new__(BoundedHttp), Untaken(10 * TAKE_BYTES)
+    connection.loop = connection.transport = untaken  # type: ignore[assignment]  # as much of both as is asked here
+    connection.flow, connection._untaken = FlowControl(untaken), None  # type: ignore[arg-type]
+    connection.pause_writing()
+    for _ in range(3):
+        if not untaken.is_aborted:
+            untaken.left -= a_time
+            untaken.let_time_pass()
+    assert untaken.is_aborted is is_aborted
 
 
 def test_beyond_its_connections_a_port_says_so_and_has_room_again_afterwards(hurried: int) -> None:

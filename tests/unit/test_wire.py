@@ -49,6 +49,7 @@ HERE = [
     {"features": "redis://localhost"},
     {"features": "redis://[::1]:6379"},
     {"kafka": "127.0.0.1:9092,localhost:9093,[::1]:9094"},
+    {"kafka": " 127.0.0.1:9092, localhost:9093,"},
 ]
 
 

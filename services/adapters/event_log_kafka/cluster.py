@@ -93,12 +93,17 @@ class KafkaCluster:
     def __post_init__(self) -> None:
         require_tls(
             "Kafka",
-            self.servers.split(","),
+            self.addresses,
             encrypted=self.security_protocol not in UNENCRYPTED,
             allowed=self.allow_plaintext,
             found=self.security_protocol,
             remedy="set BELLWETHER_KAFKA_SECURITY_PROTOCOL to SSL or SASL_SSL",
         )
+
+    @property
+    def addresses(self) -> list[str]:
+        """The servers one by one; blanks around the commas are none of theirs."""
+        return [each.strip() for each in self.servers.split(",") if each.strip()]
 
     @property
     def patience_ms(self) -> int:
@@ -107,7 +112,7 @@ class KafkaCluster:
     def connection(self) -> dict[str, Any]:
         """What every client of the cluster is made with."""
         return {
-            "bootstrap_servers": self.servers.split(","),
+            "bootstrap_servers": self.addresses,
             "bootstrap_timeout_ms": min(self.patience_ms, BOOTSTRAP_SECONDS * 1000),
             "request_timeout_ms": self.patience_ms,
             "metadata_max_age_ms": METADATA_SECONDS * 1000,
@@ -177,7 +182,7 @@ class KafkaCluster:
 
     def _misfits(self) -> str:
         wanted = Wanted(protocol=self.security_protocol, mechanism=self.sasl_mechanism, ca_file=self.ca_file)
-        return "; ".join(filter(None, (misfit(server, wanted) for server in self.servers.split(","))))
+        return "; ".join(filter(None, (misfit(server, wanted) for server in self.addresses)))
 
     def _wanted(self, topic: str) -> dict[str, Any]:
         configs = {"retention.ms": str(self.retention // timedelta(milliseconds=1)), "cleanup.policy": "delete"}

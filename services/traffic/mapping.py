@@ -173,7 +173,7 @@ def _number_problems(mapping: CsvMapping) -> Iterator[str]:
 def _encoding_problems(encoding: str) -> Iterator[str]:
     expected = 'expected a name such as "utf-8", "cp1252", "latin-1" or "utf-16"'
     try:
-        "a".encode(encoding).decode(encoding)
+        "a".encode(encoding).decode(encoding, "replace")
         codecs.lookup(encoding)
     except (LookupError, UnicodeError, ValueError, TypeError):
         yield f"encoding is {encoding!r}, which nobody knows; {expected}"

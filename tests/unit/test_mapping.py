@@ -339,6 +339,7 @@ def test_a_mapping_with_an_unknown_zone_is_refused(tmp_path: Path) -> None:
         ('thousands = "."', r"decimal and thousands are both '\.'"),
         ('encoding = "utf-9"', "encoding is 'utf-9', which nobody knows; expected a name such as"),
         ('encoding = "hex"', "encoding is 'hex', which nobody knows"),
+        ('encoding = "idna"', "encoding is 'idna', which nobody knows"),
         ('time_format = "dd/mm/yyyy"', "time_format is 'dd/mm/yyyy'; expected 'iso', 'unix_seconds'"),
         ('time_format = "%d/%m"', "time_format '%d/%m' does not say year, month and day"),
         ('time_format = "%Q"', "time_format '%Q' is no format"),

@@ -21,7 +21,11 @@ _NUMBER: Final = re.compile(r"\d+")
 
 
 class EscapedFormatter(logging.Formatter):
-    """What callers sent is in messages, and in the errors behind them."""
+    """What callers sent is in messages, and in the errors behind them. A message is one line, whatever is in it: what
+    begins a line like ours is ours."""
+
+    def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802 - the library's name
+        return escaped(super().formatMessage(record), keep="\t")
 
     def format(self, record: logging.LogRecord) -> str:
         return escaped(super().format(record), keep="\n\t")

@@ -112,8 +112,8 @@ def test_handlers_of_others_get_the_same_once(log: Log) -> None:
 
 
 def test_a_line_is_one_line_and_moves_no_cursor(log: Log) -> None:
-    log.logger.error("entity %s", "\x1b[2J\x9b\r\u202egpj.exe\u2028")
-    assert log.lines == [r"ERROR entity \x1b[2J\x9b\r\u202egpj.exe\u2028"]
+    log.logger.error("entity %s", "\x1b[2J\x9b\r\u202egpj.exe\u2028\nERROR forged")
+    assert log.lines == [r"ERROR entity \x1b[2J\x9b\r\u202egpj.exe\u2028\nERROR forged"]
 
 
 @pytest.mark.parametrize("text", ["plain", "Müller, 東京, 🎉", "a b", ""])

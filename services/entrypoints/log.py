@@ -46,7 +46,11 @@ class Seldom(logging.Filter):
         if LOOKED_AT in vars(record):
             # Another handler of this process has.
             return bool(vars(record)[LOOKED_AT])
-        message = record.getMessage()
+        try:
+            message = record.getMessage()
+        except (TypeError, ValueError, KeyError):
+            # Its arguments do not fit. The handler says so; raised here, it would end whoever has logged.
+            return True
         with self._turn:
             held_back = self._held_back(_same(record, message), record.created)
         vars(record)[LOOKED_AT] = held_back is not None

@@ -87,6 +87,13 @@ def test_memory_does_not_grow_with_what_is_logged(log: Log) -> None:
     assert len(seldom._last) <= KNOWN_AT_MOST
 
 
+def test_a_line_that_cannot_be_put_together_ends_nobody(log: Log, capsys: pytest.CaptureFixture[str]) -> None:
+    log.logger.warning("stored %d events", "many")
+    log.logger.warning("stored %d events", 2)
+    assert log.lines == ["WARNING stored 2 events"]
+    assert "Arguments: ('many',)" in capsys.readouterr().err
+
+
 def test_what_another_handler_lets_through_is_counted_once() -> None:
     text = io.StringIO()
     logger = logging.Logger("test")

@@ -93,4 +93,11 @@ def _reasons(kept: Sequence[PredictionMade], causes: Sequence[Sequence[str]]) ->
 def _reasons_of(made: PredictionMade, causes: Sequence[str]) -> list[str]:
     if not made.version:
         return [NO_VERSION]
-    return [f"{name} {made.features[name].status.value.replace('_', ' ')}" for name in causes] or [FAILED_TO_SCORE]
+    return [f"{name} {made.features[name].status.value.replace('_', ' ')}" for name in causes] or [_why_failed(made)]
+
+
+def _why_failed(made: PredictionMade) -> str:
+    """With what the service has said of it, as of a category that the version was not trained for."""
+    begin = f"version {made.version} failed to score: "
+    told = next((reason.removeprefix(begin) for reason in made.reasons if reason.startswith(begin)), "")
+    return f"{FAILED_TO_SCORE}: {told}" if told else FAILED_TO_SCORE

@@ -111,7 +111,10 @@ def _rename(aside: Path, final: Path) -> None:
 
 
 def _corrupt(directory: Path, problem: str) -> CorruptArtifact:
-    return CorruptArtifact(f"version in {directory}: {problem}; restore it, or promote another version")
+    model = directory.parent.name
+    return CorruptArtifact(
+        f"version in {directory}: {problem}; restore it, or name another one with `bellwether promote {model} VERSION`"
+    )
 
 
 def _taken(name: str) -> str:

@@ -3,6 +3,7 @@
 from datetime import timedelta
 from typing import Any
 
+import msgspec
 import pytest
 
 from monitoring.evaluation.availability_report import FAILED_TO_SCORE, NO_VERSION, availability_report
@@ -98,6 +99,13 @@ def test_the_reasons_come_with_the_most_frequent_first() -> None:
         (FAILED_TO_SCORE, 0.5),
         ("amount missing", 0.25),
     ]
+
+
+def test_what_the_service_said_of_a_row_that_it_could_not_score_is_the_reason() -> None:
+    said = "it was not trained for plan: found 'weekly', expected one of monthly, yearly"
+    failed = msgspec.structs.replace(by_rule(), reasons=[f"version v1 failed to score: {said}", "plan is weekly"])
+
+    assert report(failed)["reasons"] == [{"reason": f"{FAILED_TO_SCORE}: {said}", "share": 1.0}]
 
 
 @pytest.mark.parametrize("who", list(ServedBy))

@@ -50,7 +50,7 @@ def test_a_file_is_read_only_where_it_and_its_manifest_are_those_that_were_regis
     (directory / ONNX_FILE).write_bytes(content + b"!")
     for sha256 in (recorded, ""):
         with pytest.raises(
-            CorruptArtifact, match=r"model\.onnx has SHA-256 .*; restore it, or promote another version"
+            CorruptArtifact, match=r"model\.onnx has SHA-256 .*; restore it, or .* `bellwether promote toy VERSION`"
         ):
             read(sha256)
     rewritten = msgspec.structs.replace(read_manifest(directory), files={ONNX_FILE: sha256_of(content + b"!")})

@@ -111,7 +111,7 @@ def test_a_model_whose_watch_stands_still_is_not_kept_alive_by_the_others(tmp_pa
     moment = [NOON]
     fleet = FleetFiles(tmp_path / "aliases", tmp_path / "workers", now=lambda: moment[0])
     fleet.report(report(model="stuck"))
-    for seconds in range(40):
+    for seconds in range(41):
         moment[0] = NOON + timedelta(seconds=seconds)
         fleet.report(report(at=moment[0]))
     assert len(fleet.workers("toy")) == 1

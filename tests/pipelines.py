@@ -134,6 +134,9 @@ CLASSIFIERS: Final[dict[str, Callable[[], Any]]] = {
     "RandomForest": forest,
     "ExtraTrees": lambda: ExtraTreesClassifier(20, min_samples_leaf=3, random_state=0),
     "GradientBoosting": lambda: GradientBoostingClassifier(n_estimators=30, random_state=0),
+    "GradientBoosting, exponential loss": lambda: GradientBoostingClassifier(
+        loss="exponential", n_estimators=30, random_state=0
+    ),
     "HistGradientBoosting": boosting,
     "AdaBoost": lambda: AdaBoostClassifier(n_estimators=20, random_state=0),
     "Bagging": lambda: BaggingClassifier(
@@ -215,6 +218,24 @@ def _kinds() -> Iterator[tuple[str, Kind]]:
             )
         ),
     )
+    yield (
+        "sparse OneHot + calibrated SVC",
+        Kind(
+            lambda: make_pipeline(
+                ColumnTransformer([("words", OneHotEncoder(handle_unknown="ignore"), WORDS)], sparse_threshold=1.0),
+                CalibratedClassifierCV(SVC(), method="sigmoid", cv=2),
+            )
+        ),
+    )
+    yield (
+        "imputer over everything + RandomForest",
+        Kind(
+            lambda: make_pipeline(columns("passthrough", one_hot()), SimpleImputer(add_indicator=True), forest()),
+            gaps=True,
+        ),
+    )
+    yield "OneHot of numbers + RandomForest", _of(one_hot, one_hot, forest)
+    yield "Ordinal of numbers + LogisticRegression", _of(codes, one_hot, line)
     yield from _with_gaps()
 
 

@@ -205,6 +205,10 @@ def _kinds() -> Iterator[tuple[str, Kind]]:
         "scaler over everything + RandomForest",
         Kind(lambda: make_pipeline(columns("passthrough", one_hot()), StandardScaler(), forest())),
     )
+    yield (
+        "quantiles of everything + HistGradientBoosting",
+        Kind(lambda: make_pipeline(columns("passthrough", one_hot()), SCALERS["QuantileTransformer"](), boosting())),
+    )
     yield "PCA + LogisticRegression", Kind(lambda: make_pipeline(columns(StandardScaler(), one_hot()), PCA(10), line()))
     yield (
         "SelectKBest + RandomForest",

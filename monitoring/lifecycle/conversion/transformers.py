@@ -94,14 +94,13 @@ def _union(graph: Graph, part: Any, columns: Columns) -> list[Column]:
     ]
 
 
-# What treats every column by itself, and makes one of each. A category of ten thousand words has as many indicators, so
-# these count as numbers: a table for each would hold a hundred million.
+# What treats every column by itself, and makes one of each.
 
 
 def _each(emit: Emit) -> Transform:
     def transform(graph: Graph, part: Any, columns: Columns) -> list[Column]:
         made: list[Column] = list(columns)
-        places = [place for place, column in enumerate(columns) if not isinstance(column, ByCategory)]
+        places = [place for place, column in enumerate(columns) if isinstance(column, Number)]
         if places:
             tensor = emit(graph, part, graph.tensor([columns[place] for place in places]), np.array(places))
             for place, column in zip(places, graph.columns(tensor, len(places)), strict=True):
@@ -109,9 +108,28 @@ def _each(emit: Emit) -> Transform:
         for place, column in enumerate(columns):
             if isinstance(column, ByCategory):
                 made[place] = ByCategory(column.feature, _by_code(graph, part, columns, place)[:, place])
-        return made
+        return _with_indicators(graph, part, columns, made)
 
     return transform
+
+
+def _with_indicators(graph: Graph, part: Any, columns: Columns, made: list[Column]) -> list[Column]:
+    """What `part` makes of 0 and of 1, of all indicators at once: a category of ten thousand words has as many, and a
+    table for each would hold a hundred million numbers."""
+    places = [place for place, column in enumerate(columns) if isinstance(column, Indicator)]
+    if not places:
+        return made
+    rows = np.array([[_known(column) for column in columns]] * 2)
+    rows[:, places] = [[0.0], [1.0]]
+    without, with_it = _dense(part.transform(rows))[:, places]
+    changed = [place for place, *both in zip(places, without, with_it, strict=True) if both != [0.0, 1.0]]
+    if changed:
+        chosen = np.isin(places, changed)
+        is_one = graph.cast(graph.tensor([columns[place] for place in changed]), TensorProto.BOOL)
+        tensor = graph.node("Where", is_one, with_it[chosen][None, :], without[chosen][None, :])
+        for place, column in zip(changed, graph.columns(tensor, len(changed)), strict=True):
+            made[place] = column
+    return made
 
 
 def _standard(graph: Graph, part: Any, tensor: str, places: NDArray[Any]) -> str:

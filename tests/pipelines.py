@@ -159,6 +159,8 @@ CLASSIFIERS: Final[dict[str, Callable[[], Any]]] = {
         boosting(max_iter=10), method="isotonic", cv=3
     ),
     "Calibrated, isotonic, LogisticRegression": lambda: CalibratedClassifierCV(line(), method="isotonic", cv=3),
+    "Calibrated, temperature, LogisticRegression": lambda: CalibratedClassifierCV(line(), method="temperature", cv=2),
+    "Calibrated, temperature, RandomForest": lambda: CalibratedClassifierCV(forest(10), method="temperature", cv=2),
     "Calibrated, sigmoid, LinearSVC": lambda: CalibratedClassifierCV(LinearSVC(), method="sigmoid", cv=3),
     "Calibrated, sigmoid, SVC": lambda: CalibratedClassifierCV(SVC(), method="sigmoid", cv=3),
     "GridSearch, RandomForest": lambda: GridSearchCV(forest(10), {"max_depth": [4, 8]}, cv=2),

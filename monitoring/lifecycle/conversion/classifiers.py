@@ -5,7 +5,7 @@ from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
-from sklearn.calibration import CalibratedClassifierCV, _SigmoidCalibration
+from sklearn.calibration import CalibratedClassifierCV, _SigmoidCalibration, _TemperatureScaling
 from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
 from sklearn.dummy import DummyClassifier
 from sklearn.ensemble import (
@@ -152,6 +152,9 @@ def _average(graph: Graph, tensors: Sequence[str], weights: Sequence[float] | No
 
 # Calibration.
 
+_NO_LOG_OF_0: Final = 1e-12
+"""What scikit-learn adds to a probability before it takes its logarithm."""
+
 
 def _calibrated(graph: Graph, estimator: Any, columns: Columns) -> str:
     return _average(graph, [_calibrated_once(graph, each, columns) for each in estimator.calibrated_classifiers_])
@@ -168,7 +171,20 @@ def _calibrated_once(graph: Graph, calibrated: Any, columns: Columns) -> str:
         return graph.node("Sigmoid", graph.node("Neg", steep))
     if type(calibrator) is IsotonicRegression:
         return _interpolated(graph, calibrator, raw)
+    if type(calibrator) is _TemperatureScaling:
+        return _tempered(graph, calibrator, raw, by_decision=by_decision)
     raise NotConverted(f"{type(calibrator).__name__} is no calibration that is known here")
+
+
+def _tempered(graph: Graph, scaling: Any, raw: str, *, by_decision: bool) -> str:
+    """A decision d counts as the logits -d and d, a probability by its logarithm."""
+    if by_decision:
+        apart = graph.node("Mul", raw, np.array(2.0))
+    else:
+        negative = graph.node("Sub", np.ones(1), raw)
+        logits = [graph.node("Log", graph.node("Add", each, np.array(_NO_LOG_OF_0))) for each in (raw, negative)]
+        apart = graph.node("Sub", *logits)
+    return graph.node("Sigmoid", graph.node("Mul", apart, np.array(float(scaling.beta_))))
 
 
 def _interpolated(graph: Graph, isotonic: Any, raw: str) -> str:

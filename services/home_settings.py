@@ -16,7 +16,7 @@ from typing import Final
 import msgspec
 
 from services.adapters.durable import replace_file
-from services.core.errors import SettingsError
+from services.core.errors import UNDECODABLE, SettingsError
 from services.settings import KAFKA, Settings, variable_of
 
 FILE: Final = "settings.json"
@@ -51,7 +51,7 @@ def kept(home: Path) -> dict[str, str]:
         return msgspec.json.decode(path.read_bytes(), type=dict[str, str])
     except (FileNotFoundError, NotADirectoryError):
         return {}
-    except (OSError, msgspec.DecodeError, UnicodeDecodeError) as error:
+    except (OSError, *UNDECODABLE) as error:
         raise SettingsError(
             f"{path} cannot be read ({error}); expected the settings of this home. If the file is damaged, remove it, "
             "and the next process that writes into the home keeps its own"

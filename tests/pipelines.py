@@ -1,16 +1,9 @@
-"""Pipelines of scikit-learn as teams write them, and rows shaped like the Telco file to fit them on.
+"""Pipelines of scikit-learn as teams write them, and rows shaped like the Telco file to fit them on."""
 
-By hand, over the file itself: `python -m tests.pipelines FILE.csv` prints a table of how each is served.
-"""
-
-import sys
-import time
-import warnings
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from functools import cache
-from pathlib import Path
-from typing import Any, Final, cast
+from typing import Any, Final
 
 import numpy as np
 import pandas as pd
@@ -54,14 +47,8 @@ from sklearn.preprocessing import (
 from sklearn.svm import SVC, LinearSVC
 from sklearn.tree import DecisionTreeClassifier
 
-import services.models.churn
-from monitoring.lifecycle.domain import permitted_rows
-from monitoring.lifecycle.packaging import NotServable, serve
 from services.core.spec import Categorical, Feature, ModelSpec, Numeric, Unavailable
 from services.models.churn.spec import SPEC
-from services.serving.form import Form, Row
-from services.traffic.history import CsvRow, read_history
-from services.traffic.mapping import load_mapping
 
 GAPS: Final = ("total_charges", "monthly_charges", "payment_method")
 """Features that a caller may leave out, where a pipeline takes gaps."""
@@ -75,8 +62,6 @@ GAPPED: Final = replace(
 NUMBERS: Final = [each.name for each in SPEC.features if isinstance(each.kind, Numeric)]
 WORDS: Final = [each.name for each in SPEC.features if isinstance(each.kind, Categorical)]
 CATEGORIES: Final = [list(each.kind.categories) for each in SPEC.features if isinstance(each.kind, Categorical)]
-
-MAPPING: Final = Path(services.models.churn.__file__).parent / "telco.toml"
 
 RARE: Final = "mailed check"
 """A declared category that the generated rows do not hold."""
@@ -308,63 +293,3 @@ def _drawn(feature: Feature, chance: np.random.Generator, number: int) -> NDArra
 
 def _gap(name: str) -> Any:
     return "" if name in WORDS else np.nan
-
-
-# By hand.
-
-
-def rows_of_file(path: Path, *, gaps: bool) -> tuple[pd.DataFrame, NDArray[Any]]:
-    """The Telco file in the words of churn; customers before their first invoice only where gaps may be."""
-    found = read_history(path, load_mapping(MAPPING, SPEC), SPEC)
-    lines = [
-        {each.name: _cell(each, row) for each in SPEC.features} | {"churned": row.outcome == SPEC.task.positive}
-        for row in found.rows
-    ]
-    frame = pd.DataFrame(lines)
-    frame = frame if gaps else frame.dropna(ignore_index=True)
-    return frame[list(SPEC.feature_names)], frame["churned"].to_numpy(dtype=int)
-
-
-def _cell(feature: Feature, row: CsvRow) -> Any:
-    value = (row.request | row.feed).get(feature.name)
-    return (float("nan") if isinstance(feature.kind, Numeric) else "") if value is None else value
-
-
-def _line(name: str, kind: Kind, rows: pd.DataFrame, target: NDArray[Any]) -> str:
-    estimator = kind.make().fit(rows, target)
-    try:
-        served = serve(kind.spec, estimator, permitted_rows(kind.spec, estimator, rows))
-    except NotServable as refused:
-        return f"| {name} | refused | | | | {refused} |"
-    seconds = _seconds_a_row(served.form, cast("list[Row]", rows.head(200).to_dict("records")))
-    return (
-        f"| {name} | {served.served_form.value} | {served.parity:.1e} | {seconds * 1e6:.0f} | {1 / seconds:,.0f} | "
-        f"{served.not_converted} |"
-    )
-
-
-def _seconds_a_row(form: Form, rows: list[Row]) -> float:
-    """Of rows that are scored one by one, for a second, the fastest tenth: other work disturbs the others."""
-    took: list[float] = []
-    for row in rows:
-        began = time.perf_counter()
-        form.score(row)
-        took.append(time.perf_counter() - began)
-        if sum(took) > 1:
-            break
-    return float(np.quantile(took, 0.1))
-
-
-def main(path: Path, *names: str) -> None:
-    """The table, of pipelines whose name holds one of `names`."""
-    warnings.simplefilter("ignore")
-    print("| pipeline | served by | largest difference over the domain | µs a row | rows a second | why not ONNX |")
-    print("|---|---|---|---|---|---|")
-    data = {gaps: rows_of_file(path, gaps=gaps) for gaps in (False, True)}
-    for name, kind in KINDS.items():
-        if not names or any(each in name for each in names):
-            print(_line(name, kind, *data[kind.gaps]), flush=True)
-
-
-if __name__ == "__main__":
-    main(Path(sys.argv[1]), *sys.argv[2:])

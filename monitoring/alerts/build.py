@@ -1,6 +1,6 @@
 """From the specs to Prometheus's files."""
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
@@ -13,8 +13,19 @@ from monitoring.alerts.judgement import judgement_rules
 from monitoring.alerts.lifecycle import lifecycle_rules
 from monitoring.alerts.pace import Pace, duration
 from monitoring.alerts.rates import rate_rules
-from monitoring.alerts.rule import CONSUMER_JOB, FORWARDER_JOB, LIFECYCLE_JOB, MONITOR_JOB, Alert, Group, Recording
+from monitoring.alerts.rule import (
+    CONSUMER_JOB,
+    FORWARDER_JOB,
+    LIFECYCLE_JOB,
+    MODEL,
+    MONITOR_JOB,
+    Alert,
+    Group,
+    Recording,
+    Rule,
+)
 from monitoring.alerts.serving import serving_rules, worker_rules
+from monitoring.alerts.shared import shared
 from monitoring.alerts.watch import watch_rules
 from services.core.spec import ModelSpec
 
@@ -54,16 +65,20 @@ def files(stack: Stack) -> dict[str, str]:
 
 
 def subjects(stack: Stack) -> dict[str, list[Group]]:
-    """The groups of each subject, a model's beside the other's."""
+    """The groups of each subject."""
     pace, specs = stack.pace, stack.specs
+
+    def of_models(rules: Callable[[ModelSpec], Sequence[Rule]]) -> Group:
+        return Group(shared({spec.name: rules(spec) for spec in specs}), of_models=True)
+
     return {
-        "serving": [*(serving_rules(spec, pace) for spec in specs), worker_rules(pace)],
-        "features": [feature_rules(spec, pace) for spec in specs],
-        "rates": [rate_rules(spec, pace) for spec in specs],
+        "serving": [of_models(lambda spec: serving_rules(spec, pace)), worker_rules(pace)],
+        "features": [of_models(lambda spec: feature_rules(spec, pace))],
+        "rates": [of_models(lambda spec: rate_rules(spec, pace))],
         "disk": [disk_rules(pace)],
         "events": [event_rules(pace, batch=stack.batch)],
-        "judgement": [judgement_rules(spec) for spec in specs],
-        "lifecycle": [lifecycle_rules(spec, pace) for spec in specs],
+        "judgement": [of_models(judgement_rules)],
+        "lifecycle": [of_models(lambda spec: lifecycle_rules(spec, pace))],
         "watch": [watch_rules(pace)],
     }
 
@@ -75,21 +90,23 @@ def alerts_of(groups: Iterable[Group]) -> Iterator[Alert]:
 
 def _rule_file(groups: Iterable[Group], stack: Stack) -> str:
     written = [
-        {"name": group.model or "all models", "rules": [_written(rule, group, stack) for rule in group.rules]}
+        {
+            "name": "models" if group.of_models else "processes",
+            "rules": [_written(rule, group, stack) for rule in group.rules],
+        }
         for group in groups
     ]
     return _text({"groups": written})
 
 
-def _written(rule: Alert | Recording, group: Group, stack: Stack) -> dict[str, Any]:
-    of_model = {"model": group.model} if group.model else {}
+def _written(rule: Rule, group: Group, stack: Stack) -> dict[str, Any]:
     if isinstance(rule, Recording):
-        return {"record": rule.name, "expr": rule.expr} | ({"labels": of_model} if of_model else {})
+        return {"record": rule.name, "expr": rule.expr}
     return {
         "alert": rule.name,
         "expr": rule.expr,
         "for": stack.pace.wait(rule.lasts, of_process=rule.of_process),
-        "labels": of_model | dict(rule.labels) | {"severity": rule.severity.value},
+        "labels": dict(rule.labels) | {"severity": rule.severity.value},
         "annotations": {
             "summary": rule.summary,
             "description": rule.description,
@@ -101,7 +118,7 @@ def _written(rule: Alert | Recording, group: Group, stack: Stack) -> dict[str, A
 
 def _dashboard(rule: Alert, group: Group, stack: Stack) -> str:
     address = f"{stack.grafana}/d/{rule.dashboard}"
-    return f"{address}?var-model={group.model}" if group.model else address
+    return f"{address}?var-model={MODEL}" if group.of_models else address
 
 
 def _config(stack: Stack) -> dict[str, Any]:

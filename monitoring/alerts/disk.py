@@ -19,7 +19,6 @@ def disk_rules(pace: Pace) -> Group:
     share = f"{table.HOME_FREE} / {table.HOME_SIZE}"
     ahead = f"predict_linear({table.HOME_FREE}[{pace.window(SEEN)}], {pace.age(AHEAD)}) < 0"
     return Group(
-        "",
         (
             Alert(
                 name="DiskNearlyFull",

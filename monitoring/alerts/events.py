@@ -28,7 +28,6 @@ TOLERATED_EVENTS: Final = 10
 def event_rules(pace: Pace, *, batch: int) -> Group:
     """`batch` is how many events the consumer stores at once: a lag below it is no lag."""
     return Group(
-        "",
         (
             *_recordings(pace),
             _undelivered(pace),

@@ -4,7 +4,7 @@ from datetime import timedelta
 from typing import Final
 
 from monitoring.alerts.pace import Pace
-from monitoring.alerts.rule import Alert, Dashboard, Group, Severity
+from monitoring.alerts.rule import MODEL, OF_MODELS, Alert, Dashboard, Rule, Severity
 from services.core.features import Status
 from services.core.spec import ModelSpec
 from services.metrics import table
@@ -16,8 +16,8 @@ ANSWERS_AT_LEAST: Final = 20
 """A share of fewer answers says nothing: two of ten would be a fifth."""
 
 
-def feature_rules(spec: ModelSpec, pace: Pace) -> Group:
-    return Group(spec.name, (_stale(spec, pace), _unusable(spec, pace), _source_down(spec, pace)))
+def feature_rules(spec: ModelSpec, pace: Pace) -> tuple[Rule, ...]:
+    return _stale(spec, pace), _unusable(spec, pace), _source_down(spec, pace)
 
 
 def _stale(spec: ModelSpec, pace: Pace) -> Alert:
@@ -26,7 +26,7 @@ def _stale(spec: ModelSpec, pace: Pace) -> Alert:
         expr=_share_above_limit(spec, pace, Status.STALE),
         lasts=timedelta(minutes=10),
         severity=Severity.TICKET,
-        summary=f"{spec.name}: {{{{ $labels.feature }}}} was too old in {_shown(spec)}",
+        summary=f"{MODEL}: {{{{ $labels.feature }}}} was too old in {_shown(spec)}",
         description="Whoever refreshes the feature has stopped; its owner stands in the model's card.",
         dashboard=Dashboard.MODEL,
     )
@@ -38,7 +38,7 @@ def _unusable(spec: ModelSpec, pace: Pace) -> Alert:
         expr=_share_above_limit(spec, pace, Status.MISSING, Status.INVALID),
         lasts=timedelta(minutes=10),
         severity=Severity.TICKET,
-        summary=f"{spec.name}: {{{{ $labels.feature }}}} was missing or invalid in {_shown(spec)}",
+        summary=f"{MODEL}: {{{{ $labels.feature }}}} was missing or invalid in {_shown(spec)}",
         description="Callers or a feed send nothing, or what the spec does not allow.",
         dashboard=Dashboard.MODEL,
     )
@@ -51,7 +51,7 @@ def _source_down(spec: ModelSpec, pace: Pace) -> Alert:
         expr=_share_above_limit(spec, pace, Status.SOURCE_DOWN, of="model"),
         lasts=timedelta(minutes=5),
         severity=Severity.PAGE,
-        summary=f"{spec.name}: online features could not be looked up in {_shown(spec)}",
+        summary=f"{MODEL}: online features could not be looked up in {_shown(spec)}",
         description="The online store fails or is slower than its budget of time; the rule answers instead.",
         dashboard=Dashboard.MODEL,
     )
@@ -59,7 +59,7 @@ def _source_down(spec: ModelSpec, pace: Pace) -> Alert:
 
 def _share_above_limit(spec: ModelSpec, pace: Pace, *statuses: Status, of: str = "model, feature") -> str:
     """For so long that it matters, and until the newest answers show that it is over."""
-    share, limit = _share(spec, *statuses), f"{spec.drift.broken_share:g}"
+    share, limit = _share(*statuses), f"{spec.drift.broken_share:g}"
     long, short = (share.replace("WINDOW", pace.window(each)) for each in (WINDOW, NEWEST))
     long = long.replace("ANSWERS", f">= {ANSWERS_AT_LEAST}")
     return (
@@ -68,10 +68,10 @@ def _share_above_limit(spec: ModelSpec, pace: Pace, *statuses: Status, of: str =
     )
 
 
-def _share(spec: ModelSpec, *statuses: Status) -> str:
+def _share(*statuses: Status) -> str:
     """Of the answers that could have had a value: those that asked too early do not count."""
-    found = f'{table.FEATURE_STATUS}{{model="{spec.name}",status=~"{"|".join(statuses)}"}}[WINDOW]'
-    expected = f'{table.FEATURE_STATUS}{{model="{spec.name}",status!="{Status.TOO_EARLY}"}}[WINDOW]'
+    found = f'{table.FEATURE_STATUS}{{{OF_MODELS},status=~"{"|".join(statuses)}"}}[WINDOW]'
+    expected = f'{table.FEATURE_STATUS}{{{OF_MODELS},status!="{Status.TOO_EARLY}"}}[WINDOW]'
     return f"sum by (model, feature) (increase({found}))\n/\n(sum by (model, feature) (increase({expected})) ANSWERS)"
 
 

@@ -8,7 +8,7 @@ from typing import Final
 from prometheus_client.utils import floatToGoString
 
 from monitoring.alerts.pace import Pace, duration
-from monitoring.alerts.rule import Recording
+from monitoring.alerts.rule import OF_MODELS, Recording
 from services.core.predictions import ServedBy
 from services.core.spec import ModelSpec
 from services.metrics import table
@@ -33,7 +33,6 @@ class Promise:
     """A share of answers that may be bad. `bad` and `total` are expressions in which WINDOW stands for the range."""
 
     series: str
-    model: str
     budget: float
     bad: str
     total: str
@@ -60,7 +59,7 @@ class Promise:
         )
 
     def _series(self, what: str, window: timedelta) -> str:
-        return f'{self._name(what, window)}{{model="{self.model}"}}'
+        return f"{self._name(what, window)}{{{OF_MODELS}}}"
 
     def _name(self, what: str, window: timedelta) -> str:
         return f"model:{self.series}:{what}{duration(window)}"
@@ -68,13 +67,11 @@ class Promise:
 
 def latency_promise(spec: ModelSpec) -> Promise:
     """One answer in a hundred may take longer than the spec's p99, whoever gave it."""
-    of_model = f'model="{spec.name}"'
     bound = floatToGoString(spec.objectives.p99.total_seconds())  # type: ignore[no-untyped-call]
-    total = f"sum by (model) (increase({table.PREDICTION_SECONDS}_count{{{of_model}}}[WINDOW]))"
-    in_time = f'sum by (model) (increase({table.PREDICTION_SECONDS}_bucket{{{of_model},le="{bound}"}}[WINDOW]))'
+    total = f"sum by (model) (increase({table.PREDICTION_SECONDS}_count{{{OF_MODELS}}}[WINDOW]))"
+    in_time = f'sum by (model) (increase({table.PREDICTION_SECONDS}_bucket{{{OF_MODELS},le="{bound}"}}[WINDOW]))'
     return Promise(
         series="bellwether_answers_slow",
-        model=spec.name,
         budget=P99_BUDGET,
         bad=f"{total} - {in_time}",
         total=total,
@@ -83,12 +80,11 @@ def latency_promise(spec: ModelSpec) -> Promise:
 
 def answer_promise(spec: ModelSpec) -> Promise:
     """Sound requests get an answer, by whomever."""
-    of_model = f'{{model="{spec.name}"}}'
-    bad = f"sum by (model) (increase({table.PREDICTIONS_LOST}{of_model}[WINDOW]))"
-    answered = f"sum by (model) (increase({table.PREDICTIONS}{of_model}[WINDOW]))"
+    of_models = f"{{{OF_MODELS}}}"
+    bad = f"sum by (model) (increase({table.PREDICTIONS_LOST}{of_models}[WINDOW]))"
+    answered = f"sum by (model) (increase({table.PREDICTIONS}{of_models}[WINDOW]))"
     return Promise(
         series="bellwether_answers_lost",
-        model=spec.name,
         budget=round(1 - spec.objectives.answered, 6),
         bad=bad,
         # A service that has lost every request so far shows no answers.
@@ -98,12 +94,10 @@ def answer_promise(spec: ModelSpec) -> Promise:
 
 def by_model_promise(spec: ModelSpec) -> Promise:
     """Answers come from the model."""
-    of_model = f'model="{spec.name}"'
-    others = f'{of_model},served_by!="{ServedBy.MODEL}"'
+    others = f'{OF_MODELS},served_by!="{ServedBy.MODEL}"'
     return Promise(
         series="bellwether_answers_without_model",
-        model=spec.name,
         budget=round(1 - spec.objectives.answered_by_model, 6),
         bad=f"sum by (model) (increase({table.PREDICTIONS}{{{others}}}[WINDOW]))",
-        total=f"sum by (model) (increase({table.PREDICTIONS}{{{of_model}}}[WINDOW]))",
+        total=f"sum by (model) (increase({table.PREDICTIONS}{{{OF_MODELS}}}[WINDOW]))",
     )

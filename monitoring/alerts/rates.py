@@ -14,7 +14,7 @@ from datetime import timedelta
 from typing import Final
 
 from monitoring.alerts.pace import FLOW, Pace, duration
-from monitoring.alerts.rule import Alert, Dashboard, Group, Recording, Severity
+from monitoring.alerts.rule import MODEL, OF_MODELS, Alert, Dashboard, Recording, Rule, Severity
 from services.core.spec import ModelSpec
 from services.metrics import table
 
@@ -40,13 +40,12 @@ class Rate:
     """How much of something came in a window; `counted` is an expression in which WINDOW stands for the range."""
 
     name: str
-    model: str
     window: timedelta
     counted: str
 
     @property
     def series(self) -> str:
-        return f'{self._recorded}{{model="{self.model}"}}'
+        return f"{self._recorded}{{{OF_MODELS}}}"
 
     def recording(self, pace: Pace) -> Recording:
         return Recording(name=self._recorded, expr=self.counted.replace("WINDOW", pace.window(self.window, least=FLOW)))
@@ -67,19 +66,16 @@ class Rate:
         return f"model:bellwether_{self.name}:increase{duration(self.window)}"
 
 
-def rate_rules(spec: ModelSpec, pace: Pace) -> Group:
-    alerts = [*_requests(spec, pace), *_outcomes(spec, pace), *(_writes(spec, pace) if spec.online_features else ())]
-    return Group(spec.name, tuple(alerts))
+def rate_rules(spec: ModelSpec, pace: Pace) -> tuple[Rule, ...]:
+    return *_requests(pace), *_outcomes(spec, pace), *(_writes(pace) if spec.online_features else ())
 
 
-def _requests(spec: ModelSpec, pace: Pace) -> Iterator[Recording | Alert]:
+def _requests(pace: Pace) -> Iterator[Recording | Alert]:
     """Those that got no answer came, too."""
-    of_model = f'{{model="{spec.name}"}}'
-    lost = f"sum by (model) (increase({table.PREDICTIONS_LOST}{of_model}[WINDOW]))"
-    answered = f"sum by (model) (increase({table.PREDICTIONS}{of_model}[WINDOW]))"
-    rate = Rate(
-        name="requests", model=spec.name, window=REQUESTS_WINDOW, counted=f"{lost} + ({answered} or 0 * {lost})"
-    )
+    of_models = f"{{{OF_MODELS}}}"
+    lost = f"sum by (model) (increase({table.PREDICTIONS_LOST}{of_models}[WINDOW]))"
+    answered = f"sum by (model) (increase({table.PREDICTIONS}{of_models}[WINDOW]))"
+    rate = Rate(name="requests", window=REQUESTS_WINDOW, counted=f"{lost} + ({answered} or 0 * {lost})")
     yield rate.recording(pace)
     yield Alert(
         name="TrafficVanished",
@@ -87,7 +83,7 @@ def _requests(spec: ModelSpec, pace: Pace) -> Iterator[Recording | Alert]:
         of_process=True,
         lasts=timedelta(minutes=10),
         severity=Severity.PAGE,
-        summary=f"{spec.name}: {{{{ $value | humanizePercentage }}}} of the requests that are usual at this hour",
+        summary=f"{MODEL}: {{{{ $value | humanizePercentage }}}} of the requests that are usual at this hour",
         description="Callers have stopped asking, or cannot reach the service: whatever they do now, no model helps.",
         dashboard=Dashboard.SERVING,
     )
@@ -96,10 +92,8 @@ def _requests(spec: ModelSpec, pace: Pace) -> Iterator[Recording | Alert]:
 def _outcomes(spec: ModelSpec, pace: Pace) -> Iterator[Recording | Alert]:
     """Long before answers mature without any: then every figure of performance is late by the outcomes' delay."""
     window = min(max(spec.task.outcome_delay / PARTS_OF_DELAY, SHORTEST_OUTCOMES), DAY)
-    accepted = f'{table.OUTCOMES}{{model="{spec.name}",result="accepted"}}'
-    rate = Rate(
-        name="outcomes", model=spec.name, window=window, counted=f"sum by (model) (increase({accepted}[WINDOW]))"
-    )
+    accepted = f'{table.OUTCOMES}{{{OF_MODELS},result="accepted"}}'
+    rate = Rate(name="outcomes", window=window, counted=f"sum by (model) (increase({accepted}[WINDOW]))")
     yield rate.recording(pace)
     yield Alert(
         name="OutcomesVanished",
@@ -107,17 +101,17 @@ def _outcomes(spec: ModelSpec, pace: Pace) -> Iterator[Recording | Alert]:
         of_process=True,
         lasts=timedelta(hours=1),
         severity=Severity.TICKET,
-        summary=f"{spec.name}: {{{{ $value | humanizePercentage }}}} of the outcomes that are usual at this hour",
+        summary=f"{MODEL}: {{{{ $value | humanizePercentage }}}} of the outcomes that are usual at this hour",
         description="Who tells what became of the answers has stopped. Nothing can be judged or retrained without.",
         dashboard=Dashboard.MODEL,
     )
 
 
-def _writes(spec: ModelSpec, pace: Pace) -> Iterator[Recording | Alert]:
+def _writes(pace: Pace) -> Iterator[Recording | Alert]:
     def grown(result: str) -> str:
-        return f'sum by (model) (increase({table.FEATURE_WRITES}{{model="{spec.name}"{result}}}[WINDOW]))'
+        return f"sum by (model) (increase({table.FEATURE_WRITES}{{{OF_MODELS}{result}}}[WINDOW]))"
 
-    rate = Rate(name="feature_writes", model=spec.name, window=WRITES_WINDOW, counted=grown(',result="written"'))
+    rate = Rate(name="feature_writes", window=WRITES_WINDOW, counted=grown(',result="written"'))
     yield rate.recording(pace)
     yield Alert(
         name="FeatureWritesVanished",
@@ -125,7 +119,7 @@ def _writes(spec: ModelSpec, pace: Pace) -> Iterator[Recording | Alert]:
         of_process=True,
         lasts=timedelta(minutes=15),
         severity=Severity.TICKET,
-        summary=f"{spec.name}: {{{{ $value | humanizePercentage }}}} of the feature writes that are usual at this hour",
+        summary=f"{MODEL}: {{{{ $value | humanizePercentage }}}} of the feature writes that are usual at this hour",
         description="A feed has stopped; its values grow stale one by one, and then the rule answers.",
         dashboard=Dashboard.MODEL,
     )
@@ -135,7 +129,7 @@ def _writes(spec: ModelSpec, pace: Pace) -> Iterator[Recording | Alert]:
         expr=f"{bad}\n/\n({total} > 0)\n> {FAILING_SHARE:g}\nand {bad} >= 10",
         lasts=timedelta(minutes=5),
         severity=Severity.TICKET,
-        summary=f"{spec.name}: {{{{ $value | humanizePercentage }}}} of the feature writes are not written",
+        summary=f"{MODEL}: {{{{ $value | humanizePercentage }}}} of the feature writes are not written",
         description="The feed sends what the spec does not allow, or the online store does not take it.",
         dashboard=Dashboard.MODEL,
     )

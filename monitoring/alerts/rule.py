@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import timedelta
 from enum import StrEnum
-from typing import Final
+from typing import Final, TypeAlias
 
 SERVING_JOB: Final = "bellwether-serving"
 MONITOR_JOB: Final = "bellwether-monitor"
@@ -12,6 +12,13 @@ CONSUMER_JOB: Final = "bellwether-consumer"
 FORWARDER_JOB: Final = "bellwether-forwarder"
 LIFECYCLE_JOB: Final = "bellwether-lifecycle"
 """What Prometheus calls the processes that it scrapes."""
+
+
+MODELS: Final = "MODELS"
+OF_MODELS: Final = f'model=~"{MODELS}"'
+"""In an expression: of whichever models the rule is for, see `shared`."""
+MODEL: Final = "{{ $labels.model }}"
+"""In a sentence: the model that it is about."""
 
 
 class Severity(StrEnum):
@@ -48,7 +55,7 @@ class Alert:
     summary: str
     description: str
     dashboard: Dashboard
-    labels: Mapping[str, str] = field(default_factory=dict)
+    labels: Mapping[str, str] = field(default_factory=dict, hash=False)
     of_process: bool = False
 
 
@@ -60,9 +67,12 @@ class Recording:
     expr: str
 
 
+Rule: TypeAlias = Alert | Recording
+
+
 @dataclass(frozen=True, slots=True)
 class Group:
-    """Rules that are computed one after the other at the same moment. `model` is "" for what belongs to none."""
+    """Rules that are computed one after the other at the same moment; `of_models` says that each is about a model."""
 
-    model: str
-    rules: tuple[Alert | Recording, ...]
+    rules: tuple[Rule, ...]
+    of_models: bool = False

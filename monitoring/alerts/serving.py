@@ -18,7 +18,18 @@ from monitoring.alerts.promise import (
     by_model_promise,
     latency_promise,
 )
-from monitoring.alerts.rule import MONITOR_JOB, SERVING_JOB, Alert, Dashboard, Group, Recording, Severity
+from monitoring.alerts.rule import (
+    MODEL,
+    MONITOR_JOB,
+    OF_MODELS,
+    SERVING_JOB,
+    Alert,
+    Dashboard,
+    Group,
+    Recording,
+    Rule,
+    Severity,
+)
 from services.core.artifacts import SILENT_AFTER
 from services.core.records import CHAMPION
 from services.core.spec import ModelSpec
@@ -45,40 +56,37 @@ IDLE_AT_LEAST: Final = 0.01
 BUSY: Final = "bellwether:scoring_busy:ratio"
 
 
-def serving_rules(spec: ModelSpec, pace: Pace) -> Group:
+def serving_rules(spec: ModelSpec, pace: Pace) -> tuple[Rule, ...]:
     latency, answers, by_model = latency_promise(spec), answer_promise(spec), by_model_promise(spec)
     recorded = [
         *(each for window in WINDOWS for promise in (latency, answers) for each in promise.recordings(window, pace)),
         *(each for window in (BY_RULE_WINDOW, BY_RULE_NEWEST) for each in by_model.recordings(window, pace)),
-        _busy(spec, pace),
+        _busy(pace),
     ]
-    return Group(
-        spec.name,
-        (
-            *recorded,
-            *_latency_alerts(spec, latency),
-            *_answer_alerts(spec, answers),
-            _by_rule(spec, by_model),
-            _too_slow(spec),
-            _load_failing(spec, pace),
-            _not_served(spec),
-        ),
+    return (
+        *recorded,
+        *_latency_alerts(spec, latency),
+        *_answer_alerts(answers),
+        _by_rule(by_model),
+        _too_slow(spec),
+        _load_failing(pace),
+        _not_served(),
     )
 
 
 def _latency_alerts(spec: ModelSpec, promise: Promise) -> Iterator[Alert]:
     limit = f"{spec.objectives.p99.total_seconds() * 1000:g} ms"
     summary = (
-        f"{spec.name}: {{{{ $value | humanizePercentage }}}} of the answers took longer than {limit}, "
+        f"{MODEL}: {{{{ $value | humanizePercentage }}}} of the answers took longer than {limit}, "
         f"at most {P99_BUDGET:.0%} is promised"
     )
     yield _fast("LatencyBudgetBurnsFast", promise, summary, "Callers wait now, and the month's budget is going.")
     yield _slow("LatencyBudgetBurnsSlowly", promise, summary, "Over days more answers are slow than the spec promises.")
 
 
-def _answer_alerts(spec: ModelSpec, promise: Promise) -> Iterator[Alert]:
+def _answer_alerts(promise: Promise) -> Iterator[Alert]:
     summary = (
-        f"{spec.name}: {{{{ $value | humanizePercentage }}}} of the sound requests got no answer, "
+        f"{MODEL}: {{{{ $value | humanizePercentage }}}} of the sound requests got no answer, "
         f"at most {promise.budget:.3%} is promised"
     )
     yield _fast("AnswerBudgetBurnsFast", promise, summary, "Callers get errors now: nothing was recorded for them.")
@@ -109,7 +117,7 @@ def _slow(name: str, promise: Promise, summary: str, description: str) -> Alert:
     )
 
 
-def _by_rule(spec: ModelSpec, promise: Promise) -> Alert:
+def _by_rule(promise: Promise) -> Alert:
     return Alert(
         name="AnsweredByRuleTooOften",
         expr=f"{promise.ratio(BY_RULE_WINDOW)} > {promise.budget:g}\n"
@@ -117,22 +125,22 @@ def _by_rule(spec: ModelSpec, promise: Promise) -> Alert:
         f"unless {promise.ratio(BY_RULE_NEWEST)} <= {promise.budget:g}",
         lasts=timedelta(minutes=15),
         severity=Severity.TICKET,
-        summary=f"{spec.name}: {{{{ $value | humanizePercentage }}}} of the answers were not the model's, "
+        summary=f"{MODEL}: {{{{ $value | humanizePercentage }}}} of the answers were not the model's, "
         f"at most {promise.budget:.3g} is promised",
         description="Callers get answers, from the rule or the last resort; what the model would earn is lost.",
         dashboard=Dashboard.MODEL,
     )
 
 
-def _row_seconds(spec: ModelSpec) -> str:
-    return f"max by (model, version, form) ({table.MODEL_ROW_SECONDS}{_of(spec.name)} > 0)"
+def _row_seconds() -> str:
+    return f"max by (model, version, form) ({table.MODEL_ROW_SECONDS}{{{OF_MODELS}}} > 0)"
 
 
-def _busy(spec: ModelSpec, pace: Pace) -> Recording:
+def _busy(pace: Pace) -> Recording:
     """The share of a worker's time that scoring takes."""
-    scored = f'{table.PREDICTIONS}{{model="{spec.name}",served_by="model"}}[{pace.window(SCORING_WINDOW)}]'
+    scored = f'{table.PREDICTIONS}{{{OF_MODELS},served_by="model"}}[{pace.window(SCORING_WINDOW)}]'
     of_a_worker = f"sum by (model) (rate({scored})) / on () group_left () max({table.WORKERS})"
-    return Recording(name=BUSY, expr=f"{_row_seconds(spec)}\n* on (model) group_left ()\n({of_a_worker})")
+    return Recording(name=BUSY, expr=f"{_row_seconds()}\n* on (model) group_left ()\n({of_a_worker})")
 
 
 def _too_slow(spec: ModelSpec) -> Alert:
@@ -142,7 +150,7 @@ def _too_slow(spec: ModelSpec) -> Alert:
     exponentially (M/D/1 in heavy traffic; Kleinrock, Queueing Systems, 1976), so 99 of 100 wait at most ln(100) times
     that.
     """
-    row, busy = _row_seconds(spec), f"{BUSY}{_of(spec.name)}"
+    row, busy = _row_seconds(), f"{BUSY}{{{OF_MODELS}}}"
     limit = spec.objectives.p99.total_seconds()
     return Alert(
         name="ScoringTooSlow",
@@ -150,31 +158,31 @@ def _too_slow(spec: ModelSpec) -> Alert:
         f"> {limit:g}",
         lasts=timedelta(minutes=15),
         severity=Severity.TICKET,
-        summary=f"{spec.name}: {{{{ $labels.form }}}} scores version {{{{ $labels.version }}}} too slowly: a p99 of "
+        summary=f"{MODEL}: {{{{ $labels.form }}}} scores version {{{{ $labels.version }}}} too slowly: a p99 of "
         f"{{{{ $value | humanizeDuration }}}} is to be expected, objective {limit * 1000:g} ms",
         description="What a row takes and how many come leave no room. The model's page says why ONNX does not serve.",
         dashboard=Dashboard.SERVING,
     )
 
 
-def _load_failing(spec: ModelSpec, pace: Pace) -> Alert:
+def _load_failing(pace: Pace) -> Alert:
     window = pace.window(timedelta(minutes=15))
     return Alert(
         name="ModelLoadFailing",
-        expr=f"sum by (model) (increase({table.MODEL_LOAD_FAILURES}{_of(spec.name)}[{window}])) > 0",
+        expr=f"sum by (model) (increase({table.MODEL_LOAD_FAILURES}{{{OF_MODELS}}}[{window}])) > 0",
         # A full disk that was emptied is over by now: workers try again every ten seconds.
         lasts=timedelta(minutes=5),
         severity=Severity.TICKET,
-        summary=f"{spec.name}: workers refused a version {{{{ $value | printf `%.0f` }}}} times in {window}",
+        summary=f"{MODEL}: workers refused a version {{{{ $value | printf `%.0f` }}}} times in {window}",
         description="The version did not pass its checks; the one before goes on answering, or the rule without one.",
         dashboard=Dashboard.SERVING,
         of_process=True,
     )
 
 
-def _not_served(spec: ModelSpec) -> Alert:
-    champion = f'{table.MODEL_INFO}{{job="{MONITOR_JOB}",model="{spec.name}",alias="{CHAMPION}"}}'
-    served = f'{table.MODEL_INFO}{{job="{SERVING_JOB}",model="{spec.name}"}} == 1'
+def _not_served() -> Alert:
+    champion = f'{table.MODEL_INFO}{{job="{MONITOR_JOB}",{OF_MODELS},alias="{CHAMPION}"}}'
+    served = f'{table.MODEL_INFO}{{job="{SERVING_JOB}",{OF_MODELS}}} == 1'
     return Alert(
         name="ChampionNotServed",
         expr=f"max by (model, version) ({champion})\n"
@@ -182,7 +190,7 @@ def _not_served(spec: ModelSpec) -> Alert:
         f'and on () (up{{job="{SERVING_JOB}"}} == 1)',
         lasts=timedelta(minutes=10),
         severity=Severity.TICKET,
-        summary=f"{spec.name}: no worker answers with the champion {{{{ $labels.version }}}}",
+        summary=f"{MODEL}: no worker answers with the champion {{{{ $labels.version }}}}",
         description="The workers did not follow a promotion: they answer with another version, or with the rule.",
         dashboard=Dashboard.MODEL,
         of_process=True,
@@ -192,7 +200,6 @@ def _not_served(spec: ModelSpec) -> Alert:
 def worker_rules(pace: Pace) -> Group:
     """Of the server as a whole."""
     return Group(
-        "",
         (
             Alert(
                 name="WorkerNotResponding",
@@ -217,7 +224,3 @@ def worker_rules(pace: Pace) -> Group:
             ),
         ),
     )
-
-
-def _of(model: str) -> str:
-    return f'{{model="{model}"}}'

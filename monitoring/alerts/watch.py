@@ -9,7 +9,7 @@ from monitoring.metrics import table
 
 
 def watch_rules(pace: Pace) -> Group:
-    return Group("", (_serving_down(), _monitor_silent(), _target_down(), _refused(pace), _watchdog()))
+    return Group((_serving_down(), _monitor_silent(), _target_down(), _refused(pace), _watchdog()))
 
 
 def _serving_down() -> Alert:

@@ -15,6 +15,7 @@ import pandas as pd
 from monitoring.evaluation.calibration import NOTHING, Calibration, decoded, merged
 from monitoring.evaluation.drift import Reference, calibrated, is_calibrated, reference_of
 from services.core.artifacts import CALIBRATION_FILE, REFERENCE_FILE, sha256_of
+from services.core.errors import UNDECODABLE
 from services.core.ports import ModelStore
 from services.core.spec import ModelSpec
 
@@ -38,7 +39,7 @@ class CalibrationCache:
             return decoded(path.read_bytes())
         except FileNotFoundError:
             return NOTHING
-        except (OSError, msgspec.DecodeError, UnicodeDecodeError) as error:
+        except (OSError, *UNDECODABLE) as error:
             logger.warning("the calibration in %s cannot be read and is made anew: %s", path, error)
             return NOTHING
 

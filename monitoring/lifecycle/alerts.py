@@ -12,7 +12,7 @@ from typing import Any, Final, Protocol
 import msgspec
 
 from services.core.clock import DAY, require_aware
-from services.core.errors import BellwetherError
+from services.core.errors import UNDECODABLE, BellwetherError
 from services.core.limits import ID_LENGTH, harmless, time_problem
 from services.core.ports import Jobs, Results
 from services.core.records import Job, JobState, ResultKind, ResultStatus
@@ -115,7 +115,7 @@ def _decoded(payload: bytes | Mapping[str, Any]) -> Payload:
             found = msgspec.json.decode(payload, type=Payload)
         else:
             found = msgspec.convert(payload, type=Payload)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+    except UNDECODABLE as error:
         raise MalformedAlert(f"the body is no Alertmanager webhook payload: {str(error)[:200]}") from error
     if found.version != "4":
         raise MalformedAlert(f"found webhook version {found.version[:16]!r}, expected '4'")

@@ -10,7 +10,7 @@ import msgspec
 from redis.asyncio import Redis
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
-from redis.exceptions import RedisError
+from redis.exceptions import RedisError, ResponseError
 
 from services.adapters.wire import require_tls
 from services.core.clock import FIRST_MICROSECOND, LAST_MICROSECOND, from_microseconds, to_microseconds
@@ -23,6 +23,9 @@ ANSWER_SECONDS: Final = 1.0
 """For a feed's write. Look-ups have a budget of their own, far below either."""
 TLS: Final = "rediss"
 SCHEMES: Final = ("redis", TLS)
+
+WRONG_TYPE: Final = "WRONGTYPE"
+"""How the server's answer begins where a key holds no hash."""
 
 _SEPARATOR: Final = b":"
 
@@ -37,6 +40,9 @@ local function time_of(kept)
     local digits, value = string.match(kept or '', '^(-?%d+):(.+)$')
     local at = digits and tonumber(digits)
     return at and at >= {FIRST_MICROSECOND} and at <= {LAST_MICROSECOND} and is_value(value) and at
+end
+if redis.call('TYPE', KEYS[1]).ok ~= 'hash' then
+    redis.call('DEL', KEYS[1])
 end
 local latest = tonumber(ARGV[1])
 local results = {{}}
@@ -67,8 +73,10 @@ _decode: Final = msgspec.json.Decoder(bool | float | str | None).decode
 class FeaturesRedis:
     """See `services.core.ports.OnlineFeatures`. Belongs to the event loop that first uses it.
 
-    A field holds its value's own time in microseconds, a colon, and the value as JSON. The server's own memory and
-    eviction decide how long entities stay that nobody writes any more; what is evicted is `missing`.
+    A field holds its value's own time in microseconds, a colon, and the value as JSON. What somebody else has put there
+    instead, or under the key itself, is no value: it reads as `missing`, and the next write takes its place. The
+    server's own memory and eviction decide how long entities stay that nobody writes any more; what is evicted is
+    `missing`.
 
     Args:
         url: such as `redis://127.0.0.1:6379/0`, or `rediss://` for TLS; without a password. Its query may name files:
@@ -96,8 +104,8 @@ class FeaturesRedis:
 
     async def read(self, model: str, entity_id: str, names: Sequence[str]) -> dict[str, Reading]:
         with self._translated():
-            found = await self._client.hmget(self._key(model, entity_id), list(names))
-        readings = {name: _reading(kept) for name, kept in zip(names, found, strict=True) if isinstance(kept, bytes)}
+            found = await self._hash(self._key(model, entity_id), names)
+        readings = {name: _reading(kept) for name, kept in zip(names, found, strict=False) if isinstance(kept, bytes)}
         return {name: reading for name, reading in readings.items() if reading is not None}
 
     async def write(
@@ -113,6 +121,15 @@ class FeaturesRedis:
     async def close(self) -> None:
         await self._client.aclose()
 
+    async def _hash(self, key: str, names: Sequence[str]) -> Sequence[bytes | str | None]:
+        """Nothing where the key holds something else: that concerns one entity, and the server answers for others."""
+        try:
+            return await self._client.hmget(key, list(names))
+        except ResponseError as error:
+            if not str(error).startswith(WRONG_TYPE):
+                raise
+            return []
+
     def _key(self, model: str, entity_id: str) -> str:
         return f"{self._prefix}:features:{model}:{entity_id}"
 
@@ -126,7 +143,7 @@ class FeaturesRedis:
 
     @contextmanager
     def _translated(self) -> Iterator[None]:
-        """A server that is away, and one that holds something else under the key, are down alike."""
+        """A server that is away, and one that refuses, are down alike."""
         try:
             with self._refusing(UnicodeEncodeError):
                 yield

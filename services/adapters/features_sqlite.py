@@ -14,7 +14,7 @@ import msgspec
 from services.adapters.sqlite_files import ThreadConnections, transaction
 from services.adapters.turns import turn
 from services.core.clock import FIRST_MICROSECOND, LAST_MICROSECOND, from_microseconds, to_microseconds
-from services.core.errors import ContentRefused, FeatureSourceDown
+from services.core.errors import UNDECODABLE, ContentRefused, FeatureSourceDown
 from services.core.features import Reading, WriteResult
 
 OPEN_SECONDS: Final = 5.0
@@ -26,7 +26,7 @@ WRITE_SECONDS: Final = 1.0
 STILL_THERE_SECONDS: Final = 0.1
 """Between two looks at whether the file is still the one that was opened. A file that was moved away or replaced can be
 read through its open connection for ever, and nobody writes to it any more."""
-UNREADABLE: Final = (msgspec.DecodeError, UnicodeDecodeError, TypeError, RecursionError)
+UNREADABLE: Final = (*UNDECODABLE, TypeError)
 
 _SCHEMA: Final = """
 CREATE TABLE IF NOT EXISTS entities (

@@ -14,7 +14,7 @@ from services.adapters.durable import replace_file
 from services.adapters.process_ids import runs
 from services.core.artifacts import SILENT_AFTER, WorkerReport
 from services.core.clock import Now, wall_clock
-from services.core.errors import CorruptArtifact
+from services.core.errors import UNDECODABLE, CorruptArtifact
 
 MANIFEST: Final = "manifest-sha256:"
 """What the members of an alias file that are no aliases begin with."""
@@ -89,7 +89,7 @@ class FleetFiles:
             return msgspec.json.decode(path.read_bytes(), type=dict[str, str])
         except FileNotFoundError:
             return {}
-        except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        except UNDECODABLE as error:
             raise CorruptArtifact(
                 f"alias file {path}: {error}; `bellwether promote {model} VERSION` writes it anew"
             ) from error
@@ -157,11 +157,11 @@ def _decoded(content: bytes) -> list[WorkerReport]:
     """Of one file; nothing where it is none of ours. Workers of an earlier version wrote one for each model."""
     try:
         return msgspec.json.decode(content, type=WorkerFile).reports
-    except msgspec.DecodeError:
+    except UNDECODABLE:
         pass
     try:
         return [msgspec.json.decode(content, type=WorkerReport)]
-    except msgspec.DecodeError:
+    except UNDECODABLE:
         return []
 
 

@@ -20,7 +20,7 @@ import msgspec
 from services.adapters.durable import replace_file, sync_directory, sync_file
 from services.adapters.process_ids import runs
 from services.core.artifacts import MANIFEST_FILE, Manifest, encoded, sha256_of
-from services.core.errors import CorruptArtifact, UnknownVersion
+from services.core.errors import UNDECODABLE, CorruptArtifact, UnknownVersion
 
 _VERSION: Final = re.compile(r"v([1-9][0-9]*)")
 
@@ -53,7 +53,7 @@ class BentoModelStore:
         try:
             manifest, content = (directory / MANIFEST_FILE).read_bytes(), (directory / name).read_bytes()
             expected = msgspec.json.decode(manifest, type=Manifest).files.get(name, "none")
-        except (OSError, msgspec.DecodeError, UnicodeDecodeError) as error:
+        except (OSError, *UNDECODABLE) as error:
             raise _corrupt(directory, f"its {name} or {MANIFEST_FILE} cannot be read: {error}") from error
         for what, found, wanted in (
             (MANIFEST_FILE, sha256_of(manifest), manifest_sha256),

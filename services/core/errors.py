@@ -1,7 +1,12 @@
 """One exception tree. Each class carries its machine-readable `code` and whether trying again can help."""
 
 from enum import StrEnum
-from typing import ClassVar
+from typing import ClassVar, Final
+
+import msgspec
+
+UNDECODABLE: Final = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
+"""What msgspec raises for bytes that are not what is expected: RecursionError where they are nested too deep."""
 
 
 class BellwetherError(Exception):

@@ -8,7 +8,7 @@ from typing import Final
 
 import msgspec
 
-from services.core.errors import MalformedEvent
+from services.core.errors import UNDECODABLE, MalformedEvent
 from services.core.outcomes import OutcomeObserved
 from services.core.predictions import PredictionMade
 
@@ -112,5 +112,5 @@ def fact_of(event: Event) -> PredictionMade | OutcomeObserved:
         raise MalformedEvent("unknown_type", f"found {event.type!r}, expected one of {', '.join(_decoders)}")
     try:
         return decoder.decode(event.data)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+    except UNDECODABLE as error:
         raise MalformedEvent("undecodable", f"{event.type} {event.id}: {error}") from error

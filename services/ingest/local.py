@@ -49,7 +49,7 @@ class LocalSource:
         self._note_log(partition)
         committed = self._committed(partition)
         self._known[partition] = committed.offset
-        self._require_same_log(partition, committed)
+        removed = self._is_removed(partition, committed)
         events = self._log.read(after=committed.offset, limit=limit)
         if not events:
             return []
@@ -63,7 +63,8 @@ class LocalSource:
                 start=committed.offset,
                 position=last.position,
                 last_event=last.event.id,
-                expired=events[0].position - committed.offset - 1,
+                # Positions have holes where an event came twice; none of them was an event.
+                expired=events[0].position - committed.offset - 1 if removed else 0,
             )
         ]
 
@@ -104,13 +105,16 @@ class LocalSource:
                 reason=LostPosition.LOG_REPLACED,
             )
 
-    def _require_same_log(self, partition: str, committed: Position) -> None:
-        """Raises `PositionLost` where the log is an earlier copy of the one that was read."""
-        if not committed.offset:
-            return
-        at = self._log.ids(after=committed.offset - 1, limit=1)
-        if at and (at[0][0] > committed.offset or committed.last_event in ("", findable(at[0][1]))):
-            return
+    def _is_removed(self, partition: str, committed: Position) -> bool:
+        """Whether the log has removed its events up to the committed one, and perhaps some behind it.
+
+        Raises `PositionLost` where it is an earlier copy of the one that was read.
+        """
+        at = self._log.ids(after=max(0, committed.offset - 1), limit=1)
+        if not committed.offset or (at and at[0][0] > committed.offset):
+            return True
+        if at and committed.last_event in ("", findable(at[0][1])):
+            return False
         found = f"has another event at {committed.offset}" if at else f"ends at {self._log.end()}"
         raise PositionLost(
             f"{partition} was stored up to position {committed.offset}, and the log {found}: it is an earlier copy. It "

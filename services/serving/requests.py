@@ -140,6 +140,8 @@ class Faults:
         """Members that nobody knows. Which are expected is said once."""
         listed = names[: FAULTS_AT_MOST - len(self.found)]
         self.beyond += len(names) - len(listed)
+        if not listed:
+            return
         others = ", ".join(expected)
         if any(fault.expected == others for fault in self.found):
             others = ""

@@ -10,7 +10,7 @@ from typing import Final
 import msgspec
 
 from services.core.artifacts import MANIFEST_FILE, Manifest, ServedForm, sha256_of
-from services.core.errors import CorruptArtifact
+from services.core.errors import UNDECODABLE, CorruptArtifact
 from services.core.spec import ModelSpec
 from services.serving.fit import remedy, spec_of_version
 from services.serving.form import Form, Row, Unloadable
@@ -82,7 +82,7 @@ def read_manifest(directory: Path, *, model: str = "MODEL", sha256: str = "") ->
         if sha256 and (found := sha256_of(content)) != sha256:
             raise _corrupt(directory, model, f"{MANIFEST_FILE} has SHA-256 {found}, but {sha256} was registered")
         return msgspec.json.decode(content, type=Manifest)
-    except (OSError, msgspec.DecodeError, UnicodeDecodeError) as error:
+    except (OSError, *UNDECODABLE) as error:
         raise _corrupt(directory, model, f"its {MANIFEST_FILE} cannot be read: {error}") from error
 
 

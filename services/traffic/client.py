@@ -13,7 +13,7 @@ import aiohttp
 import msgspec
 from yarl import URL
 
-from services.core.errors import BellwetherError, SettingsError
+from services.core.errors import UNDECODABLE, BellwetherError, SettingsError
 from services.core.features import Reading, Value, WriteResult
 from services.core.loopback import is_loopback
 from services.core.predictions import Answer
@@ -170,7 +170,7 @@ class PredictionClient:
         body = await self._send("PUT", f"/entities/{quote(entity_id, safe='')}/features", written)
         try:
             results = self._results.decode(body).features.values()
-        except msgspec.DecodeError as error:
+        except UNDECODABLE as error:
             raise self._refused(f"the answer to features of {entity_id} cannot be read: {error}") from error
         self.counts.kept_newer += sum(result == WriteResult.KEPT_NEWER for result in results)
 
@@ -186,7 +186,7 @@ class PredictionClient:
         body = await self._send("POST", "/predict", _Question(entity_id, features, request_id, started_at))
         try:
             return self._answer.decode(body)
-        except msgspec.DecodeError as error:
+        except UNDECODABLE as error:
             raise self._refused(f"the answer to {request_id} cannot be read: {error}") from error
 
     async def send_outcomes(self, outcomes: Sequence[Outcome]) -> int:
@@ -224,7 +224,7 @@ class PredictionClient:
         body = await self._send("POST", "/outcomes", batch)
         try:
             receipts = self._receipt.decode(body).rows
-        except msgspec.DecodeError as error:
+        except UNDECODABLE as error:
             raise self._refused(f"the answer to {len(batch)} outcomes cannot be read: {error}") from error
         if len(receipts) != len(batch):
             raise self._refused(f"{len(batch)} outcomes got {len(receipts)} receipts")

@@ -88,7 +88,7 @@ def load_mapping(path: Path, spec: ModelSpec) -> CsvMapping:
         mapping = msgspec.convert(tomllib.loads(path.read_text("utf-8")), CsvMapping)
     except OSError as error:
         raise MappingError(f"mapping {path} cannot be read: {error.strerror}") from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError, RecursionError) as error:
         raise MappingError(f"mapping {path} is not a mapping: {error}") from error
     except msgspec.ValidationError as error:
         raise MappingError(f"mapping {path} is not a mapping: {error}{_where_it_belongs(str(error))}") from error

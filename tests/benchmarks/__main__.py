@@ -1,5 +1,5 @@
-"""`make bench ARGS="serving --json F"`, or `pipeline`, `scale`, `growth`, `against`: prints a table, and writes the
-page."""
+"""`make bench ARGS="serving --json F"`, or `pipeline`, `scale`, `growth`, `pipelines`, `against`: prints a table, and
+writes the page."""
 
 import argparse
 import json
@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from tests.benchmarks import against, growth, pipeline, scale, serving
+from tests.benchmarks import against, growth, pipeline, pipelines, scale, serving
 from tests.benchmarks.page import growth_figures, pipeline_figures, scale_figures, serving_figures, write_page
 from tests.benchmarks.plot import growth_svg
 
@@ -46,6 +46,11 @@ def _growth(arguments: argparse.Namespace) -> tuple[dict[str, Any], str, str]:
     if arguments.plot:
         arguments.plot.write_text(growth_svg(result["grows"]), "utf-8")
     return result, growth.table(result), growth_figures(result)
+
+
+def _pipelines(arguments: argparse.Namespace) -> tuple[dict[str, Any], str, str]:
+    result = pipelines.run(arguments.csv, names=arguments.names, seconds=arguments.seconds, say=_say)
+    return result, pipelines.table(result), pipelines.table(result)
 
 
 def _against(arguments: argparse.Namespace) -> tuple[dict[str, Any], str, str]:
@@ -89,6 +94,14 @@ def _parser() -> argparse.ArgumentParser:
     command.add_argument("--short", action="store_true", help="small sizes, a minute in all: to see that it works")
     command.add_argument("--plot", type=Path, help="draw the curves into this SVG file")
     command.set_defaults(measure=_growth)
+    command = commands.add_parser(
+        "pipelines", help="a hundred pipelines of scikit-learn: what serves each, and how fast"
+    )
+    command.add_argument("csv", type=Path, help="the Telco file, which is no part of the repository")
+    command.add_argument("names", nargs="*", help="parts of the names of those to measure [default: all]")
+    _add_outputs(command)
+    command.add_argument("--seconds", type=float, default=2.0, help="length of one load [default: 2]")
+    command.set_defaults(measure=_pipelines)
     command = commands.add_parser("against", help="this checkout beside another one, serving and pipeline in turns")
     command.add_argument("checkout", type=Path, help="directory of the other one, set up with `make .venv/ready`")
     _add_outputs(command)

@@ -10,6 +10,7 @@ import yaml
 
 Json = dict[str, Any]
 
+_MODELS: Final = re.compile(r'\bmodel=~?"([^"]+)"')
 _SELECTOR: Final = re.compile(r"\b(?:bellwether|model)[_:][a-z0-9_:]+(?:\{[^}]*\})?|\bup(?:\{[^}]*\})?")
 _LABEL_VALUES: Final = re.compile(r"label_values\((?P<metric>.+), (?P<label>\w+)\)")
 
@@ -48,7 +49,7 @@ def of_rules(file: Path, *, model: str) -> Iterator[Question]:
     """
     for group in yaml.safe_load(file.read_text())["groups"]:
         for rule in group["rules"]:
-            if 'model="' in rule["expr"] and f'model="{model}"' not in rule["expr"]:
+            if (models := _MODELS.search(rule["expr"])) and model not in models[1].split("|"):
                 continue
             if "record" in rule:
                 yield Question(file.name, rule["record"], rule["expr"])

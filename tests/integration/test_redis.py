@@ -11,7 +11,7 @@ from redis import Redis
 
 from services.adapters.features_redis import FeaturesRedis
 from services.core.errors import FeatureSourceDown, SettingsError
-from services.core.features import Reading
+from services.core.features import Reading, WriteResult
 from tests.integration.serving_process import ServingProcess, toy_serving
 from tests.integration.test_feature_source import newest
 from tests.integration.test_serving import load_of, write_features
@@ -92,11 +92,15 @@ async def test_an_outage_fails_no_request_and_ends_within_a_second(
     assert back_after < 1.0
 
 
-async def test_another_type_under_an_entity_s_key_is_down_and_no_crash(redis: ServerProcess) -> None:
+async def test_another_type_under_an_entity_s_key_is_no_value_and_gives_way_to_one(redis: ServerProcess) -> None:
     features = FeaturesRedis(url_of(redis), prefix="other-type")
     Redis.from_url(url_of(redis)).set("other-type:features:toy:user-1", "a string")
-    with pytest.raises(FeatureSourceDown, match="WRONGTYPE"):
-        await features.read("toy", "user-1", ["visits"])
+    assert await features.read("toy", "user-1", ["visits"]) == {}
+
+    written = await features.write("toy", "user-1", {"visits": Reading(3.0, NOON)})
+
+    assert written == {"visits": WriteResult.WRITTEN}
+    assert await features.read("toy", "user-1", ["visits"]) == {"visits": Reading(3.0, NOON)}
     await features.close()
 
 

@@ -1,19 +1,24 @@
 """What Prometheus itself makes of the files, at the pace of the machine and of a fast world."""
 
 import re
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
+import yaml
 
 from monitoring.alerts.build import CONFIG, Stack, files
 from monitoring.alerts.pace import Pace, duration
 from monitoring.entrypoints.rules import OutOfDate, require_current, stack_of, write
 from monitoring.metrics.table import LIFECYCLE, MONITOR
 from services.core.errors import BellwetherError
+from services.core.spec import ModelSpec
 from services.metrics.table import CONSUMER, FORWARDER, SERVING
 from services.settings import KAFKA, Settings
 from tests.servers.prometheus import Promtool
+from tests.toy import toy_spec
 
 MINUTE = timedelta(minutes=1)
 COUNTED = {**MONITOR, **LIFECYCLE, **SERVING, **CONSUMER, **FORWARDER}
@@ -40,6 +45,44 @@ def test_prometheus_takes_the_files(speed: float, promtool: Promtool, tmp_path: 
     for what, paths in (("config", [tmp_path / CONFIG]), ("rules", sorted(tmp_path.glob("rules/*.yml")))):
         checked = promtool.run("check", what, *paths)
         assert checked.returncode == 0, checked.stdout + checked.stderr
+
+
+def many(*specs: ModelSpec) -> Stack:
+    return replace(stack(), specs=specs)
+
+
+def rules(stack: Stack) -> list[dict[str, Any]]:
+    return [
+        rule
+        for name, text in files(stack).items()
+        if name != CONFIG
+        for group in yaml.safe_load(text)["groups"]
+        for rule in group["rules"]
+    ]
+
+
+def test_models_alike_share_their_rules() -> None:
+    """But for those about what is absent: nothing that is absent has a label."""
+    one, fifty = (many(*(replace(toy_spec(), name=f"toy_{n}") for n in range(count))) for count in (1, 50))
+    assert len(rules(fifty)) == len(rules(one)) + 49 * 2
+    asked = {rule["alert"] for rule in rules(fifty) if 'model="toy_49"' in rule["expr"]}
+    assert asked == {"NeverEvaluated", "LifecycleSilent"}
+
+
+def test_where_models_differ_each_has_a_rule_of_its_own() -> None:
+    strict = replace(toy_spec(), name="strict", objectives=replace(toy_spec().objectives, outcome_coverage=0.99))
+    coverage = [rule["expr"] for rule in rules(many(toy_spec(), strict)) if rule.get("alert") == "OutcomeCoverageLow"]
+    assert [('model="toy"' in each, 'model="strict"' in each) for each in coverage] == [(True, False), (False, True)]
+
+
+def test_a_series_is_recorded_before_it_is_asked_for() -> None:
+    """Whatever the models have in common: what is recorded in a round counts in that round."""
+    quick = replace(toy_spec(), name="quick", objectives=replace(toy_spec().objectives, p99=timedelta(milliseconds=5)))
+    found = rules(many(toy_spec(), quick, replace(toy_spec(), name="another")))
+    recorded = {rule["record"]: place for place, rule in enumerate(found) if "record" in rule}
+    for place, rule in enumerate(found):
+        asked = set(re.findall(r"\bmodel:\w+:\w+", rule["expr"])) - {rule.get("record")}
+        assert all(recorded[name] < place for name in asked), rule
 
 
 def test_no_rule_asks_for_a_metric_that_nothing_shows() -> None:

@@ -7,6 +7,7 @@ import pytest
 import yaml
 
 from monitoring.alerts.build import HEADER, Stack, files
+from monitoring.alerts.rule import MODEL
 from services.settings import Settings
 from tests.rules import (
     about_disk,
@@ -18,7 +19,7 @@ from tests.rules import (
     about_serving,
     about_watch,
 )
-from tests.rules.case import Case
+from tests.rules.case import Case, is_of_model
 from tests.servers.prometheus import Promtool
 from tests.toy import toy_spec
 
@@ -94,10 +95,10 @@ def test_whoever_is_woken_reads_what_is_wrong_and_where_to_look(name: str) -> No
 
 
 def test_what_belongs_to_a_model_names_it() -> None:
-    of_model = [rule for rule in RULES.values() if "model" in rule["labels"]]
+    of_model = [rule for rule in RULES.values() if is_of_model(rule)]
     assert len(of_model) >= 20
-    assert all("toy" in rule["annotations"]["summary"] for rule in of_model)
-    assert all(rule["annotations"]["dashboard"].endswith("?var-model=toy") for rule in of_model)
+    assert all(MODEL in rule["annotations"]["summary"] for rule in of_model)
+    assert all(rule["annotations"]["dashboard"].endswith(f"?var-model={MODEL}") for rule in of_model)
 
 
 def test_sentences_are_told_apart() -> None:

@@ -11,6 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from monitoring.evaluation.alert import ALERT
 from monitoring.lifecycle.alerts import MalformedAlert, intake
 from services.core.errors import BellwetherError
 from services.core.spec import Feature, ModelSpec, Numeric, Source
@@ -99,8 +100,10 @@ def refuse_unknown_parameters(count: int) -> Callable[[], Any]:
 
 
 def refuse_an_alert(count: int) -> Callable[[], Any]:
-    labels = decoded(names(count))
-    return lambda: intake({"version": "4", "alerts": [{"labels": labels}]}, store=None, specs={}, now=NOON)  # type: ignore[arg-type]  # nothing is looked up
+    labels = {f"label{n}": "x" for n in range(count)} | {"alertname": ALERT, "model": "nobody's"}
+    alert = {"status": "firing", "labels": labels, "startsAt": NOON.isoformat(), "fingerprint": "a"}
+    body = msgspec.json.encode({"version": "4", "alerts": [alert]})
+    return lambda: intake(body, store=None, specs={}, now=NOON)  # type: ignore[arg-type]  # nothing is looked up
 
 
 def seconds(work: Callable[[], Any]) -> float:

@@ -180,6 +180,19 @@ def test_events_that_the_log_no_longer_has_are_counted_as_expired(home: Home) ->
     assert home.heard.events_expired == 2
 
 
+def test_an_event_that_comes_twice_leaves_a_hole_and_nothing_has_expired(home: Home) -> None:
+    home.append(1, 2)
+    home.consume()
+    home.append(1, 2)
+    home.append(2, 3)
+    home.append(3, 4)
+
+    home.consume()
+
+    assert home.stored == {1, 2, 3, 4}
+    assert home.heard.events_expired == 0
+
+
 def test_writers_go_on_with_a_new_file_when_theirs_was_removed_and_readers_read_the_old_one_to_its_end(
     home: Home, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -359,3 +359,8 @@ def test_the_page_on_files_shows_a_mapping_that_can_be_read_with_every_member_in
 def test_a_mapping_that_is_not_there_says_so(tmp_path: Path) -> None:
     with pytest.raises(MappingError, match="cannot be read"):
         load_mapping(tmp_path / "absent.toml", toy_spec())
+
+
+def test_a_mapping_that_is_nested_too_deep_is_refused_like_any_other_that_is_none(tmp_path: Path) -> None:
+    with pytest.raises(MappingError, match=r"toy\.toml is not a mapping"):
+        mapping_in(tmp_path, "missing = " + "[" * 5000 + "]" * 5000)

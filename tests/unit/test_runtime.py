@@ -72,6 +72,11 @@ def cut_the_manifest(directory: Path) -> None:
     path.write_bytes(path.read_bytes()[:-20])
 
 
+def nest_deeply_in_the_manifest(directory: Path) -> None:
+    path = directory / MANIFEST_FILE
+    path.write_bytes(b'{"more":' + b"[" * 100_000 + b"]" * 100_000 + b"," + path.read_bytes()[1:])
+
+
 def rewrite(**changes: object) -> Callable[[Path], None]:
     def change(directory: Path) -> None:
         manifest = msgspec.structs.replace(read_manifest(directory), **changes)
@@ -91,6 +96,7 @@ CANARY = CanaryCase({"amount": 100.0, "plan": "yearly", "visits": 5.0, "mood": 0
         (add_a_directory, "more"),
         (remove_the_model, "found files"),
         (cut_the_manifest, "cannot be read"),
+        (nest_deeply_in_the_manifest, "cannot be read"),
         (rewrite(format=2), "format 2, expected 1"),
         (rewrite(model="other"), "found model 'other', expected 'toy'"),
         (rewrite(features=["plan", "amount", "visits"]), r"takes \{'mood': 'double'\}, the spec has \{\}"),

@@ -57,9 +57,12 @@ def test_a_reader_removes_no_report_of_a_worker_that_has_ended(fleet: FleetFiles
     assert sorted(tmp_path.rglob("*")) != before
 
 
-def test_an_alias_file_that_somebody_spoilt_by_hand_names_itself(fleet: FleetFiles, tmp_path: Path) -> None:
+@pytest.mark.parametrize("content", ["v2", '{"champion":' + "[" * 100_000])
+def test_an_alias_file_that_somebody_spoilt_by_hand_names_itself(
+    content: str, fleet: FleetFiles, tmp_path: Path
+) -> None:
     fleet.publish("toy", {"champion": "v1"})
-    (tmp_path / "aliases" / "toy.json").write_text("v2")
+    (tmp_path / "aliases" / "toy.json").write_text(content)
     with pytest.raises(CorruptArtifact, match=r"toy\.json.*bellwether promote toy VERSION"):
         fleet.published("toy")
 

@@ -145,7 +145,7 @@ class KafkaSink:
         return DeadLetter(
             event_id=event.id,
             reason="oversized",
-            detail=f"{len(event.data)} bytes of data are more than topic {event.topic} takes",
+            detail=f"{len(event.data)} bytes of data are more than topic {self._topics[event.topic].name} takes",
             origin=f"forwarder@{event.id}",
             type=event.type,
             key=event.key,

@@ -7,6 +7,7 @@ from typing import Any, Final
 
 import msgspec
 from sqlalchemy import ARRAY, Connection, Dialect, FromClause, Select, and_, func, literal, select, tuple_, union_all
+from sqlalchemy.exc import StatementError
 
 from services.adapters.record_store.counting import counted_at_once, kept_counts
 from services.adapters.record_store.database import Database
@@ -271,7 +272,10 @@ def _in_turn(
     columns = [[row[name] for row in rows] for name in names]
     for column, name in zip(columns, names, strict=True):
         if bound := table.c[name].type.dialect_impl(dialect).bind_processor(dialect):
-            column[:] = map(bound, column)
+            try:
+                column[:] = map(bound, column)
+            except ValueError as error:
+                raise StatementError(f"{name}: {error}", str(compiled), None, error, hide_parameters=True) from error
     return str(compiled), list(zip(*columns, strict=True))
 
 

@@ -53,11 +53,14 @@ class StoreInMemory:
         *,
         made_from: datetime,
         made_until: datetime,
+        version: str | None = None,
         limit: int | None = None,
         settled: bool = False,
         at_once: int = 2000,
     ) -> Iterator[list[Judged]]:
-        found = self.judged(model, made_from=made_from, made_until=made_until, limit=limit, settled=settled)
+        found = self.judged(
+            model, made_from=made_from, made_until=made_until, version=version, limit=limit, settled=settled
+        )
         for start in range(0, len(found), at_once):
             yield found[start : start + at_once]
 

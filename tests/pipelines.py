@@ -119,6 +119,9 @@ CLASSIFIERS: Final[dict[str, Callable[[], Any]]] = {
     "RandomForest": forest,
     "ExtraTrees": lambda: ExtraTreesClassifier(20, min_samples_leaf=3, random_state=0),
     "GradientBoosting": lambda: GradientBoostingClassifier(n_estimators=30, random_state=0),
+    "GradientBoosting, exponential loss": lambda: GradientBoostingClassifier(
+        loss="exponential", n_estimators=30, random_state=0
+    ),
     "HistGradientBoosting": boosting,
     "AdaBoost": lambda: AdaBoostClassifier(n_estimators=20, random_state=0),
     "Bagging": lambda: BaggingClassifier(
@@ -141,6 +144,8 @@ CLASSIFIERS: Final[dict[str, Callable[[], Any]]] = {
         boosting(max_iter=10), method="isotonic", cv=3
     ),
     "Calibrated, isotonic, LogisticRegression": lambda: CalibratedClassifierCV(line(), method="isotonic", cv=3),
+    "Calibrated, temperature, LogisticRegression": lambda: CalibratedClassifierCV(line(), method="temperature", cv=2),
+    "Calibrated, temperature, RandomForest": lambda: CalibratedClassifierCV(forest(10), method="temperature", cv=2),
     "Calibrated, sigmoid, LinearSVC": lambda: CalibratedClassifierCV(LinearSVC(), method="sigmoid", cv=3),
     "Calibrated, sigmoid, SVC": lambda: CalibratedClassifierCV(SVC(), method="sigmoid", cv=3),
     "GridSearch, RandomForest": lambda: GridSearchCV(forest(10), {"max_depth": [4, 8]}, cv=2),
@@ -187,6 +192,10 @@ def _kinds() -> Iterator[tuple[str, Kind]]:
         "scaler over everything + RandomForest",
         Kind(lambda: make_pipeline(columns("passthrough", one_hot()), StandardScaler(), forest())),
     )
+    yield (
+        "quantiles of everything + HistGradientBoosting",
+        Kind(lambda: make_pipeline(columns("passthrough", one_hot()), SCALERS["QuantileTransformer"](), boosting())),
+    )
     yield "PCA + LogisticRegression", Kind(lambda: make_pipeline(columns(StandardScaler(), one_hot()), PCA(10), line()))
     yield (
         "SelectKBest + RandomForest",
@@ -200,6 +209,24 @@ def _kinds() -> Iterator[tuple[str, Kind]]:
             )
         ),
     )
+    yield (
+        "sparse OneHot + calibrated SVC",
+        Kind(
+            lambda: make_pipeline(
+                ColumnTransformer([("words", OneHotEncoder(handle_unknown="ignore"), WORDS)], sparse_threshold=1.0),
+                CalibratedClassifierCV(SVC(), method="sigmoid", cv=2),
+            )
+        ),
+    )
+    yield (
+        "imputer over everything + RandomForest",
+        Kind(
+            lambda: make_pipeline(columns("passthrough", one_hot()), SimpleImputer(add_indicator=True), forest()),
+            gaps=True,
+        ),
+    )
+    yield "OneHot of numbers + RandomForest", _of(one_hot, one_hot, forest)
+    yield "Ordinal of numbers + LogisticRegression", _of(codes, one_hot, line)
     yield from _with_gaps()
 
 

@@ -29,11 +29,12 @@ class VersionCheck:
 def check_champion(settings: Settings, spec: ModelSpec) -> VersionCheck:
     """Load the champion as a worker with this spec would. Raises `StoreUnavailable`."""
     model = spec.name
-    champion = _champion(settings, model)
+    champion, recorded = _champion(settings, model)
     if not champion:
         return VersionCheck(model=model, champion="")
+    directory = bootstrap.model_store(settings).directory
     try:
-        manifest = load(bootstrap.model_store(settings).directory(model, champion), spec).manifest
+        manifest = load(directory(model, champion), spec, manifest_sha256=recorded, version=champion).manifest
     except (BellwetherError, OSError) as error:
         return VersionCheck(model=model, champion=champion, refused=str(error))
     return VersionCheck(model=model, champion=champion, notes=tuple(_untrained(spec, manifest)))
@@ -50,14 +51,17 @@ def lines(check: VersionCheck) -> list[str]:
     return [f"{check.model}: this spec serves champion {check.champion}", *(f"note: {each}" for each in check.notes)]
 
 
-def _champion(settings: Settings, model: str) -> str:
-    """What the home's workers follow; of a home without any, what the store says."""
-    published = bootstrap.fleet(settings).published(model).get(CHAMPION)
+def _champion(settings: Settings, model: str) -> tuple[str, str]:
+    """(version, its manifest's SHA-256 as it was recorded): what the home's workers follow; of a home without any,
+    what the store says."""
+    fleet = bootstrap.fleet_to_read(settings)
+    published = fleet.published(model).get(CHAMPION)
     if published:
-        return published
+        return published, fleet.manifests(model).get(published, "")
     store = bootstrap.record_store_to_read(settings)
     try:
-        return store.aliases(model).get(CHAMPION, "")
+        champion = store.aliases(model).get(CHAMPION, "")
+        return champion, store.manifests(model).get(champion, "")
     finally:
         store.close()
 

@@ -9,6 +9,7 @@ from datetime import timedelta
 from typing import Final
 
 from monitoring.entrypoints.tenure import Tenure
+from monitoring.lifecycle.promote import Told, told_workers
 from monitoring.lifecycle.retention import Upkeep
 from monitoring.lifecycle.retrain import Workshop
 from monitoring.lifecycle.step import follow, resume, step
@@ -16,7 +17,7 @@ from monitoring.metrics import LifecycleMetrics
 from services import bootstrap, home_settings
 from services.adapters.home_lock import use
 from services.core.clock import wall_clock
-from services.core.errors import CorruptArtifact, LeaseLost, StoreUnavailable
+from services.core.errors import LeaseLost, StoreUnavailable
 from services.core.ports import RecordStore
 from services.core.spec import ModelSpec
 from services.entrypoints.access import access_of_monitor
@@ -92,6 +93,8 @@ class Attendance:
     upkeep: Upkeep | None = None
     metrics: LifecycleMetrics = field(default_factory=LifecycleMetrics)
     _resumed: dict[str, int] = field(default_factory=dict)
+    _told: dict[str, Told | None] = field(default_factory=dict)
+    """Of each model, when its file was last compared with the store."""
 
     def round(self) -> None:
         """Attend to every model, whatever happens to one of them.
@@ -148,8 +151,9 @@ class Attendance:
         Raises `StoreUnavailable`, and `LeaseLost` when another process has taken the model over meanwhile.
         """
         seen = seen or Seen.by(self.workshop.store)
-        if not self._is_told(spec.name, seen.aliases.get(spec.name, {})):
+        if not self._is_told(spec, seen.aliases.get(spec.name, {})):
             follow(spec, self.workshop)
+            self._told[spec.name] = told_workers(spec, self.workshop.fleet)
         lease = self.tenure.lease_of(spec.name)
         if lease is None:
             self.metrics.left(spec.name)
@@ -165,12 +169,11 @@ class Attendance:
             self.metrics.pruning_stands_still(spec.name, jump is not None)
         self.metrics.attended(spec.name, at=wall_clock())
 
-    def _is_told(self, model: str, aliases: dict[str, str]) -> bool:
-        """Whether this machine's workers know these aliases; a file that cannot be read has to be written anew."""
-        try:
-            return self.workshop.fleet.published(model) == aliases
-        except CorruptArtifact:
-            return False
+    def _is_told(self, spec: ModelSpec, aliases: dict[str, str]) -> bool:
+        """Whether this machine's workers know these aliases, and nobody has changed what they were told with them; a
+        file that cannot be read has to be written anew."""
+        told = self._told.get(spec.name)
+        return told is not None and told[0] == aliases and told_workers(spec, self.workshop.fleet) == told
 
 
 def tenure_of(settings: Settings, store: RecordStore, models: Iterable[str]) -> Tenure:

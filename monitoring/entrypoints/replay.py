@@ -12,7 +12,6 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, Final
 
-import numpy as np
 import pandas as pd
 
 from monitoring.entrypoints.by_hand import first_version_now
@@ -24,13 +23,14 @@ from monitoring.entrypoints.up.stopping import StopAsked, Stopping
 from monitoring.evaluation.auc import Estimate, auc_interval
 from monitoring.evaluation.drift import drift, reference_of
 from monitoring.evaluation.performance import MINIMUM_OF_A_CLASS
+from monitoring.evaluation.ranked import Ranked
 from monitoring.evaluation.unknown import NotEnoughData
 from monitoring.evaluation.windows import SAMPLE_LIMIT
 from services import bootstrap, home_settings
 from services.adapters.home_lock import HomeLock, use
 from services.core.artifacts import REFERENCE_FILE
 from services.core.errors import BellwetherError, SettingsError
-from services.core.predictions import ServedBy
+from services.core.features import Status
 from services.core.records import CHAMPION, Judged
 from services.core.spec import ModelSpec
 from services.entrypoints.access import token_to_send
@@ -172,21 +172,20 @@ def _report(
     settings: Settings, spec: ModelSpec, version: str, sent: ReplayCounts, traffic: TrafficCounts, *, origin: datetime
 ) -> dict[str, Any]:
     log, store = bootstrap.event_log(settings), bootstrap.record_store(settings)
-    rows = store.judged(spec.name, made_from=origin, made_until=origin + timedelta(days=36500))
+    found = Replayed(spec)
+    for rows in store.judged_in_batches(spec.name, made_from=origin, made_until=origin + timedelta(days=36500)):
+        found.add(rows)
     account = audit(log, store)
     recorded = store.manifests(spec.name).get(version, "")
     content = bootstrap.model_store(settings).read(spec.name, version, REFERENCE_FILE, manifest_sha256=recorded)
     reference = reference_of(spec, version, pd.read_parquet(io.BytesIO(content)))
-    columns = drift(spec, reference=reference, rows=rows[:SAMPLE_LIMIT])
+    columns = drift(spec, reference=reference, rows=found.first)
     log.close()
     store.close()
     return {
         "rows_sent": sent.rows_sent,
-        "predictions": dict(Counter(row.prediction.served_by.value for row in rows)) | {"total": len(rows)},
-        "unavailable": _unavailable(rows),
+        **found.as_body(),
         "unanswered": sent.unanswered,
-        "outcomes": sum(row.outcome is not None for row in rows),
-        **_auc(spec, rows),
         "drift": {name: column.as_body() for name, column in columns.items()},
         "unmapped": sent.unmapped,
         "values_kept_newer": traffic.kept_newer,
@@ -198,39 +197,61 @@ def _report(
     }
 
 
-def _auc(spec: ModelSpec, rows: Sequence[Judged]) -> dict[str, Any]:
+class Replayed:
+    """What the recorded answers come to: counts, columns, and the first rows, which drift is judged by."""
+
+    def __init__(self, spec: ModelSpec) -> None:
+        self.served_by: Counter[str] = Counter()
+        self.outcomes = 0
+        self.unavailable: dict[str, dict[str, int]] = {}
+        """How often each feature was not ok, by status; features that always were are left out."""
+        self.ranked = Ranked(spec)
+        self.first: list[Judged] = []
+
+    def add(self, rows: Sequence[Judged]) -> None:
+        self.served_by.update(row.prediction.served_by.value for row in rows)
+        self.outcomes += sum(row.outcome is not None for row in rows)
+        for row in rows:
+            self._add_unavailable(row)
+        self.ranked.add(rows)
+        self.first += rows[: SAMPLE_LIMIT - len(self.first)]
+
+    def as_body(self) -> dict[str, Any]:
+        return {
+            "predictions": dict(self.served_by) | {"total": self.served_by.total()},
+            "unavailable": self.unavailable,
+            "outcomes": self.outcomes,
+            **_auc(self.ranked),
+        }
+
+    def _add_unavailable(self, row: Judged) -> None:
+        for name, verdict in row.prediction.features.items():
+            if verdict.status is not Status.OK:
+                by_status = self.unavailable.setdefault(name, {})
+                by_status[verdict.status.value] = by_status.get(verdict.status.value, 0) + 1
+
+
+def _auc(ranked: Ranked) -> dict[str, Any]:
     """Of the model's own answers, with the interval within which it lies in nine of ten cases.
 
     Where too few of them have an outcome, `auc` says so in place of a number.
     """
-    known = [row for row in rows if row.outcome is not None and row.prediction.served_by is ServedBy.MODEL]
-    found = _area(spec, known)
+    found = _area(ranked)
     if isinstance(found, NotEnoughData):
-        return {"auc": found.as_body(), "auc_interval": None, "auc_rows": len(known)}
+        return {"auc": found.as_body(), "auc_interval": None, "auc_rows": len(ranked)}
     return {
         "auc": round(found.value, 4),
         "auc_interval": [round(found.low, 4), round(found.high, 4)],
-        "auc_rows": len(known),
+        "auc_rows": len(ranked),
     }
 
 
-def _area(spec: ModelSpec, known: Sequence[Judged]) -> Estimate | NotEnoughData:
-    target = np.array([row.outcome == spec.task.positive for row in known], dtype=int)
+def _area(ranked: Ranked) -> Estimate | NotEnoughData:
+    target = ranked.target
     rarer = int(min(target.sum(), len(target) - target.sum()))
     if rarer < MINIMUM_OF_A_CLASS:
         return NotEnoughData(rarer, MINIMUM_OF_A_CLASS, "of the model's answers have an outcome of the rarer class")
-    return auc_interval(target, np.array([row.prediction.score for row in known], dtype=float))
-
-
-def _unavailable(rows: Sequence[Judged]) -> dict[str, dict[str, int]]:
-    """How often each feature was not ok, by status; features that always were are left out."""
-    counts: dict[str, dict[str, int]] = {}
-    for row in rows:
-        for name, verdict in row.prediction.features.items():
-            if verdict.status != "ok":
-                by_status = counts.setdefault(name, {})
-                by_status[verdict.status.value] = by_status.get(verdict.status.value, 0) + 1
-    return counts
+    return auc_interval(target, ranked.score)
 
 
 @contextmanager

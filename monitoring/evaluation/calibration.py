@@ -77,12 +77,23 @@ class Calibration(msgspec.Struct, frozen=True, kw_only=True):
     def chances(self, column: str, *, method: str, rows: int) -> dict[int, Chance]:
         """What is known of a column that is compared by this method; nothing where it was calibrated for another."""
         known = self.columns.get(column)
-        if self.format != FORMAT or known is None or (known.method, known.rows) != (method, rows):
+        if known is None or (known.method, known.rows) != (method, rows):
             return {}
         return dict(known.chances)
 
 
+class _Formatted(msgspec.Struct, frozen=True):
+    format: int
+
+
 NOTHING: Final = Calibration(columns={})
+
+
+def decoded(content: bytes) -> Calibration:
+    """What was kept; nothing of another format, whatever its members. Raises `msgspec.DecodeError`."""
+    if msgspec.json.decode(content, type=_Formatted).format != FORMAT:
+        return NOTHING
+    return msgspec.json.decode(content, type=Calibration)
 
 
 def merged(older: Calibration, newer: Calibration) -> Calibration:

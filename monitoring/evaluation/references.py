@@ -12,7 +12,7 @@ from typing import Final
 import msgspec
 import pandas as pd
 
-from monitoring.evaluation.calibration import NOTHING, Calibration, merged
+from monitoring.evaluation.calibration import NOTHING, Calibration, decoded, merged
 from monitoring.evaluation.drift import Reference, calibrated, is_calibrated, reference_of
 from services.core.artifacts import CALIBRATION_FILE, REFERENCE_FILE, sha256_of
 from services.core.errors import UNDECODABLE
@@ -36,7 +36,7 @@ class CalibrationCache:
     def read(self, model: str, reference_sha256: str) -> Calibration:
         path = self._path(model, reference_sha256)
         try:
-            return msgspec.json.decode(path.read_bytes(), type=Calibration)
+            return decoded(path.read_bytes())
         except FileNotFoundError:
             return NOTHING
         except (OSError, *UNDECODABLE) as error:
@@ -102,7 +102,7 @@ class References:
         """What the version came with. It was packaged before any did, where it has no such file."""
         if not (self.models.directory(model, version) / CALIBRATION_FILE).is_file():
             return NOTHING
-        return msgspec.json.decode(self._content(model, version, CALIBRATION_FILE), type=Calibration)
+        return decoded(self._content(model, version, CALIBRATION_FILE))
 
     def _content(self, model: str, version: str, name: str) -> bytes:
         recorded = self.recorded(model).get(version, "")

@@ -19,7 +19,8 @@ from sklearn.preprocessing import Binarizer, KBinsDiscretizer
 from services.core.spec import Categorical, ModelSpec, Numeric
 
 CUTS_AT_MOST: Final = 2_000
-"""Of a forest with more, as many drawn at random. They take half a second behind the usual scalers and encoders."""
+"""Of a forest with more, as many drawn at random. They take half a second behind the usual scalers and encoders. Behind
+components that are sums of all numbers each cut hangs on each number: of those pairs, as many again."""
 
 _CUTS_BEHIND_MODELS: Final = 50
 """Of what sees the scores of other models, each look of which asks all of these."""
@@ -50,12 +51,16 @@ class Cuts:
 def hard_numbers(
     spec: ModelSpec, estimator: Any, sample: pd.DataFrame, chance: np.random.Generator
 ) -> dict[str, NDArray[Any]]:
-    """For each number of the spec: around each threshold both float64 between which it lies, and three float32."""
+    """For each number of the spec: around each threshold both float64 between which it lies, and three float32.
+
+    Nothing around the thresholds behind a part that refuses the numbers that it is asked about; `domain` asks the whole
+    estimator about the ends of every range, too, and says which number it does not take.
+    """
     found: dict[str, list[NDArray[Any]]] = {each.name: [] for each in spec.features if isinstance(each.kind, Numeric)}
-    groups = list(_cuts(estimator, lambda rows: rows))
+    groups = list(_cuts(estimator, lambda rows: rows)) if found else []
     for group in groups:
         at_most = _CUTS_BEHIND_MODELS if group.behind_models else CUTS_AT_MOST // len(groups)
-        for name, numbers in _sought(spec, _some(group, at_most, chance), sample):
+        for name, numbers in _sought_if_taken(spec, _some(group, at_most, chance), sample, chance):
             found[name].append(_neighbours(numbers))
     return {name: np.unique(np.concatenate(numbers)) for name, numbers in found.items() if numbers}
 
@@ -222,10 +227,21 @@ class _Brackets:
         self.high[of[~as_low]], self.seen_high[of[~as_low]] = at[~as_low], seen[~as_low]
 
 
-def _sought(spec: ModelSpec, cuts: Cuts, sample: pd.DataFrame) -> Iterator[tuple[str, NDArray[Any]]]:
+def _sought_if_taken(
+    spec: ModelSpec, cuts: Cuts, sample: pd.DataFrame, chance: np.random.Generator
+) -> list[tuple[str, NDArray[Any]]]:
+    try:
+        return list(_sought(spec, cuts, sample, chance))
+    except Exception:  # noqa: BLE001 - a part raises whatever it likes at what it does not take
+        return []
+
+
+def _sought(
+    spec: ModelSpec, cuts: Cuts, sample: pd.DataFrame, chance: np.random.Generator
+) -> Iterator[tuple[str, NDArray[Any]]]:
     """(feature, the numbers next to each other between which its cuts lie), for every number that a cut hangs on."""
     usual = {each.name: _usual(sample[each.name], isinstance(each.kind, Categorical)) for each in spec.features}
-    brackets = _brackets(spec, cuts, usual, sample)
+    brackets = _brackets(spec, cuts, usual, sample, chance)
     for look in range(_LOOKS):
         of = brackets.open()
         if len(of) <= _LEFT_OPEN * len(brackets.names):
@@ -238,13 +254,18 @@ def _sought(spec: ModelSpec, cuts: Cuts, sample: pd.DataFrame) -> Iterator[tuple
         yield str(name), np.concatenate([brackets.low[of], brackets.high[of]])
 
 
-def _brackets(spec: ModelSpec, cuts: Cuts, usual: dict[str, Any], sample: pd.DataFrame) -> _Brackets:
+def _brackets(
+    spec: ModelSpec, cuts: Cuts, usual: dict[str, Any], sample: pd.DataFrame, chance: np.random.Generator
+) -> _Brackets:
     """A cut hangs on a number where the ends of the number's range lie on its two sides."""
     ends = {each.name: _ends(sample[each.name], each.kind) for each in spec.features if isinstance(each.kind, Numeric)}
     names = np.array(list(ends), dtype=object)
     seen = cuts.see(_rows(usual, np.repeat(names, 2), np.array([end for pair in ends.values() for end in pair])))
     below, above = seen[::2][:, cuts.columns], seen[1::2][:, cuts.columns]
     number, cut = np.nonzero((below <= cuts.thresholds) != (above <= cuts.thresholds))
+    if len(cut) > CUTS_AT_MOST:
+        drawn = np.sort(chance.choice(len(cut), CUTS_AT_MOST, replace=False))
+        number, cut = number[drawn], cut[drawn]
     low_high = np.array(list(ends.values()), dtype=float).reshape(-1, 2)
     return _Brackets(
         names=names[number],

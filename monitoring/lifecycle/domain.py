@@ -14,8 +14,9 @@ from services.core.spec import Categorical, Feature, Impute, ModelSpec, Numeric,
 
 MIXED_ROWS: Final = 1_000
 """Rows in which half of the features have one of their hard values: with 30 values each, most pairs of two features."""
-FAR: Final = (10.0, 1_000.0)
-"""How many times the range of the training rows away from them, where the spec has no bound."""
+FAR: Final = (1.0, 10.0, 1_000.0)
+"""How many times the range of the training rows away from them, where the spec has no bound. Once is as far as cuts are
+sought."""
 SEED: Final = 1
 
 GAP: Final = ""

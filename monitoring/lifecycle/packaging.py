@@ -238,7 +238,10 @@ def _remedy(spec: ModelSpec, name: str, value: Value) -> str:
             'let its encoder take categories that training never saw (handle_unknown="ignore" or '
             '"infrequent_if_exist"), give it categories= from the spec, or take the category out of the spec'
         )
-    return "narrow the feature's bounds in the spec (Numeric(low=..., high=...)), or clip it in the estimator"
+    return (
+        "narrow the feature's bounds in the spec (Numeric(low=..., high=...)), clip it in the estimator, or, where an "
+        'encoder takes it for a category, let that take numbers which training never saw (handle_unknown="ignore")'
+    )
 
 
 def _kept(spec: ModelSpec, estimator: Any, keep: Callable[[Any], bytes]) -> bytes:

@@ -103,6 +103,10 @@ def promote_by_hand(
     return change
 
 
+Told = tuple[dict[str, str], dict[str, str]]
+"""What workers were told: the aliases, and the SHA-256 that the manifests of their versions have to have."""
+
+
 def publish(spec: ModelSpec, *, store: Versions, fleet: Fleet) -> bool:
     """Bring the workers' file to what the store says; heals a crash between the two. Says whether it had to."""
     aliases = store.aliases(spec.name)
@@ -110,14 +114,14 @@ def publish(spec: ModelSpec, *, store: Versions, fleet: Fleet) -> bool:
         return False
     recorded = store.manifests(spec.name)
     manifests = {version: recorded[version] for version in aliases.values() if version in recorded}
-    if _published(spec, fleet) == (aliases, manifests):
+    if told_workers(spec, fleet) == (aliases, manifests):
         return False
     fleet.publish(spec.name, aliases, manifests=manifests)
     return True
 
 
-def _published(spec: ModelSpec, fleet: Fleet) -> tuple[dict[str, str], dict[str, str]] | None:
-    """What the workers were told, None when that cannot be read: writing it anew is what mends it."""
+def told_workers(spec: ModelSpec, fleet: Fleet) -> Told | None:
+    """None when that cannot be read: writing it anew is what mends it."""
     try:
         return fleet.published(spec.name), fleet.manifests(spec.name)
     except CorruptArtifact:

@@ -8,7 +8,6 @@ import hashlib
 import io
 import math
 import os
-import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -211,8 +210,10 @@ def _frame(spec: ModelSpec, rows: Sequence[dict[str, Any]]) -> pd.DataFrame:
 def _column(feature: Feature, rows: Sequence[dict[str, Any]]) -> NDArray[Any]:
     if isinstance(feature.kind, Numeric):
         return np.array([row[feature.name] for row in rows], dtype=float)
-    # One text for each category: the store gives one for each row, of sixty bytes.
-    return np.array([sys.intern(row[feature.name]) for row in rows], dtype=object)
+    # One text for each category: the store gives one for each row, of sixty bytes. A world may give NumPy's own kind.
+    one: dict[str, str] = {}
+    texts = (str(row[feature.name]) for row in rows)
+    return np.array([one.setdefault(text, text) for text in texts], dtype=object)
 
 
 def _training_set(spec: ModelSpec, frame: pd.DataFrame) -> TrainingSet:

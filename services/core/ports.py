@@ -189,6 +189,7 @@ class Records(Protocol):
         *,
         made_from: datetime,
         made_until: datetime,
+        version: str | None = None,
         limit: int | None = None,
         settled: bool = False,
         at_once: int = 2000,

@@ -10,12 +10,11 @@ from typing import Final
 
 from services.core.artifacts import WorkerReport
 from services.core.clock import Now, wall_clock
-from services.core.errors import BellwetherError, CorruptArtifact
+from services.core.errors import BellwetherError
 from services.core.ports import Fleet, ModelStore
 from services.core.records import CHAMPION
 from services.core.spec import ModelSpec
 from services.metrics import Serves, ServingMetrics
-from services.serving.fit import remedy
 from services.serving.runtime import ServingModel, load
 
 logger = logging.getLogger(__name__)
@@ -88,11 +87,7 @@ class ChampionWatch:
                 self.spec.name,
                 version,
             )
-        model = load(directory, self.spec, manifest_sha256=recorded)
-        if model.version != version:
-            found = f"{directory} holds version {model.version}, expected {version}"
-            raise CorruptArtifact(f"{found}; {remedy(self.spec.name)}")
-        return model
+        return load(directory, self.spec, manifest_sha256=recorded, version=version)
 
     def _published(self) -> str | None:
         """The champion's version, or None before anything was published and while that cannot be read."""

@@ -42,18 +42,19 @@ class ServingModel:
     row_seconds: float
 
 
-def load(directory: Path, spec: ModelSpec, *, manifest_sha256: str = "") -> ServingModel:
+def load(directory: Path, spec: ModelSpec, *, manifest_sha256: str = "", version: str = "") -> ServingModel:
     """Verify a version and make it ready to score.
 
     Its manifest says what every file has to be. `manifest_sha256` says what the manifest itself has to be, as it was
-    recorded when the version was registered; "" where that was before anybody recorded it.
+    recorded when the version was registered; "" where that was before anybody recorded it. `version` is the one that
+    was asked for, "" for whichever it is.
 
     Raises:
         CorruptArtifact: it is not what its manifest says, or not a version of this model.
         UnfitVersion: the spec lacks a feature or a category that it was trained with, or means something else by it.
     """
     manifest = read_manifest(directory, model=spec.name, sha256=manifest_sha256)
-    _check_manifest(manifest, directory, spec)
+    _check_manifest(manifest, directory, spec, version=version)
     own = spec_of_version(spec, manifest)
     content = _verified(directory, manifest)[manifest.served_form.file]
     try:
@@ -85,7 +86,7 @@ def read_manifest(directory: Path, *, model: str = "MODEL", sha256: str = "") ->
         raise _corrupt(directory, model, f"its {MANIFEST_FILE} cannot be read: {error}") from error
 
 
-def _check_manifest(manifest: Manifest, directory: Path, spec: ModelSpec) -> None:
+def _check_manifest(manifest: Manifest, directory: Path, spec: ModelSpec, *, version: str) -> None:
     def corrupt(problem: str) -> CorruptArtifact:
         return _corrupt(directory, spec.name, problem)
 
@@ -93,6 +94,8 @@ def _check_manifest(manifest: Manifest, directory: Path, spec: ModelSpec) -> Non
         raise corrupt(f"found manifest format {manifest.format}, expected {_FORMAT}")
     if manifest.model != spec.name:
         raise corrupt(f"found model {manifest.model!r}, expected {spec.name!r}")
+    if version and manifest.version != version:
+        raise corrupt(f"found version {manifest.version!r}, expected {version!r}")
     if manifest.served_form.file not in manifest.files:
         raise corrupt(f"its manifest lists no {manifest.served_form.file}")
     if not manifest.canary:

@@ -334,6 +334,13 @@ class TestRecords:
         assert [row for batch in batches for row in batch] == at_once
         assert list(store.judged_in_batches("another", made_from=NOON, made_until=end)) == []
 
+    def test_batches_may_be_of_one_version(self, store: RecordStore) -> None:
+        made = [prediction(n, version=f"v{n % 2}") for n in range(100)]
+        store.commit(Batch(made, [], []), consumer="c", position=1)
+        window = {"made_from": NOON, "made_until": NOON + timedelta(1)}
+        batches = store.judged_in_batches("toy", **window, version="v1", at_once=30)  # type: ignore[arg-type]
+        assert [row for batch in batches for row in batch] == store.judged("toy", **window, version="v1")  # type: ignore[arg-type]
+
     def test_who_leaves_batches_untaken_holds_up_nobody(self, store: RecordStore) -> None:
         store.commit(Batch([prediction(n) for n in range(100)], [], []), consumer="c", position=1)
         batches = iter(store.judged_in_batches("toy", made_from=NOON, made_until=NOON + timedelta(1), at_once=10))

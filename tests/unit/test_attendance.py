@@ -15,7 +15,7 @@ from services.adapters.record_store import RecordStoreSql
 from services.adapters.record_store.database import engine_of
 from services.core.clock import DAY
 from services.core.errors import StoreUnavailable
-from services.core.records import Batch, Job
+from services.core.records import CHAMPION, AliasChange, Batch, Job, VersionRecord
 from services.models.discovery import discover
 from tests.toy import NOON, prediction
 from tests.workshop import open_bench
@@ -55,6 +55,19 @@ def attends(store: TroubledStore, tmp_path: Path) -> Iterator[Attendance]:
     tenure = Tenure(store, work="lifecycle", models=discover(), lasts=timedelta(minutes=1))
     yield Attendance(replace(bench.workshop, store=store), tenure)
     bench.store.close()
+
+
+def registered(version: str, *, manifest_sha256: str) -> VersionRecord:
+    return VersionRecord(
+        model=TROUBLED,
+        version=version,
+        registered_at=NOON,
+        training_set="",
+        training_set_sha256="",
+        training_rows=0,
+        evidence={},
+        manifest_sha256=manifest_sha256,
+    )
 
 
 def last_round(attends: Attendance, model: str) -> float | None:
@@ -104,6 +117,21 @@ def test_a_round_without_work_asks_the_store_no_oftener_for_many_models_than_for
         listen(engine_of(store._database), "before_cursor_execute", lambda *event: asked.append(event[2]))
         attends.round()
     assert len([statement for statement in asked if statement.startswith("SELECT")]) == 2
+
+
+@pytest.mark.parametrize("manifests", [{}, {"v1": "another"}], ids=["none, as before any were recorded", "another"])
+def test_workers_are_told_the_hash_of_the_manifest_that_was_registered_whatever_their_file_says(
+    store: TroubledStore, attends: Attendance, manifests: dict[str, str]
+) -> None:
+    store.add_version(registered("v1", manifest_sha256="registered"))
+    first = AliasChange(model=TROUBLED, alias=CHAMPION, version="v1", previous="", at=NOON, reason="test")
+    store.move_alias(first)
+    fleet = attends.workshop.fleet
+    with attends.tenure:
+        for _ in range(2):
+            fleet.publish(TROUBLED, {CHAMPION: "v1"}, manifests=manifests)
+            attends.round()
+            assert fleet.manifests(TROUBLED) == {"v1": "registered"}
 
 
 def test_a_process_without_the_lease_tells_no_time(attends: Attendance) -> None:

@@ -3,7 +3,7 @@
 import msgspec
 import pytest
 
-from monitoring.evaluation.business import business
+from monitoring.evaluation.business import Earned, business
 from monitoring.evaluation.unknown import NotEnoughData
 from services.core.predictions import Arm
 from services.core.records import Judged
@@ -92,3 +92,23 @@ def _measures(rows: list[Judged]) -> dict:  # type: ignore[type-arg]  # JSON-rea
 def _kept_effect(rows: list[Judged]) -> dict[str, float]:
     found: dict[str, float] = _measures(rows)["kept"]["effect"]["per_entity"]
     return found
+
+
+def test_what_was_earned_is_the_same_in_batches_as_at_once() -> None:
+    rows = toy_rows(4000)
+    earned = Earned(SPEC)
+    for start in range(0, len(rows), 7):
+        earned.add(rows[start : start + 7])
+    assert earned.found() == business(SPEC, rows)
+
+
+def test_what_was_earned_adds_up_over_the_answers_of_each_arm() -> None:
+    rows = [row for row in toy_rows(4000) if row.outcome is not None]
+    found = business(SPEC, rows)
+    assert not isinstance(found, NotEnoughData)
+    for measure in SPEC.measures:
+        for arm in Arm:
+            of_arm = [row for row in rows if row.prediction.arm is arm]
+            told = found["measures"][measure.name]["arms"][arm.value]
+            assert (told["total"], told["n"]) == (sum(measure.value(row) for row in of_arm), len(of_arm))
+            assert told["entities"] == len({row.prediction.entity_id for row in of_arm})

@@ -108,7 +108,7 @@ async def test_a_version_that_calls_itself_differently_is_refused(bench: Bench) 
     add_toy_version(bench.store, "v1").rename(bench.store.directory("toy", "v1").with_name("v2"))
     bench.promote("v2")
     await bench.watch.look()
-    assert "holds version v1, expected v2" in bench.fleet.workers("toy")[0].problem
+    assert "found version 'v1', expected 'v2'" in bench.fleet.workers("toy")[0].problem
 
 
 async def test_a_version_whose_manifest_is_not_the_recorded_one_never_replaces_a_serving_one(

@@ -33,6 +33,11 @@ def test_a_spec_as_it_was_serves_the_champion(settings: Settings) -> None:
     assert lines(check_champion(settings, toy_spec())) == ["toy: this spec serves champion v1"]
 
 
+def test_a_version_that_is_not_the_registered_one_is_refused_as_workers_refuse_it(settings: Settings) -> None:
+    bootstrap.fleet(settings).publish("toy", {CHAMPION: "v1"}, manifests={"v1": "0" * 64})
+    assert "but 0000" in check_champion(settings, toy_spec()).refused
+
+
 def test_what_is_new_is_told_and_refuses_nothing(settings: Settings) -> None:
     plan = replace(PLAN, kind=Categorical(("monthly", "yearly", "weekly")))
     spec = toy_spec(features=(AMOUNT, plan, VISITS, MOOD, _feature("extra", Numeric(), Source.REQUEST)))

@@ -1,5 +1,8 @@
 """The ONNX form says what the estimator says, gaps and categories included, or there is none."""
 
+import sys
+from collections import Counter
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -7,17 +10,27 @@ import onnx
 import onnxruntime
 import pandas as pd
 import pytest
+from numpy.typing import NDArray
 from sklearn.compose import ColumnTransformer
-from sklearn.ensemble import HistGradientBoostingClassifier, StackingClassifier
+from sklearn.decomposition import PCA
+from sklearn.ensemble import (
+    BaggingClassifier,
+    HistGradientBoostingClassifier,
+    RandomForestClassifier,
+    StackingClassifier,
+)
+from sklearn.impute import SimpleImputer
 from sklearn.linear_model import LogisticRegression
 from sklearn.neighbors import KNeighborsClassifier
 from sklearn.pipeline import make_pipeline
-from sklearn.preprocessing import OneHotEncoder, OrdinalEncoder, SplineTransformer
-from sklearn.svm import SVC
+from sklearn.preprocessing import OneHotEncoder, OrdinalEncoder, SplineTransformer, StandardScaler
+from sklearn.svm import SVC, LinearSVC
 
 from monitoring.lifecycle.conversion import REASON_LENGTH, NotConverted, to_onnx
+from monitoring.lifecycle.cuts import CUTS_AT_MOST, hard_numbers
 from services.core.artifacts import ServedForm
 from services.core.features import Value
+from services.core.spec import Categorical, ModelSpec, Numeric
 from services.serving.runtime import open_form
 from tests.artifacts import training_set
 from tests.toy import toy_spec
@@ -128,3 +141,57 @@ def test_the_reason_why_something_does_not_convert_is_a_line_that_names_it() -> 
         to_onnx(SPEC, estimator)
     assert "\n" not in str(raised.value)
     assert len(str(raised.value)) <= REASON_LENGTH
+
+
+def test_votes_of_what_says_no_probabilities_do_not_convert_and_the_reason_says_so() -> None:
+    bag = pipeline(BaggingClassifier(LinearSVC(), 2)).fit(TRAINING.features, TRAINING.target)
+    with pytest.raises(NotConverted, match="LinearSVC says no probabilities"):
+        to_onnx(SPEC, bag)
+
+
+def many_features(number: int, categories: int) -> tuple[ModelSpec, pd.DataFrame, NDArray[Any]]:
+    """Features `word_0` and so on, of so many categories, and rows of them."""
+    words = tuple(f"word {each}" for each in range(categories))
+    plan = replace(SPEC.feature("plan"), kind=Categorical(words))
+    spec = toy_spec(features=tuple(replace(plan, name=f"word_{each}") for each in range(number)), slices=())
+    chance = np.random.default_rng(1)
+    columns = {name: np.resize(np.array(words, dtype=object), 1000) for name in spec.feature_names}
+    return spec, pd.DataFrame(columns), chance.integers(2, size=1000)
+
+
+@pytest.mark.parametrize("part", [StandardScaler(with_mean=False), SimpleImputer()], ids=["scaler", "imputer"])
+def test_what_stands_behind_an_encoder_grows_with_its_categories_and_not_with_their_square(part: Any) -> None:
+    def size(categories: int) -> int:
+        spec, features, target = many_features(1, categories)
+        estimator = make_pipeline(OneHotEncoder(), part, LogisticRegression()).fit(features, target)
+        return len(to_onnx(spec, estimator))
+
+    assert size(400) < 2.5 * size(200)
+
+
+def test_the_work_of_an_encoder_grows_with_its_features_and_not_with_their_square() -> None:
+    def calls(features: int) -> int:
+        spec, rows, target = many_features(features, 3)
+        estimator = make_pipeline(OneHotEncoder(), LogisticRegression()).fit(rows, target)
+        counted = Counter[str]()
+        sys.setprofile(lambda _frame, event, _argument: counted.update([event]))
+        try:
+            to_onnx(spec, estimator)
+        finally:
+            sys.setprofile(None)
+        return counted["call"]
+
+    assert calls(40) < 2.5 * calls(20)
+
+
+def test_cuts_behind_sums_of_all_numbers_are_drawn_and_not_all_looked_for() -> None:
+    number, rows = 40, 400
+    amount = replace(SPEC.feature("amount"), kind=Numeric())
+    spec = toy_spec(features=tuple(replace(amount, name=f"number_{each}") for each in range(number)), slices=())
+    chance = np.random.default_rng(1)
+    features = pd.DataFrame({name: chance.normal(size=rows) for name in spec.feature_names})
+    forest = RandomForestClassifier(10, random_state=0)
+    estimator = make_pipeline(PCA(5, random_state=0), forest).fit(features, features["number_0"] > features["number_1"])
+    hard = hard_numbers(spec, estimator, features, chance)
+    assert set(hard) == set(spec.feature_names)
+    assert sum(map(len, hard.values())) <= 2 * 4 * CUTS_AT_MOST

@@ -14,6 +14,7 @@ from sklearn.ensemble import HistGradientBoostingClassifier
 from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import FunctionTransformer, OneHotEncoder, StandardScaler
+from sklearn.tree import DecisionTreeClassifier
 
 from monitoring.lifecycle.conversion import to_onnx
 from monitoring.lifecycle.domain import Rows, permitted_rows
@@ -150,13 +151,23 @@ def test_a_gap_that_scikit_learn_does_not_take_is_refused_by_name_with_the_remed
         serve(spec, estimator, permitted_rows(spec, estimator, training_set(1).features))
 
 
-def test_a_number_that_scikit_learn_does_not_take_is_refused_by_name_with_the_remedy() -> None:
+@pytest.mark.parametrize("classifier", [LogisticRegression(), DecisionTreeClassifier()], ids=["line", "tree"])
+def test_a_number_that_scikit_learn_does_not_take_is_refused_by_name_with_the_remedy(classifier: Any) -> None:
+    """A tree's thresholds are sought by numbers that its encoder refuses as well."""
     training = training_set(1)
     columns = ColumnTransformer([("plan", OneHotEncoder(), ["plan", "visits"])], remainder="drop")
     rounded = training.features.assign(visits=training.features["visits"].round())
-    estimator = make_pipeline(columns, LogisticRegression()).fit(rounded, training.target)
+    estimator = make_pipeline(columns, classifier).fit(rounded, training.target)
     with pytest.raises(NotServable, match=r"permits visits = .*unknown categories.*; narrow the feature's bounds"):
         serve(SPEC, estimator, permitted_rows(SPEC, estimator, rounded))
+
+
+def test_trees_on_categories_alone_are_served() -> None:
+    training = training_set(1)
+    spec, features = toy_spec(features=(SPEC.feature("plan"),)), training.features[["plan"]]
+    estimator = make_pipeline(OneHotEncoder(), DecisionTreeClassifier()).fit(features, training.target)
+    served = serve(spec, estimator, permitted_rows(spec, estimator, features))
+    assert (served.served_form, served.not_converted) == (ServedForm.ONNX, "")
 
 
 def pipeline_of(encoder: Any, *, rows: Callable[[pd.DataFrame], Any] | None = None) -> Any:

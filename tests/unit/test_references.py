@@ -7,6 +7,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
+from monitoring.evaluation.calibration import FORMAT, Calibration, Chance
 from monitoring.evaluation.drift import Reference, ReferenceColumn, is_calibrated
 from monitoring.evaluation.references import CalibrationCache, References
 from monitoring.lifecycle.retrain import first_version
@@ -84,6 +85,22 @@ def test_a_cache_that_cannot_be_read_is_made_anew(tmp_path: Path, content: bytes
 
     assert thresholds(References(versions.port, cache).of(SPEC, "v1")) == thresholds(sound)
     assert kept.read_bytes() != content
+
+
+@pytest.mark.parametrize("members", [{}, {"columns": "of another kind"}], ids=["other distances", "other members"])
+def test_a_calibration_of_another_format_is_not_used(tmp_path: Path, members: dict[str, str]) -> None:
+    versions = VersionsOnDisk(tmp_path / "versions")
+    versions.add("v1", toy_reference())
+    cache = CalibrationCache(tmp_path / "calibrations")
+    sound = References(versions.port, cache).of(SPEC, "v1")
+    (kept,) = cache.directory.iterdir()
+    drawn = msgspec.json.decode(kept.read_bytes(), type=Calibration)
+    far = {size: Chance(100.0, 1.0) for size in drawn.columns["amount"].chances}
+    amount = msgspec.structs.replace(drawn.columns["amount"], chances=far)
+    other = Calibration(columns=drawn.columns | {"amount": amount}, format=FORMAT + 1)
+    kept.write_bytes(msgspec.json.encode(msgspec.to_builtins(other, str_keys=True) | members))
+
+    assert thresholds(References(versions.port, cache).of(SPEC, "v1")) == thresholds(sound)
 
 
 def test_a_home_that_takes_no_file_costs_a_calibration_and_nothing_else(tmp_path: Path) -> None:

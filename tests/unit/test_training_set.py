@@ -5,6 +5,7 @@ from datetime import timedelta
 from pathlib import Path
 
 import msgspec
+import numpy as np
 import pandas as pd
 import pyarrow.parquet as pq
 import pytest
@@ -129,6 +130,15 @@ def test_an_answer_whose_action_was_withheld_stands_for_those_that_were_acted_on
 
     assert list(weights) == [row.prediction.weight for row in rows]
     assert set(weights) == {0.0, 1.0, 4.0}
+
+
+def test_past_cases_whose_words_are_numpys_are_learnt_from_as_text() -> None:
+    cases = [
+        msgspec.structs.replace(case, features=case.features | {"plan": np.str_(case.features["plan"])})
+        for case in past_cases(20, seed=1)
+    ]
+    pd.testing.assert_frame_equal(past_rows(SPEC, cases), past_rows(SPEC, past_cases(20, seed=1)))
+    assert {type(each) for each in past_rows(SPEC, cases)["plan"]} == {str}
 
 
 def test_the_gate_gets_the_newest_rows_and_training_the_others(tmp_path: Path) -> None:

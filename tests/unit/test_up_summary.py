@@ -2,15 +2,18 @@ import random
 from collections.abc import Iterator
 from datetime import datetime, timedelta
 from pathlib import Path
+from typing import Any, NoReturn
 
+import numpy as np
 import pytest
 
 from monitoring.entrypoints.up.summary import Run, summarise
+from monitoring.evaluation.auc import auc
 from services.adapters.record_store import RecordStoreSql
 from services.core.events import outcome_event
 from services.core.outcomes import OutcomeObserved
-from services.core.predictions import PredictionMade
-from services.core.records import CHAMPION, AliasChange, Batch
+from services.core.predictions import Arm, PredictionMade
+from services.core.records import CHAMPION, AliasChange, Batch, Judged
 from tests.toy import NOON, prediction, toy_spec
 
 DAY = timedelta(days=1)
@@ -81,6 +84,36 @@ def test_the_phases_are_judged_by_the_version_that_served_and_by_matured_answers
     assert told["outcome_coverage"] == 1.0
     assert told["world_days"] == 30.0
     assert told["predictions"] == {"model": 600, "total": 600}
+
+
+class InBatches(RecordStoreSql):
+    """Gives so many judged rows at once, and never all of them."""
+
+    at_once = 7
+
+    def judged(self, *_: object, **__: object) -> NoReturn:
+        raise AssertionError("all judged rows were asked for at once")
+
+    def judged_in_batches(self, model: str, **window: Any) -> Iterator[list[Judged]]:
+        return super().judged_in_batches(model, **window | {"at_once": self.at_once})
+
+
+def test_the_summary_is_the_same_in_batches_of_any_size_and_never_reads_all_rows_at_once(
+    store: RecordStoreSql, tmp_path: Path
+) -> None:
+    live(store)
+    batched = InBatches(f"sqlite:///{tmp_path / 'records.sqlite'}")
+    told = summarise(toy_spec(), run(), batched)
+    batched.at_once = 100_000
+    assert summarise(toy_spec(), run(), batched) == told
+    batched.close()
+
+    before = [row for row in store.judged("toy", made_from=NOON, made_until=CHANGED) if row.outcome is not None]
+    target, score = ([row.outcome == "left" for row in before], [row.prediction.score for row in before])
+    assert told["auc"]["before"] == round(auc(np.array(target, dtype=int), np.array(score, dtype=float)), 4)
+    (kept,) = (measure for measure in toy_spec().measures if measure.name == "kept")
+    control = [kept.value(row) for row in before if row.prediction.arm is Arm.CONTROL]
+    assert told["measures"]["kept"]["before"]["control"] == round(sum(control) / len(control), 2)
 
 
 def test_what_cannot_be_known_is_null_and_never_0(store: RecordStoreSql) -> None:

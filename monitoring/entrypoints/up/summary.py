@@ -1,16 +1,16 @@
 """What a run showed, computed from recorded events alone."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, Final
 
-import numpy as np
-
 from monitoring.evaluation.auc import auc
-from monitoring.evaluation.business import business
+from monitoring.evaluation.business import Earned
+from monitoring.evaluation.ranked import Ranked, is_ranked
 from monitoring.evaluation.unknown import NotEnoughData
 from services.core.ports import RecordStore
-from services.core.predictions import Arm, ServedBy
+from services.core.predictions import Arm
 from services.core.records import CHAMPION, AliasChange, Judged, ResultKind
 from services.core.spec import Measure, ModelSpec
 
@@ -51,7 +51,7 @@ def summarise(spec: ModelSpec, run: Run, store: RecordStore) -> dict[str, Any]:
         "version_before": changes[0].version if changes else None,
         "version_after": promoted.version if promoted else None,
         "promoted_at": promoted.at.isoformat() if promoted else None,
-        "auc": {phase: _auc(spec, rows) for phase, rows in phases.items()},
+        "auc": {name: phase.auc for name, phase in phases.items()},
         "measures": _measures(spec, phases),
         "failed_requests": run.failed_requests,
         "retried_requests": run.retried_requests,
@@ -60,42 +60,55 @@ def summarise(spec: ModelSpec, run: Run, store: RecordStore) -> dict[str, Any]:
     }
 
 
-def _phases(spec: ModelSpec, run: Run, store: RecordStore, promoted: AliasChange | None) -> dict[str, list[Judged]]:
+class _Phase:
+    """What the model's judged answers of a phase come to."""
+
+    def __init__(self, spec: ModelSpec) -> None:
+        self._ranked = Ranked(spec)
+        self._earned = Earned(spec)
+
+    def add(self, rows: Sequence[Judged]) -> None:
+        self._ranked.add(rows)
+        self._earned.add(filter(is_ranked, rows))
+
+    @property
+    def auc(self) -> float | None:
+        try:
+            return round(auc(self._ranked.target, self._ranked.score, self._ranked.weight), 4)
+        except ValueError:
+            return None
+
+    @property
+    def earned(self) -> dict[str, Any] | NotEnoughData:
+        return self._earned.found()
+
+
+def _phases(spec: ModelSpec, run: Run, store: RecordStore, promoted: AliasChange | None) -> dict[str, _Phase]:
     """Judged answers before the world changed, from then to the promotion, and by the promoted version."""
     # Of younger answers only the early outcomes are known, and those are mostly of one class.
     matured = run.ended_at - spec.task.outcome_delay
     turned = min(promoted.at, matured) if promoted else matured
-    after = _judged(spec, store, turned, matured, promoted.version) if promoted else []
+    after = _phase(spec, store, turned, matured, promoted.version) if promoted else _Phase(spec)
     return {
-        "before": _judged(spec, store, run.began_at, run.changed_at),
-        "after_change": _judged(spec, store, run.changed_at, turned),
+        "before": _phase(spec, store, run.began_at, run.changed_at),
+        "after_change": _phase(spec, store, run.changed_at, turned),
         "after_promotion": after,
     }
 
 
-def _judged(
-    spec: ModelSpec, store: RecordStore, begin: datetime, end: datetime, version: str | None = None
-) -> list[Judged]:
-    rows = store.judged(spec.name, made_from=begin, made_until=end, version=version)
-    return [row for row in rows if row.outcome is not None and row.prediction.served_by is ServedBy.MODEL]
+def _phase(spec: ModelSpec, store: RecordStore, begin: datetime, end: datetime, version: str | None = None) -> _Phase:
+    phase = _Phase(spec)
+    for rows in store.judged_in_batches(spec.name, made_from=begin, made_until=end, version=version):
+        phase.add(rows)
+    return phase
 
 
-def _auc(spec: ModelSpec, rows: list[Judged]) -> float | None:
-    target = np.array([row.outcome == spec.task.positive for row in rows], dtype=int)
-    score = np.array([row.prediction.score for row in rows], dtype=float)
-    weight = np.array([row.prediction.weight for row in rows])
-    try:
-        return round(auc(target, score, weight), 4)
-    except ValueError:
-        return None
-
-
-def _measures(spec: ModelSpec, phases: dict[str, list[Judged]]) -> dict[str, Any]:
+def _measures(spec: ModelSpec, phases: dict[str, _Phase]) -> dict[str, Any]:
     """Per measure and phase: its mean per answer of each arm, and what acting changes per entity to act on."""
-    judged = {phase: business(spec, rows) for phase, rows in phases.items()}
+    earned = {name: phase.earned for name, phase in phases.items()}
     return {
         measure.name: {"unit": measure.unit, "good": measure.good.value}
-        | {phase: _measured(measure, found) for phase, found in judged.items()}
+        | {phase: _measured(measure, found) for phase, found in earned.items()}
         for measure in spec.measures
     }
 
@@ -120,5 +133,8 @@ def _first_drift(spec: ModelSpec, store: RecordStore, *, since: datetime) -> tup
 
 
 def _coverage(spec: ModelSpec, store: RecordStore, begin: datetime, matured_until: datetime) -> float | None:
-    rows = store.judged(spec.name, made_from=begin, made_until=matured_until)
-    return round(sum(row.outcome is not None for row in rows) / len(rows), 4) if rows else None
+    known = made = 0
+    for rows in store.judged_in_batches(spec.name, made_from=begin, made_until=matured_until):
+        made += len(rows)
+        known += sum(row.outcome is not None for row in rows)
+    return round(known / made, 4) if made else None

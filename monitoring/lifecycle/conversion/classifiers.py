@@ -5,7 +5,7 @@ from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
-from sklearn.calibration import CalibratedClassifierCV, _SigmoidCalibration
+from sklearn.calibration import CalibratedClassifierCV, _SigmoidCalibration, _TemperatureScaling
 from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
 from sklearn.dummy import DummyClassifier
 from sklearn.ensemble import (
@@ -41,7 +41,7 @@ from sklearn.pipeline import Pipeline
 from sklearn.svm import SVC, LinearSVC, NuSVC
 from sklearn.tree import DecisionTreeClassifier, ExtraTreeClassifier
 
-from monitoring.lifecycle.conversion.columns import Column, Columns, NotConverted
+from monitoring.lifecycle.conversion.columns import Column, Columns, NotConverted, dense
 from monitoring.lifecycle.conversion.foreign import foreign_probability
 from monitoring.lifecycle.conversion.graph import Graph
 from monitoring.lifecycle.conversion.transformers import transformed
@@ -54,6 +54,8 @@ Written = Callable[[Graph, Any, Columns], str]
 def probability(graph: Graph, estimator: Any, columns: Columns) -> str:
     """Its P(positive). Raises `NotConverted`."""
     _require_two_classes(estimator)
+    if not hasattr(estimator, "predict_proba"):
+        raise NotConverted(f"{type(estimator).__name__} says no probabilities (predict_proba)")
     write = _PROBABILITIES.get(type(estimator))
     return foreign_probability(graph, estimator, columns) if write is None else write(graph, estimator, columns)
 
@@ -150,6 +152,9 @@ def _average(graph: Graph, tensors: Sequence[str], weights: Sequence[float] | No
 
 # Calibration.
 
+_NO_LOG_OF_0: Final = 1e-12
+"""What scikit-learn adds to a probability before it takes its logarithm."""
+
 
 def _calibrated(graph: Graph, estimator: Any, columns: Columns) -> str:
     return _average(graph, [_calibrated_once(graph, each, columns) for each in estimator.calibrated_classifiers_])
@@ -166,7 +171,20 @@ def _calibrated_once(graph: Graph, calibrated: Any, columns: Columns) -> str:
         return graph.node("Sigmoid", graph.node("Neg", steep))
     if type(calibrator) is IsotonicRegression:
         return _interpolated(graph, calibrator, raw)
+    if type(calibrator) is _TemperatureScaling:
+        return _tempered(graph, calibrator, raw, by_decision=by_decision)
     raise NotConverted(f"{type(calibrator).__name__} is no calibration that is known here")
+
+
+def _tempered(graph: Graph, scaling: Any, raw: str, *, by_decision: bool) -> str:
+    """A decision d counts as the logits -d and d, a probability by its logarithm."""
+    if by_decision:
+        apart = graph.node("Mul", raw, np.array(2.0))
+    else:
+        negative = graph.node("Sub", np.ones(1), raw)
+        logits = [graph.node("Log", graph.node("Add", each, np.array(_NO_LOG_OF_0))) for each in (raw, negative)]
+        apart = graph.node("Sub", *logits)
+    return graph.node("Sigmoid", graph.node("Mul", apart, np.array(float(scaling.beta_))))
 
 
 def _interpolated(graph: Graph, isotonic: Any, raw: str) -> str:
@@ -185,7 +203,7 @@ def _interpolated(graph: Graph, isotonic: Any, raw: str) -> str:
 
 
 def _linear(graph: Graph, estimator: Any, columns: Columns) -> str:
-    weights, intercept = np.asarray(estimator.coef_, dtype=float), np.asarray(estimator.intercept_, dtype=float)
+    weights, intercept = dense(estimator.coef_), dense(estimator.intercept_)
     if weights.reshape(-1, weights.shape[-1]).shape[0] != 1:
         raise NotConverted(f"{type(estimator).__name__} has a row of weights for each class, expected one row")
     product = graph.node("MatMul", graph.tensor(columns), weights.reshape(1, -1).T)
@@ -233,6 +251,12 @@ def _gradient_boosted(graph: Graph, estimator: Any, columns: Columns) -> str:
     return graph.node("Add", sum_of_float32(graph, trees, columns), begin.reshape(-1))
 
 
+def _gradient_boosted_probability(graph: Graph, estimator: Any, columns: Columns) -> str:
+    """The exponential loss is that of half the logarithm of the odds."""
+    raw = _gradient_boosted(graph, estimator, columns)
+    return graph.node("Sigmoid", graph.node("Mul", raw, np.array(2.0)) if estimator.loss == "exponential" else raw)
+
+
 def _boosted(graph: Graph, estimator: Any, columns: Columns) -> str:
     begin = np.asarray(estimator._baseline_prediction, dtype=float).reshape(-1)  # noqa: SLF001 - nothing else tells it
     return graph.node("Add", boosted_sum(graph, estimator, columns), begin)
@@ -254,7 +278,7 @@ def _adaptively_boosted(graph: Graph, estimator: Any, columns: Columns) -> str:
 
 
 def _kernel_decision(graph: Graph, estimator: Any, columns: Columns) -> str:
-    tensor, vectors = graph.tensor(columns), np.asarray(estimator.support_vectors_, dtype=float)
+    tensor, vectors = graph.tensor(columns), dense(estimator.support_vectors_)
     products = graph.node("MatMul", tensor, vectors.T)
     gamma = np.array(float(estimator._gamma))  # noqa: SLF001 - what "scale" came to
     degree, constant = np.array(float(estimator.degree)), np.array(float(estimator.coef0))
@@ -270,7 +294,7 @@ def _kernel_decision(graph: Graph, estimator: Any, columns: Columns) -> str:
         kernel = graph.node("Pow", kernel, degree) if estimator.kernel == "poly" else graph.node("Tanh", kernel)
     else:
         raise NotConverted(f"{type(estimator).__name__} has the kernel {estimator.kernel!r}")
-    return graph.node("Add", graph.node("MatMul", kernel, estimator.dual_coef_.T), estimator.intercept_)
+    return graph.node("Add", graph.node("MatMul", kernel, dense(estimator.dual_coef_).T), estimator.intercept_)
 
 
 def _gaussian(graph: Graph, estimator: Any, columns: Columns) -> str:
@@ -314,7 +338,7 @@ _PROBABILITIES: Final[dict[type, Written]] = {
     SGDClassifier: _by_descent,
     **dict.fromkeys(_TREES, _tree),
     **dict.fromkeys(_FORESTS, _forest),
-    GradientBoostingClassifier: _sigmoid_of(_gradient_boosted),
+    GradientBoostingClassifier: _gradient_boosted_probability,
     HistGradientBoostingClassifier: _sigmoid_of(_boosted),
     AdaBoostClassifier: _sigmoid_of(_adaptively_boosted),
     **dict.fromkeys((SVC, NuSVC), _not_written(_ITERATES)),

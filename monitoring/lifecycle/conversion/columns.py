@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy import sparse
 
 from services.core.errors import BellwetherError
 
@@ -68,3 +69,8 @@ def numbers_of(column: ByCategory) -> NDArray[Any]:
 
 def numbers_by_code(column: Indicator | ByCategory) -> NDArray[Any]:
     return numbers_of(column) if isinstance(column, ByCategory) else values_of(column)
+
+
+def dense(numbers: Any) -> NDArray[Any]:
+    """What was fitted, as float64: on sparse columns scikit-learn keeps some of it sparse."""
+    return np.asarray(numbers.toarray() if sparse.issparse(numbers) else numbers, dtype=float)

@@ -106,11 +106,30 @@ def _each(emit: Emit) -> Transform:
             for place, column in zip(places, graph.columns(tensor, len(places)), strict=True):
                 made[place] = column
         for place, column in enumerate(columns):
-            if not isinstance(column, Number):
+            if isinstance(column, ByCategory):
                 made[place] = ByCategory(column.feature, _by_code(graph, part, columns, place)[:, place])
-        return made
+        return _with_indicators(graph, part, columns, made)
 
     return transform
+
+
+def _with_indicators(graph: Graph, part: Any, columns: Columns, made: list[Column]) -> list[Column]:
+    """What `part` makes of 0 and of 1, of all indicators at once: a category of ten thousand words has as many, and a
+    table for each would hold a hundred million numbers."""
+    places = [place for place, column in enumerate(columns) if isinstance(column, Indicator)]
+    if not places:
+        return made
+    rows = np.array([[_known(column) for column in columns]] * 2)
+    rows[:, places] = [[0.0], [1.0]]
+    without, with_it = _dense(part.transform(rows))[:, places]
+    changed = [place for place, *both in zip(places, without, with_it, strict=True) if both != [0.0, 1.0]]
+    if changed:
+        chosen = np.isin(places, changed)
+        is_one = graph.cast(graph.tensor([columns[place] for place in changed]), TensorProto.BOOL)
+        tensor = graph.node("Where", is_one, with_it[chosen][None, :], without[chosen][None, :])
+        for place, column in zip(changed, graph.columns(tensor, len(changed)), strict=True):
+            made[place] = column
+    return made
 
 
 def _standard(graph: Graph, part: Any, tensor: str, places: NDArray[Any]) -> str:
@@ -246,16 +265,21 @@ def _imputer(graph: Graph, part: Any, columns: Columns) -> list[Column]:
     statistics = np.asarray(part.statistics_, dtype=object)
     keeps_all = part.keep_empty_features or part.strategy == "constant"
     kept = [place for place in range(len(columns)) if keeps_all or not _is_nan(statistics[place])]
-    numbers = [place for place in kept if isinstance(columns[place], Number)]
+    numbers = [place for place in kept if _may_lack(part, columns[place])]
     filled = iter(_filled(graph, part, [columns[place] for place in numbers], statistics[numbers]))
     made: list[Column] = []
     for output, place in enumerate(kept):
         column = columns[place]
-        if isinstance(column, Number):
-            made.append(next(filled))
-        else:
+        if isinstance(column, ByCategory):
             made.append(ByCategory(column.feature, _by_code(graph, part, columns, place)[:, output]))
+        else:
+            made.append(next(filled) if _may_lack(part, column) else column)
     return made + (_missing_indicator(graph, part.indicator_, columns) if part.add_indicator else [])
+
+
+def _may_lack(part: Any, column: Column) -> bool:
+    """Whether an operation has to look for its gaps: an indicator is 0 or 1, and a category's values are known."""
+    return isinstance(column, Number) or (isinstance(column, Indicator) and not _is_nan(part.missing_values))
 
 
 def _filled(graph: Graph, part: Any, numbers: Columns, statistics: NDArray[Any]) -> list[Column]:
@@ -268,17 +292,16 @@ def _filled(graph: Graph, part: Any, numbers: Columns, statistics: NDArray[Any])
 
 def _missing_indicator(graph: Graph, part: Any, columns: Columns) -> list[Column]:
     chosen = [columns[place] for place in part.features_]
-    numbers = [column for column in chosen if isinstance(column, Number)]
+    numbers = [column for column in chosen if not isinstance(column, ByCategory)]
     told: Iterator[Column] = iter(())
     if numbers:
         missing = graph.cast(_missing(graph, graph.tensor(numbers), part.missing_values))
         told = iter(graph.columns(missing, len(numbers)))
-    return [next(told) if isinstance(column, Number) else _gaps(column, part.missing_values) for column in chosen]
+    return [_gaps(column, part.missing_values) if isinstance(column, ByCategory) else next(told) for column in chosen]
 
 
-def _gaps(column: Indicator | ByCategory, value: Any) -> ByCategory:
-    values = values_of(column)
-    gap = pd.isna(values) if _is_nan(value) else values == value
+def _gaps(column: ByCategory, value: Any) -> ByCategory:
+    gap = pd.isna(column.values) if _is_nan(value) else column.values == value
     return ByCategory(column.feature, np.asarray(gap, dtype=float))
 
 
@@ -296,14 +319,13 @@ def _is_nan(value: Any) -> bool:
 def _one_hot(graph: Graph, part: Any, columns: Columns) -> list[Column]:
     part = copy.copy(part)
     part.sparse_output = True
-    ends = np.cumsum([0, *part._n_features_outs])  # noqa: SLF001 - infrequent and dropped categories make it another number
     made: list[Column] = []
     for place, column in enumerate(columns):
-        outputs = slice(int(ends[place]), int(ends[place + 1]))
+        alone = _of_one_column(part, place)
         if isinstance(column, Number):
-            made += _of_numbers(graph, part, columns, place, outputs)
+            made += _of_numbers(graph, alone, column)
         else:
-            made += _split(column.feature, _by_code(graph, part, columns, place)[:, outputs])
+            made += _split(column.feature, _by_code(graph, alone, [column], 0))
     return made
 
 
@@ -311,11 +333,37 @@ def _codes(graph: Graph, part: Any, columns: Columns) -> list[Column]:
     """Ordinal and target encoding: a number for each category."""
     made: list[Column] = []
     for place, column in enumerate(columns):
+        alone = _of_one_column(part, place)
         if isinstance(column, Number):
-            made += _of_numbers(graph, part, columns, place, slice(place, place + 1))
+            made += _of_numbers(graph, alone, column)
         else:
-            made.append(ByCategory(column.feature, _by_code(graph, part, columns, place)[:, place]))
+            made.append(ByCategory(column.feature, _by_code(graph, alone, [column], 0)[:, 0]))
     return made
+
+
+_FITTED_BY_COLUMN: Final = (
+    "categories_",
+    "encodings_",
+    "drop_idx_",
+    "_drop_idx_after_grouping",
+    "_infrequent_indices",
+    "_default_to_infrequent_mappings",
+    "_n_features_outs",
+)
+
+
+def _of_one_column(encoder: Any, place: int) -> Any:
+    """The same encoder of one column: one that is asked about each of hundreds by itself looks through all of them."""
+    alone = copy.copy(encoder)
+    alone.n_features_in_ = 1
+    vars(alone).pop("feature_names_in_", None)
+    for name in _FITTED_BY_COLUMN:
+        fitted = getattr(encoder, name, None)
+        if fitted is not None:
+            setattr(alone, name, fitted[place : place + 1])
+    missing = getattr(encoder, "_missing_indices", {})
+    alone._missing_indices = {0: missing[place]} if place in missing else {}  # noqa: SLF001 - as the others
+    return alone
 
 
 def _split(feature: int, encoded: Any) -> list[Column]:
@@ -335,14 +383,14 @@ def _split(feature: int, encoded: Any) -> list[Column]:
     return made
 
 
-def _of_numbers(graph: Graph, part: Any, columns: Columns, place: int, outputs: slice) -> list[Column]:
-    """Of a column of numbers that are taken for categories."""
-    known = np.array([each for each in part.categories_[place] if not _is_nan(each)], dtype=float)
-    strange = float(np.max(np.abs(known), initial=0.0)) + 0.5
-    rows = _dense(_transformed_values(graph, part, columns, place, np.array([*known, strange, np.nan])))[:, outputs]
+def _of_numbers(graph: Graph, part: Any, column: Number) -> list[Column]:
+    """Of a column of numbers that an encoder of this column alone takes for categories."""
+    known = np.array([each for each in part.categories_[0] if not _is_nan(each)], dtype=float)
+    strange = float(np.nextafter(np.max(np.abs(known), initial=0.0), np.inf))
+    rows = _dense(_transformed_values(graph, part, [column], 0, np.array([*known, strange, np.nan])))
     if np.isnan(rows[: len(known)]).any():
         raise NotConverted(f"{type(part).__name__} makes NaN of a number that it knows")
-    number = graph.tensor([columns[place]])
+    number = graph.tensor([column])
     equal = graph.cast(graph.node("Equal", number, known[None, :]))
     found = graph.node("Greater", graph.node("ReduceSum", equal, np.array([1])), np.array(0.0))
     coded = graph.node("Where", found, graph.node("MatMul", equal, rows[: len(known)]), rows[-2][None, :])
@@ -386,8 +434,8 @@ def _by_code(graph: Graph, part: Any, columns: Columns, place: int) -> Any:
 def _transformed_values(
     graph: Graph, part: Any, columns: Columns, place: int, values: NDArray[Any], *, feature: int | None = None
 ) -> Any:
-    """Raises nothing for values with which scikit-learn raises: they are refused, and stand in the result as NaN."""
-    known = [_known(part, other, column) for other, column in enumerate(columns)]
+    """Raises nothing for values with which scikit-learn raises: they are refused, and what stands there is not read."""
+    known = [_known(column) for column in columns]
     numeric = all(isinstance(each, float) for each in known) and values.dtype != object
     rows = np.empty((len(values), len(columns)), dtype=float if numeric else object)
     rows[:] = np.array(known, dtype=rows.dtype)[None, :]
@@ -431,12 +479,8 @@ def _dense(matrix: Any) -> NDArray[Any]:
     return np.asarray(matrix.toarray() if sparse.issparse(matrix) else matrix)
 
 
-def _known(part: Any, place: int, column: Column) -> Any:
-    """A value that `part` takes in this column."""
-    categories = getattr(part, "categories_", None)
-    if categories is not None and len(categories[place]):
-        found = categories[place][0]
-        return float(found) if isinstance(found, int | float | np.number) else found
+def _known(column: Column) -> Any:
+    """A value that a part takes in this column."""
     if isinstance(column, Number):
         return 0.0
     found = values_of(column)[0]

@@ -90,11 +90,12 @@ class SqlRecords:
         *,
         made_from: datetime,
         made_until: datetime,
+        version: str | None = None,
         limit: int | None = None,
         settled: bool = False,
         at_once: int = 2000,
     ) -> Iterator[list[Judged]]:
-        window = _window(model, made_from, made_until, None, settled=settled)
+        window = _window(model, made_from, made_until, version, settled=settled)
         with self._database.transaction() as connection:
             found = _sampled(connection, window, limit)
             rows = connection.execute(found, execution_options={"yield_per": at_once})

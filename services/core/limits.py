@@ -28,16 +28,16 @@ _HARMLESS: Final = {
 
 def id_problem(value: str) -> str | None:
     """Why a text cannot be an id, in words that may follow its name; None for one that can."""
-    if 0 < len(value) <= ID_LENGTH:
-        return _character_problem(value)
-    return f"found {len(value)} characters, expected 1 to {ID_LENGTH}"
+    if not 0 < len(value) <= ID_LENGTH:
+        return f"found {len(value)} characters, expected 1 to {ID_LENGTH}"
+    return None if value.isprintable() else _character_problem(value)
 
 
 def text_problem(value: str) -> str | None:
     """Why a text cannot be recorded, in words that may follow its name; None for one that can."""
-    if len(value) <= TEXT_LENGTH:
-        return _character_problem(value)
-    return f"found {len(value)} characters, expected at most {TEXT_LENGTH}"
+    if len(value) > TEXT_LENGTH:
+        return f"found {len(value)} characters, expected at most {TEXT_LENGTH}"
+    return None if value.isprintable() else _character_problem(value)
 
 
 def time_problem(moment: datetime) -> str | None:
@@ -69,9 +69,11 @@ def escaped(text: str, *, keep: str = "") -> str:
 
 
 def _character_problem(value: str) -> str | None:
-    """PostgreSQL takes no NUL, UTF-8 has no lone surrogates, and terminals obey the other control characters."""
-    # Nearly every text is printable, and that is found out in a fraction of the time.
-    if value.isprintable() or (refused := _REFUSED.search(value)) is None:
+    """Of a text that is not printable, as nearly every one is.
+
+    PostgreSQL takes no NUL, UTF-8 has no lone surrogates, and terminals obey the other control characters.
+    """
+    if (refused := _REFUSED.search(value)) is None:
         return None
     found = f"U+{ord(refused[0]):04X}"
     return f"found the control character {found} at place {refused.start()}, expected none"

@@ -6,7 +6,7 @@ from typing import Final
 
 import msgspec
 
-from services.core.features import FeatureVerdict, Value
+from services.core.features import FeatureVerdict, Status, Value
 
 NO_ACTION: Final = "none"
 """The action of an answer on which nobody acts; every spec may use it, and the control arm always gets it."""
@@ -90,7 +90,7 @@ class PredictionMade(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class AnsweredFeature(msgspec.Struct, frozen=True, omit_defaults=True):
-    status: str
+    status: Status
     age_seconds: float | None = None
     imputed: float | str | None = None
 
@@ -123,7 +123,7 @@ def answer_of(made: PredictionMade) -> Answer:
         label=made.label,
         action=made.action,
         features={
-            name: AnsweredFeature(verdict.status.value, verdict.age_seconds, verdict.imputed)
+            name: AnsweredFeature(verdict.status, verdict.age_seconds, verdict.imputed)
             for name, verdict in made.features.items()
         },
         reasons=made.reasons,

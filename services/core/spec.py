@@ -299,7 +299,7 @@ class Experiment:
     salt: str = "1"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True)
 class ModelSpec:
     """One model: its folder's `SPEC`.
 
@@ -349,20 +349,23 @@ class ModelSpec:
         if {measure.good for measure in self.measures} != {Good.UP, Good.DOWN}:
             raise SpecError(f"model {self.name!r} needs a measure that should rise and one that should fall")
 
-    @property
+    @cached_property
     def feature_names(self) -> tuple[str, ...]:
         """Feature names in the order of the spec, which is the order of every vector and column."""
         return tuple(feature.name for feature in self.features)
 
-    @property
+    @cached_property
     def online_features(self) -> tuple[Feature, ...]:
         return tuple(feature for feature in self.features if feature.source is Source.ONLINE)
 
+    @cached_property
+    def by_name(self) -> Mapping[str, Feature]:
+        return {feature.name: feature for feature in self.features}
+
     def feature(self, name: str) -> Feature:
-        for feature in self.features:
-            if feature.name == name:
-                return feature
-        raise SpecError(f"model {self.name!r} has no feature {name!r}; it has {', '.join(self.feature_names)}")
+        if (feature := self.by_name.get(name)) is None:
+            raise SpecError(f"model {self.name!r} has no feature {name!r}; it has {', '.join(self.feature_names)}")
+        return feature
 
 
 def _require_once(what: str, names: tuple[str, ...], *, of: str = "") -> None:

@@ -2,6 +2,7 @@
 
 import json
 from codecs import BOM_UTF8
+from collections.abc import Mapping
 from typing import Any, ClassVar, Final
 
 import msgspec
@@ -45,6 +46,7 @@ _SECURITY_HEADERS: Final = tuple((name.lower().encode(), value.encode()) for nam
 _encode = msgspec.json.Encoder().encode
 _decode = msgspec.json.Decoder().decode
 
+_IS_JSON: Final = (b"content-type", JSON.encode())
 _CONTAINERS: Final = (dict, list)
 _AS_IT_IS: Final = (b"identity", b"")
 _GZIP: Final = b"\x1f\x8b"
@@ -63,16 +65,19 @@ class BodyTooLarge(BellwetherError):
     code: ClassVar[str] = "body_too_large"
 
 
+class _Encoded(Response):
+    """Starlette would encode the same headers for every answer."""
+
+    def init_headers(self, headers: Mapping[str, str] | None = None) -> None:  # noqa: ARG002 - ours are all there are
+        self.raw_headers = [
+            *_SECURITY_HEADERS,
+            (b"content-length", b"%d" % len(self.body)),
+            (b"content-type", (self.media_type or JSON).encode()),
+        ]
+
+
 def answer(content: object, *, status: int = 200, media_type: str = JSON) -> Response:
-    response = Response(status_code=status)
-    response.body = _encode(content)
-    # Starlette would encode the same headers for every answer.
-    response.raw_headers = [
-        *_SECURITY_HEADERS,
-        (b"content-length", b"%d" % len(response.body)),
-        (b"content-type", media_type.encode()),
-    ]
-    return response
+    return _Encoded(_encode(content), status_code=status, media_type=media_type)
 
 
 async def checked_body(request: Request, *, limit: int) -> bytes:
@@ -95,7 +100,7 @@ async def body_of(request: Request, *, limit: int) -> Any:
 
 async def _bounded_json(request: Request, limit: int) -> bytes:
     # The usual spelling first, since each prediction passes here.
-    if request.headers.get("content-type") != JSON and (media_type := media_type_of(request)) != JSON:
+    if _IS_JSON not in request.scope["headers"] and (media_type := media_type_of(request)) != JSON:
         raise UnsupportedMediaType(f"found Content-Type {media_type[:100]!r}, expected {JSON}")
     return await bounded(request, limit)
 

@@ -3,7 +3,7 @@
 import math
 from collections.abc import Mapping
 from datetime import datetime, timedelta
-from typing import Final, cast
+from typing import Final
 
 from services.core.errors import FeatureSourceDown
 from services.core.features import FeatureVerdict, Reading, Readings, Status, Value
@@ -72,8 +72,13 @@ def without_values(verdicts: Mapping[str, FeatureVerdict]) -> dict[str, FeatureV
 
 
 def usable(verdicts: Mapping[str, FeatureVerdict]) -> dict[str, Value]:
-    """The values that the model and the rule may see."""
-    return {name: value for name, verdict in verdicts.items() if (value := verdict.usable) is not None}
+    """The values that the model and the rule may see: of each verdict its `usable`, without a call for each."""
+    ok = Status.OK
+    return {
+        name: value
+        for name, verdict in verdicts.items()
+        if (value := verdict.value if verdict.status is ok else verdict.imputed) is not None
+    }
 
 
 def _found(
@@ -116,7 +121,8 @@ def _read(feature: Feature, reading: Reading, now: datetime) -> FeatureVerdict:
 def _judged(feature: Feature, value: Value | bool | None, age: float | None) -> FeatureVerdict:
     if problem := feature.kind.problem(value):
         return _unavailable(feature, Status.INVALID, value=value, age=age, problem=problem[:PROBLEM_LENGTH])
-    return FeatureVerdict(Status.OK, value if isinstance(value, str) else float(cast("float", value)), age)
+    # No problem was found, so it is one of both.
+    return FeatureVerdict(Status.OK, value if isinstance(value, str) else float(value), age)  # type: ignore[arg-type]
 
 
 def _too_early(feature: Feature, known_after: timedelta, entity_age: timedelta | None) -> FeatureVerdict | None:

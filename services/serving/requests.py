@@ -265,7 +265,7 @@ def _features(spec: ModelSpec, body: object, source: Source, faults: Faults) -> 
     if not isinstance(body, dict):
         faults.wrong_type("features", body, "an object")
         return []
-    known = {feature.name: feature for feature in spec.features}
+    known = spec.by_name
     accepted, unknown = [], []
     for name, value in body.items():
         feature = known.get(name)
@@ -320,11 +320,11 @@ def _number(value: object, where: str, faults: Faults) -> float | None:
 def _category(value: object, where: str, faults: Faults) -> str | None:
     if not isinstance(value, str):
         faults.wrong_type(where, value, "a string")
-    elif problem := text_problem(value):
+        return None
+    if problem := text_problem(value):
         faults.add(where, problem)
-    else:
-        return value
-    return None
+        return None
+    return value
 
 
 def _ahead(distance: timedelta) -> str:

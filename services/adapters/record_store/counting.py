@@ -3,14 +3,16 @@
 A process of an earlier version that still runs beside this one counts as well, and so does what somebody does by hand.
 
 Rows of `counts` add up: each session of PostgreSQL adds to a shard of its own, because a row that is changed belongs to
-its transaction until the end of that, and consumers must not wait for one another. SQLite has one writer at a time, and
-triggers of single rows alone, which cost as much as the rows: who writes many makes them pass, see `counted_at_once`.
+its transaction until the end of that, and consumers must not wait for one another. SQLite has one writer at a time.
+
+SQLite's triggers are of single rows. It keeps a copy of each page that such a statement changes, so as to be able to
+take back the statement alone: that costs more than the counting, and is spared where it may fail without (OR FAIL), as
+whoever writes many rows takes back the whole transaction anyway.
 
 An outcome without a prediction is a row of `orphan_outcomes` until its prediction comes. Where PostgreSQL stores both
 at the same moment neither sees the other, and the row stays until the outcome goes; so few of them are looked up.
 """
 
-import contextlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any, Final, NamedTuple
@@ -30,8 +32,6 @@ LETTERS: Final = "dead_letters"
 
 SQLITE: Final = "sqlite"
 
-AT_ONCE: Final = "at once"
-"""A row of `counts` for which the triggers pass; there only inside a transaction that counts its rows itself."""
 SHARDS: Final = 64
 ORPHANS_LOOKED_UP: Final = 10_000
 """A few milliseconds. Of more orphans than that, those that are none any more do not show."""
@@ -42,7 +42,6 @@ class _Kept:
     """What follows from a row of `table`: it counts as `what` of `model`, both SQL of the row `{row}`.
 
     `added` and `removed` are further statements, for each row in SQLite; PostgreSQL's are of all rows at once.
-    Of those with `many` a batch adds many at once.
     """
 
     table: str
@@ -50,7 +49,6 @@ class _Kept:
     what: str
     added: str = ""
     removed: str = ""
-    many: bool = False
 
 
 _ADOPT: Final = "DELETE FROM orphan_outcomes {named} WHERE {matches};"
@@ -58,13 +56,13 @@ _HAS_NONE: Final = (
     "NOT EXISTS (SELECT 1 FROM predictions AS p WHERE p.prediction_id = {row}.prediction_id AND p.model = {row}.model)"
 )
 _DISOWN: Final = (
-    "INSERT INTO orphan_outcomes (model, prediction_id) SELECT {row}.model, {row}.prediction_id {rows} "
+    "INSERT {or_fail} INTO orphan_outcomes (model, prediction_id) SELECT {row}.model, {row}.prediction_id {rows} "
     f"WHERE {_HAS_NONE} ON CONFLICT DO NOTHING;"
 )
 _KEPT: Final = (
-    _Kept("predictions", "{row}.model", f"'{MADE}' || {{row}}.served_by", added=_ADOPT, many=True),
-    _Kept("outcomes", "{row}.model", f"'{OUTCOMES}'", many=True),
-    _Kept("current_outcomes", "{row}.model", f"'{JUDGED}'", added=_DISOWN, removed=_ADOPT, many=True),
+    _Kept("predictions", "{row}.model", f"'{MADE}' || {{row}}.served_by", added=_ADOPT),
+    _Kept("outcomes", "{row}.model", f"'{OUTCOMES}'"),
+    _Kept("current_outcomes", "{row}.model", f"'{JUDGED}'", added=_DISOWN, removed=_ADOPT),
     _Kept("orphan_outcomes", "{row}.model", f"'{ORPHANS}'"),
     _Kept("dead_letters", f"'{ALL_MODELS}'", f"'{LETTERS}'"),
 )
@@ -109,27 +107,6 @@ def remove(connection: Connection) -> None:
                 connection.exec_driver_sql(f"DROP FUNCTION IF EXISTS {event.name}()")
 
 
-@contextlib.contextmanager
-def counted_at_once(connection: Connection) -> Iterator[None]:
-    """Count what is added inside when all of it is there, by the rows' numbers: SQLite gives a new row the highest.
-
-    PostgreSQL's triggers count a statement's rows at once by themselves.
-    """
-    if connection.dialect.name != SQLITE:
-        yield
-        return
-    connection.exec_driver_sql("INSERT INTO counts (model, what, shard, n) VALUES (?, ?, 0, 0)", (ALL_MODELS, AT_ONCE))
-    many = [kept for kept in _KEPT if kept.many]
-    newest = [connection.exec_driver_sql(f"SELECT max(rowid) FROM {kept.table}").scalar() or 0 for kept in many]
-    yield
-    for kept, number in zip(many, newest, strict=True):
-        added = f"FROM (SELECT * FROM {kept.table} WHERE rowid > {number}) AS r"
-        connection.exec_driver_sql(_added_up(kept, added))
-        if kept.added:
-            connection.exec_driver_sql(_of_rows(kept.added, added))
-    connection.exec_driver_sql("DELETE FROM counts WHERE model = ? AND what = ?", (ALL_MODELS, AT_ONCE))
-
-
 def kept_counts(connection: Connection, model: str | None) -> RecordCounts:
     """Totals of one model or of all; their cost grows with the days of removals, not with what is stored."""
     found = _found(connection, [] if model is None else [counts.c.model == model])
@@ -168,14 +145,13 @@ def _still_orphans(model: str | None) -> Select[Any]:
 
 def _installed(connection: Connection) -> bool:
     """Whether the triggers are there: in SQLite, which keeps what a trigger was made by, these very ones."""
+    events = [(kept, event) for kept in _KEPT for event in _events(kept)]
     if connection.dialect.name == SQLITE:
         found = connection.exec_driver_sql("SELECT sql FROM sqlite_master WHERE type = 'trigger'")
-        return set(found.scalars()) >= {
-            each for kept in _KEPT for event in _events(kept) for each in _of_sqlite(kept, event)
-        }
+        return set(found.scalars()) >= {trigger for kept, event in events for trigger in _of_sqlite(kept, event)}
     tables = ", ".join(f"to_regclass('{each.table}')" for each in _KEPT)
     found = connection.exec_driver_sql(f"SELECT tgname FROM pg_trigger WHERE tgrelid IN ({tables})")
-    return set(found.scalars()) >= {event.name for kept in _KEPT for event in _events(kept)}
+    return set(found.scalars()) >= {event.name for _, event in events}
 
 
 def _create(connection: Connection, statements: Callable[[_Kept, _Event], Iterator[str]]) -> None:
@@ -191,59 +167,47 @@ def _events(kept: _Kept) -> Iterator[_Event]:
 
 
 def _of_sqlite(kept: _Kept, event: _Event) -> Iterator[str]:
-    """For each row, unless the transaction counts its rows at once."""
-    row = event.rows
-    passed = kept.many and event.sign > 0
-    unless = f"WHEN NOT EXISTS (SELECT 1 FROM counts WHERE model = '{ALL_MODELS}' AND what = '{AT_ONCE}')"
+    """For each row."""
     trigger = (
-        f"CREATE TRIGGER {event.name} AFTER {event.statement} ON {kept.table} {unless if passed else ''} BEGIN "
-        f"INSERT INTO counts (model, what, shard, n) VALUES ({kept.model}, {kept.what}, 0, {event.sign}) "
-        f"ON CONFLICT (model, what, shard) DO UPDATE SET n = n + excluded.n; {event.more} END"
+        f"CREATE TRIGGER {event.name} AFTER {event.statement} ON {kept.table} BEGIN "
+        f"INSERT OR FAIL INTO counts VALUES ({kept.model}, {kept.what}, 0, 0) ON CONFLICT DO NOTHING; "
+        f"UPDATE OR FAIL counts SET n = n + {event.sign} WHERE (model, what, shard) = ({kept.model}, {kept.what}, 0); "
+        f"{event.more} END"
     )
-    yield _statement(trigger, row=row, matches=f"model = {row}.model AND prediction_id = {row}.prediction_id")
+    row = event.rows
+    matches = f"model = {row}.model AND prediction_id = {row}.prediction_id"
+    yield _statement(trigger, row=row, matches=matches, or_fail="OR FAIL")
 
 
 def _of_postgresql(kept: _Kept, event: _Event) -> Iterator[str]:
     """For all rows of a statement at once."""
-    changed = "FROM changed AS r"
-    shard = f"mod(pg_backend_pid(), {SHARDS})"
-    yield (
+    function = (
         f"CREATE FUNCTION {event.name}() RETURNS trigger LANGUAGE plpgsql AS $body$ BEGIN "
-        f"{_added_up(kept, changed, shard=shard, sign=event.sign)}; {_of_rows(event.more, changed)} "
-        "RETURN NULL; END $body$"
+        f"INSERT INTO counts AS c (model, what, shard, n) SELECT {kept.model}, {kept.what}, "
+        f"mod(pg_backend_pid(), {SHARDS}), {event.sign} * count(*) FROM changed AS r GROUP BY 1, 2 ORDER BY 1, 2 "
+        f"ON CONFLICT (model, what, shard) DO UPDATE SET n = c.n + excluded.n; {event.more} RETURN NULL; END $body$"
     )
+    matches = "(o.model, o.prediction_id) IN (SELECT r.model, r.prediction_id FROM changed AS r)"
+    yield _statement(function, rows="FROM changed AS r", named="AS o", matches=matches)
     yield (
         f"CREATE TRIGGER {event.name} AFTER {event.statement} ON {kept.table} "
         f"REFERENCING {event.rows} TABLE AS changed FOR EACH STATEMENT EXECUTE FUNCTION {event.name}()"
     )
 
 
-def _added_up(kept: _Kept, rows: str, *, shard: str = "0", sign: int = 1) -> str:
-    total = (
-        f"SELECT {kept.model}, {kept.what}, {shard}, {sign} * count(*) {rows} WHERE true GROUP BY 1, 2 ORDER BY 1, 2"
-    )
-    return _statement(
-        f"INSERT INTO counts AS c (model, what, shard, n) {total} "
-        "ON CONFLICT (model, what, shard) DO UPDATE SET n = c.n + excluded.n"
-    )
-
-
-def _of_rows(template: str, rows: str) -> str:
-    """A further statement, for all of these rows at once."""
-    matches = f"(o.model, o.prediction_id) IN (SELECT r.model, r.prediction_id {rows})"
-    return _statement(template, rows=rows, named="AS o", matches=matches)
-
-
-def _statement(template: str, *, matches: str = "", row: str = "r", rows: str = "", named: str = "") -> str:
+def _statement(
+    template: str, *, matches: str = "", row: str = "r", rows: str = "", named: str = "", or_fail: str = ""
+) -> str:
     """`row` is what a row of the trigger's is called, `rows` where it is from, `named` what an orphan's is called."""
-    return template.format(matches=matches, row=row, rows=rows, named=named)
+    return template.format(matches=matches, row=row, rows=rows, named=named, or_fail=or_fail)
 
 
 def _count_all(connection: Connection) -> None:
     """What is there: the one look at every row. Orphans are counted by their own triggers."""
     connection.exec_driver_sql("DELETE FROM orphan_outcomes")
     connection.exec_driver_sql("DELETE FROM counts")
-    connection.exec_driver_sql(_of_rows(_DISOWN.rstrip(";"), "FROM current_outcomes AS r"))
-    for kept in _KEPT:
-        if kept.table != orphan_outcomes.name:
-            connection.exec_driver_sql(_added_up(kept, f"FROM {kept.table} AS r"))
+    connection.exec_driver_sql(_statement(_DISOWN.rstrip(";"), rows="FROM current_outcomes AS r"))
+    for each in _KEPT:
+        if each.table != orphan_outcomes.name:
+            total = f"SELECT {each.model}, {each.what}, 0, count(*) FROM {each.table} AS r GROUP BY 1, 2"
+            connection.exec_driver_sql(_statement(f"INSERT INTO counts (model, what, shard, n) {total}"))

@@ -9,7 +9,7 @@ import msgspec
 from sqlalchemy import ARRAY, Connection, Dialect, FromClause, Select, and_, func, literal, select, tuple_, union_all
 from sqlalchemy.exc import StatementError
 
-from services.adapters.record_store.counting import counted_at_once, kept_counts
+from services.adapters.record_store.counting import kept_counts
 from services.adapters.record_store.database import Database
 from services.adapters.record_store.draws import draw_of, level_of, sample_ids
 from services.adapters.record_store.schema import (
@@ -49,10 +49,9 @@ class SqlRecords:
             return self._add_batch(connection, batch)
 
     def _add_batch(self, connection: Connection, batch: Batch) -> Stored:
-        with counted_at_once(connection):
-            made = self._add(connection, predictions, [_prediction_row(each) for each in batch.predictions])
-            seen = self._add(connection, outcomes, [_outcome_row(*each) for each in batch.outcomes])
-            self._keep_latest(connection, batch.outcomes)
+        made = self._add(connection, predictions, [_prediction_row(each) for each in batch.predictions])
+        seen = self._add(connection, outcomes, [_outcome_row(*each) for each in batch.outcomes])
+        self._keep_latest(connection, batch.outcomes)
         dead = self._add(connection, dead_letters, [_letter_row(each) for each in batch.dead_letters])
         events = len(batch.predictions) + len(batch.outcomes)
         return Stored(stored=made + seen, duplicates=events - made - seen, dead_lettered=dead)
@@ -187,7 +186,9 @@ class SqlRecords:
         )
         upsert = insert.on_conflict_do_update(index_elements=[old.model, old.prediction_id], set_=latest, where=later)
         rows = [_outcome_row(*each) for each in _latest_of_each(observed)]
-        self._inserted(connection, current_outcomes, rows, upsert)
+        # Nearly all are the first of their prediction, and to add them costs less than to be ready for another.
+        if self._add(connection, current_outcomes, rows) < len(rows):
+            self._inserted(connection, current_outcomes, rows, upsert)
 
     def _inserted(self, connection: Connection, table: Any, rows: list[dict[str, Any]], insert: Any) -> int:
         """Returns how many rows were inserted or changed.
@@ -199,6 +200,7 @@ class SqlRecords:
             return 0
         rows = sorted(rows, key=operator.itemgetter(*(key.name for key in table.primary_key.columns)))
         if self._database.is_sqlite:
+            insert = insert.prefix_with("OR FAIL")  # see `counting`
             return connection.exec_driver_sql(*_in_turn(insert, table, rows, connection.dialect)).rowcount
         counted = _from_arrays(insert, table, rows).execution_options(preserve_rowcount=True)
         return connection.execute(counted).rowcount

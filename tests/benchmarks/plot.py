@@ -6,9 +6,11 @@ from math import log10
 from typing import Any, Final
 
 WIDTH, HEIGHT = 300, 230
-LEFT, TOP, RIGHT, BOTTOM = 44, 30, 12, 30
+LEFT, TOP, RIGHT, BOTTOM = 52, 30, 20, 30
 COLUMNS: Final = 3
 LEGEND_LINE: Final = 14
+APART: Final = 12
+"""Labels that are nearer than this to one another cannot be read."""
 COLOURS: Final = ("#1f6f8b", "#c8553d", "#588157", "#8e5572", "#b8860b", "#444444")
 STYLE: Final = (
     "text{font:11px sans-serif;fill:#333}.t{font-weight:bold}.a{stroke:#bbb;fill:none}"
@@ -58,13 +60,19 @@ def _panel(name: str, grown: dict[str, Any]) -> str:
 def _size_labels(sizes: Sequence[int], larger: Sequence[float]) -> Iterator[str]:
     for size, times in zip(sizes, larger, strict=True):
         x = _at(times, 1.0, larger[-1], LEFT, WIDTH - RIGHT)
-        yield f'<text x="{x:.1f}" y="{HEIGHT - BOTTOM + 14}" text-anchor="middle">{size:,}</text>'
+        # The last one would reach into the panel beside it, or out of the picture.
+        anchor, x = ("end", x + RIGHT / 2) if size == sizes[-1] else ("middle", x)
+        yield f'<text x="{x:.1f}" y="{HEIGHT - BOTTOM + 14}" text-anchor="{anchor}">{size:,}</text>'
 
 
 def _cost_labels(lowest: float, highest: float) -> Iterator[str]:
+    """What it cost at first, and the dearest; the cheapest where there is room for it."""
+    first = _at(1.0, lowest, highest, HEIGHT - BOTTOM, TOP)
     for times in sorted({lowest, 1.0, highest}):
         y = _at(times, lowest, highest, HEIGHT - BOTTOM, TOP)
-        yield f'<text x="{LEFT - 4}" y="{y + 4:.1f}" text-anchor="end">× {times:.3g}</text>'
+        if times == 1.0 or abs(y - first) >= APART:
+            told = f"{times:,.0f}" if times >= 100 else f"{times:.3g}"
+            yield f'<text x="{LEFT - 4}" y="{y + 4:.1f}" text-anchor="end">× {told}</text>'
 
 
 def _legend(names: Sequence[str]) -> Iterator[str]:

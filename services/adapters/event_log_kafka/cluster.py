@@ -32,9 +32,9 @@ READING: Final[dict[str, Any]] = {
     "auto_offset_reset": "none",
     "isolation_level": "read_committed",
     "allow_auto_create_topics": False,
-    # Of several thousand events. The client holds what it fetched beside what it hands out, and takes 50 MB by itself;
+    # Of a few thousand events. The client holds what it fetched several times over, and takes 50 MB by itself;
     # a record that is larger comes alone.
-    "fetch_max_bytes": 8_000_000,
+    "fetch_max_bytes": 4_000_000,
 }
 """What every consumer is made with. Of a transaction that was not committed, nothing is read."""
 

@@ -17,7 +17,7 @@ from services.traffic.remedies import pooled
 from services.traffic.tallies import OUTCOMES, NotUnderstood, feature_tally, outcome_tally, time_tally, told_once
 from services.traffic.texts import NoZone, Numbers, Times
 
-_ROUNDED: Final = re.compile(r"\d[.,]\d+E\+\d+", re.ASCII | re.IGNORECASE)
+_ROUNDED: Final = re.compile(r"\d(?:[.,]\d+)?E\+\d+", re.ASCII | re.IGNORECASE)
 """A number as spreadsheets show long ones: its last digits are gone."""
 
 
@@ -93,6 +93,10 @@ def require_understood(path: Path, history: History, spec: ModelSpec) -> None:
         raise MappingError(f"{path} was not understood: {'; '.join(told_once(wrong))}")
 
 
+_MODELS: Final = Numbers()
+"""Reads numbers as the models' specs have them."""
+
+
 class _NoEntity(Exception):
     """A row that is about nobody."""
 
@@ -146,7 +150,7 @@ class _Reader:
             rows=rows,
             not_understood=tuple(each.found(pools[each.what], missing=missing) for each in tallies if each.count),
             outcomes_not_understood=self._outcome.count,
-            doubts=tuple(doubt for each in tallies if (doubt := each.doubt(self._mapping.decimal)) is not None),
+            doubts=tuple(doubt for each in tallies for doubt in each.doubts()),
         )
 
     def _entity(self, text: str) -> str:
@@ -166,6 +170,7 @@ class _Reader:
         column, tally = self._mapping.features[name], self._features[name]
         text = row.texts[column.column]
         if text in self._missing:
+            tally.pass_over(text)
             return None
         word = column.values.get(text, text)
         kind = self._kinds[name]
@@ -173,7 +178,8 @@ class _Reader:
             value: Value | None = None if text_problem(word) else word
             is_known = word in kind
         else:
-            value = self._numbers.read(word)
+            # Words of the mapping are the model's, however the file writes its own.
+            value = (_MODELS if text in column.values else self._numbers).read(word)
             is_known = value is not None
         tally.note(text, row.line, is_understood=is_known)
         if not is_known:
@@ -185,6 +191,7 @@ class _Reader:
         column = self._mapping.outcome
         text = row.texts[column.column]
         if text in self._missing:
+            self._outcome.pass_over(text)
             return None, False
         word = column.values.get(text, text)
         is_known = word in self._spec.task.classes

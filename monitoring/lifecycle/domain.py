@@ -51,14 +51,15 @@ def told_value(value: Value) -> str:
 
 
 def permitted_rows(spec: ModelSpec, estimator: Any, sample: pd.DataFrame) -> Rows:
-    """The sample, each hard value of each feature in a row of the sample, and rows of many hard values at once.
+    """The sample, each hard value of each feature in a row of the sample, rows of many hard values at once, and numbers
+    beside those that make them hard.
 
     Hard are every category, a gap where the spec takes one, both bounds of a number, numbers far from training, and
     those on both sides of every threshold in the estimator's trees. The same for the same estimator and sample.
     """
     chance = np.random.default_rng(SEED)
     cuts = hard_numbers(spec, estimator, sample, chance)
-    values = {each.name: _values(each, sample[each.name], cuts.get(each.name)) for each in spec.features}
+    values = {each.name: _values(each, sample[each.name], cuts.numbers.get(each.name)) for each in spec.features}
     single = sum(map(len, values.values()))
     drawn = chance.integers(len(sample), size=single + MIXED_ROWS)
     columns = {each.name: _column(each, sample)[drawn] for each in spec.features}
@@ -67,8 +68,16 @@ def permitted_rows(spec: ModelSpec, estimator: Any, sample: pd.DataFrame) -> Row
         columns[name][changed == name] = hard
         mixed = single + np.flatnonzero(chance.random(MIXED_ROWS) < 0.5)
         columns[name][mixed] = hard[chance.integers(len(hard), size=len(mixed))]
-    frame = pd.concat([sample, pd.DataFrame(columns)], ignore_index=True)
-    return Rows(frame, np.concatenate([np.full(len(sample), "", dtype=object), changed]))
+    among = _permitted(spec, cuts.rows)
+    frame = pd.concat([sample, pd.DataFrame(columns), cuts.rows[among]], ignore_index=True)
+    return Rows(frame, np.concatenate([np.full(len(sample), "", dtype=object), changed, cuts.names[among]]))
+
+
+def _permitted(spec: ModelSpec, frame: pd.DataFrame) -> NDArray[Any]:
+    columns = [
+        np.array([each.kind.problem(value) is None for value in frame[each.name]], dtype=bool) for each in spec.features
+    ]
+    return np.asarray(np.logical_and.reduce(columns))
 
 
 def _column(feature: Feature, sample: pd.DataFrame) -> NDArray[Any]:

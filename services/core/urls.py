@@ -14,7 +14,7 @@ file's name."""
 _QUERY: Final = re.compile(r"([^?&;#=\s]+)=('(?:[^'\\]|\\.)*'|[^&\s]*)")
 """Members of a query. A ; or # in a value may be a secret's own."""
 _TEXT: Final = re.compile(r"([^=\s]+)\s*=\s*('(?:[^'\\]|\\.)*'|(?:\\.|[^\s\\])*)", re.DOTALL)
-"""Members of a text as libpq takes one too: with blanks around the =, and quotes or backslashes for those in a value."""
+"""Members of a text as libpq takes one too: with blanks around the =; quotes or backslashes keep those in a value."""
 
 
 def secret_in(url: str) -> str | None:

@@ -1,7 +1,7 @@
 """A file of real history in the words of a model."""
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
@@ -51,7 +51,7 @@ class CsvRow:
 class History:
     """The rows in the order of the file, and the columns that have texts that were not understood.
 
-    `doubts` say which columns were perhaps read the wrong way though every text of theirs was.
+    `doubts` say which columns were perhaps read the wrong way though every text was, and whether rows stand twice.
     """
 
     rows: Sequence[CsvRow]
@@ -113,9 +113,12 @@ class _Reader:
         self._features = {each.name: feature_tally(each.name, mapping, spec) for each in spec.features}
         self._time_columns = {name: time_tally(name, mapping) for name in mapping.time_columns}
         self._outcome = outcome_tally(mapping, spec)
+        self._seen: set[int] = set()
+        self._repeated: list[int] = []
 
     def read(self, row: Row) -> CsvRow:
         """Raises `_NoEntity`, `NoZone`."""
+        self._note_repetition(row)
         mapping, spec = self._mapping, self._spec
         strange: list[str] = []
         entity_id = self._entity(row.texts[mapping.entity.column])
@@ -150,8 +153,22 @@ class _Reader:
             rows=rows,
             not_understood=tuple(each.found(pools[each.what], missing=missing) for each in tallies if each.count),
             outcomes_not_understood=self._outcome.count,
-            doubts=tuple(doubt for each in tallies for doubt in each.doubts()),
+            doubts=(*(doubt for each in tallies for doubt in each.doubts()), *self._repetition()),
         )
+
+    def _note_repetition(self, row: Row) -> None:
+        said = hash(tuple(row.texts.values()))
+        if said in self._seen:
+            self._repeated.append(row.line)
+        self._seen.add(said)
+
+    def _repetition(self) -> Iterator[str]:
+        if self._repeated:
+            yield (
+                f"{len(self._repeated)} rows say what one further up says, id and all, such as that in line "
+                f"{self._repeated[0]}; where replay trains on the one it is asked about the other, and its AUC is too "
+                "good: take them out unless they are cases of their own"
+            )
 
     def _entity(self, text: str) -> str:
         column = self._mapping.entity.column

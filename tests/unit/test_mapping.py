@@ -159,6 +159,14 @@ def test_an_id_that_a_spreadsheet_rounded_is_refused(tmp_path: Path, text: str) 
         rows_of(tmp_path, HEADER, f"{text},Yes,1,M,3,0")
 
 
+def test_rows_that_stand_twice_are_told(tmp_path: Path) -> None:
+    row, other = "u1,Yes,1,M,3,0", "u1,Yes,1,M,3,1"
+    (doubt,) = history_of(tmp_path, HEADER, row, other, row, f" {row}").doubts
+
+    assert doubt.startswith("2 rows say what one further up says, id and all, such as that in line 4; ")
+    assert history_of(tmp_path, HEADER, row, other).doubts == ()
+
+
 def test_an_outcome_that_nobody_knows_is_told_from_a_blank_one(tmp_path: Path) -> None:
     perhaps, blank = rows_of(tmp_path, HEADER, "u1,Perhaps,1,M,3,0", "u2,,1,M,3,0")
     assert (perhaps.outcome, perhaps.unmapped, perhaps.outcome_not_understood) == (None, ("Gone",), True)

@@ -7,7 +7,7 @@ import pytest
 from services import bootstrap
 from services.adapters.features_redis import FeaturesRedis
 from services.adapters.record_store.database import Database
-from services.core.errors import SettingsError
+from services.core.errors import SettingsError, StoreUnavailable
 from services.settings import Settings
 
 OPT_OUT = "BELLWETHER_ALLOW_PLAINTEXT=true"
@@ -102,3 +102,10 @@ def test_where_the_url_says_nothing_of_tls_the_driver_is_told_to_require_it(url:
     _, named = database._engine.dialect.create_connect_args(database._engine.url)
 
     assert {**named, **database.encryption}.get("sslmode") == mode
+
+
+def test_the_environment_leads_no_address_of_this_machine_elsewhere(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PGHOSTADDR", "127.0.0.9")
+    database = Database(f"{POSTGRESQL}127.0.0.1:1/records")
+    with pytest.raises(StoreUnavailable, match=r'server at "127\.0\.0\.1"'), database.transaction():
+        pass

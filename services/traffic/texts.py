@@ -42,8 +42,9 @@ class Numbers:
 
     def __init__(self, *, decimal: str = ".", thousands: str = "") -> None:
         point, group = re.escape(decimal), re.escape(thousands)
-        # Groups of two digits before the last are India's. No group begins with a 0: 0,850 is no thousand.
-        grouped = rf"[1-9](?:\d{{0,2}}(?:{group}\d{{3}})+|\d?(?:{group}\d\d)+{group}\d{{3}})|" if thousands else ""
+        # No group begins with a 0: 0,850 is no thousand. India has groups of two digits before the last, and commas.
+        lakhs = rf"|\d?(?:{group}\d\d)+{group}\d{{3}}" if thousands == "," else ""
+        grouped = rf"[1-9](?:\d{{0,2}}(?:{group}\d{{3}})+{lakhs})|" if thousands else ""
         self._pattern = re.compile(rf"[+-]?(?:(?:{grouped}\d+)(?:{point}\d*)?|{point}\d+)(?:[eE][+-]?\d+)?", re.ASCII)
         self._plain = str.maketrans("" if decimal == "." else decimal, "" if decimal == "." else ".", thousands)
 

@@ -117,9 +117,20 @@ def test_a_number_written_in_another_way_than_the_mapping_says_is_not_guessed(
     assert (row.feed["mood"], row.not_understood) == (None, ("mood",))
 
 
-@pytest.mark.parametrize("text", ["0,850", "012,345", "12,34,567,890", "1,234,56,789", "123,45,678"])
-def test_groups_of_digits_as_nobody_writes_them_are_no_number(tmp_path: Path, text: str) -> None:
-    (row,) = history_of(tmp_path, HEADER, f'u1,Yes,"{text}",M,3,0', top='thousands = ","\n').rows
+@pytest.mark.parametrize(
+    ("thousands", "text"),
+    [
+        (",", "0,850"),
+        (",", "012,345"),
+        (",", "12,34,567,890"),
+        (",", "1,234,56,789"),
+        (",", "123,45,678"),
+        ("'", "1'23'456"),
+        (" ", "12 34 567"),
+    ],
+)
+def test_groups_of_digits_as_nobody_writes_them_are_no_number(tmp_path: Path, thousands: str, text: str) -> None:
+    (row,) = history_of(tmp_path, HEADER, f'u1,Yes,"{text}",M,3,0', top=f'thousands = "{thousands}"\n').rows
 
     assert row.not_understood == ("amount",)
 

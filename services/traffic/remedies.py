@@ -110,13 +110,13 @@ def ways_of_time(text: str, formats: Sequence[str]) -> tuple[str, str] | None:
     return next(((first, name) for name, time in read.items() if time != read[first]), None)
 
 
-def likelier_epoch(texts: Sequence[str], formats: Sequence[str]) -> str | None:
-    """A way of counting seconds by which all the texts are of our time, where none is by the mapping's."""
+def likelier_than_epoch(texts: Sequence[str], formats: Sequence[str]) -> str | None:
+    """A way of writing times by which all the texts are of our time, where none is by the mapping's way of counting."""
     if not texts or len(formats) != 1 or formats[0] not in EPOCHS:
         return None
     if any(_likely(EPOCHS[formats[0]], text) is not None for text in texts):
         return None
-    return next((name for name, per_second in EPOCHS.items() if _all(texts, partial(_likely, per_second))), None)
+    return next(iter(_formats_of(texts)), None)
 
 
 def _at_the_top(members: Sequence[str]) -> str:

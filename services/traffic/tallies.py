@@ -208,7 +208,7 @@ def _as_other_times(texts: Sequence[str], *, formats: Sequence[str]) -> str | No
                 f"{text!r} fits {one!r} and {other!r}, which read it as different times, and the first was taken; if "
                 "that is wrong for some of the rows, their times are to be written in one way in the file"
             )
-    if (name := remedies.likelier_epoch(texts, formats)) is not None:
+    if (name := remedies.likelier_than_epoch(texts, formats)) is not None:
         return f'{texts[0]!r} was read as a time before 1973; if it is not, write time_format = "{name}"'
     return None
 

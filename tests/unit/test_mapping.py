@@ -422,6 +422,11 @@ def test_an_offset_of_more_minutes_than_an_hour_has_is_none(tmp_path: Path) -> N
     ("top", "text", "doubt"),
     [
         ('["%d/%m/%Y", "%m/%d/%Y"]', "02/03/2026", "Asked: '02/03/2026' fits '%d/%m/%Y' and '%m/%d/%Y', which read it"),
+        (
+            '"unix_seconds"',
+            "20260301",
+            'Asked: .20260301. was read as a time before 1973; if it is not, write time_format = "',
+        ),
         ('"unix_milliseconds"', "1767225600", "Asked: '1767225600' was read as a time before 1973; .*\"unix_seconds\""),
     ],
 )

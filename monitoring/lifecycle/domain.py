@@ -27,10 +27,20 @@ ROWS_TRIED: Final = 100
 
 @dataclass(frozen=True, slots=True)
 class Rows:
-    """`frame` is as training has it. `changed` names the feature that a row is there for, "" where several are."""
+    """`frame` is as training has it. `changed` names the feature that a row is there for, "" where several are.
+
+    The last `at_cuts` rows lie at cuts that hang on several numbers. The order in which those are summed up decides
+    there, and with it how an array lies in memory, or how many rows are asked about at once.
+    """
 
     frame: pd.DataFrame
     changed: NDArray[Any]
+    at_cuts: int = 0
+
+    def beside_cuts(self) -> "Rows":
+        """Those that an estimator always scores alike."""
+        number = len(self.changed) - self.at_cuts
+        return Rows(self.frame.iloc[:number], self.changed[:number])
 
     def told(self, row: int) -> str:
         """What is special about a row."""
@@ -70,7 +80,8 @@ def permitted_rows(spec: ModelSpec, estimator: Any, sample: pd.DataFrame) -> Row
         columns[name][mixed] = hard[chance.integers(len(hard), size=len(mixed))]
     among = _permitted(spec, cuts.rows)
     frame = pd.concat([sample, pd.DataFrame(columns), cuts.rows[among]], ignore_index=True)
-    return Rows(frame, np.concatenate([np.full(len(sample), "", dtype=object), changed, cuts.names[among]]))
+    names = np.concatenate([np.full(len(sample), "", dtype=object), changed, cuts.names[among]])
+    return Rows(frame, names, at_cuts=int(among.sum()))
 
 
 def _permitted(spec: ModelSpec, frame: pd.DataFrame) -> NDArray[Any]:

@@ -217,7 +217,7 @@ def _before_float32(thresholds: NDArray[Any]) -> NDArray[Any]:
 class _Brackets:
     """One of each cut and number that it hangs on: two values of the number, on both sides of the cut.
 
-    `mixed` are those of columns that hang on several numbers.
+    `mixed` are those of columns that hang on several numbers, other models' scores aside.
     """
 
     names: NDArray[Any]
@@ -304,7 +304,8 @@ def _brackets(
         high=low_high[number, 1],
         seen_low=below[number, cut],
         seen_high=above[number, cut],
-        mixed=hang_on[cuts.columns[cut]] > 1,
+        # The last bit of another model's score is what its exponential makes of it, and no row meets that by design.
+        mixed=(hang_on[cuts.columns[cut]] > 1) & (not cuts.behind_models),
     )
 
 

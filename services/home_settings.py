@@ -7,6 +7,7 @@ well. No secret is among them.
 
 import fcntl
 import os
+import re
 from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import fields, replace
@@ -36,7 +37,8 @@ OF_SERVING: Final = ("features", "versions", "event_log")
 OF_JUDGING: Final = ("store", "versions")
 """What each of the processes uses, and so keeps."""
 
-_SQLITE: Final = "sqlite:///"
+_SQLITE: Final = re.compile(r"(sqlite(?:\+\w+)?:///)(.+)", re.DOTALL)
+"""A file's URL, perhaps with its driver, and the path in it."""
 _DEFAULTS: Final = {each.name: each.default for each in fields(Settings) if each.name in OF_A_HOME}
 
 
@@ -134,7 +136,8 @@ def _portable(settings: Settings, name: str) -> str:
 
 
 def _absolute_store(url: str) -> str:
-    return _SQLITE + str(Path(url.removeprefix(_SQLITE)).absolute()) if url.startswith(_SQLITE) else url
+    found = _SQLITE.fullmatch(url)
+    return url if found is None else f"{found[1]}{Path(found[2]).absolute()}"
 
 
 def _matters(settings: Settings, name: str) -> bool:

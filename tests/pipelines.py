@@ -35,6 +35,7 @@ from sklearn.preprocessing import (
     KBinsDiscretizer,
     MaxAbsScaler,
     MinMaxScaler,
+    Normalizer,
     OneHotEncoder,
     OrdinalEncoder,
     PolynomialFeatures,
@@ -197,6 +198,11 @@ def _kinds() -> Iterator[tuple[str, Kind]]:
         Kind(lambda: make_pipeline(columns("passthrough", one_hot()), SCALERS["QuantileTransformer"](), boosting())),
     )
     yield "PCA + LogisticRegression", Kind(lambda: make_pipeline(columns(StandardScaler(), one_hot()), PCA(10), line()))
+    yield (
+        "products of three numbers + OneHot + RandomForest",
+        _of(lambda: make_pipeline(MinMaxScaler(), PolynomialFeatures(3, interaction_only=True)), one_hot, forest),
+    )
+    yield "Normalizer + OneHot + RandomForest", _of(lambda: Normalizer("max"), one_hot, forest)
     yield (
         "SelectKBest + RandomForest",
         Kind(lambda: make_pipeline(columns(StandardScaler(), one_hot()), SelectKBest(k=10), forest())),

@@ -139,7 +139,7 @@ def _row_seconds() -> str:
 def _busy(pace: Pace) -> Recording:
     """The share of a worker's time that scoring takes."""
     scored = f'{table.PREDICTIONS}{{{OF_MODELS},served_by="model"}}[{pace.window(SCORING_WINDOW)}]'
-    of_a_worker = f"sum by (model) (rate({scored})) / on () group_left () max({table.WORKERS})"
+    of_a_worker = f"sum by (model) (rate({scored})) / on () group_left () sum({table.WORKERS})"
     return Recording(name=BUSY, expr=f"{_row_seconds()}\n* on (model) group_left ()\n({of_a_worker})")
 
 

@@ -17,6 +17,7 @@ from monitoring.evaluation.point_in_time import (
     Shared,
     before_the_row_above,
     decided_after_outcome,
+    decided_before_start,
 )
 from monitoring.evaluation.separation import GIVES_AWAY, SUSPICIOUS, Separation
 from monitoring.evaluation.unknown import NotEnoughData
@@ -158,6 +159,12 @@ def _order_warnings(spec: ModelSpec, rows: Sequence[HistoricRow]) -> Iterator[st
         yield (
             f"{spec.name}: {percent(before / decided)} of rows were decided before one further up in the file; replay "
             f"trains on the first part, so sort the rows by decided_at"
+        )
+    started, before = decided_before_start(rows)
+    if before:
+        yield (
+            f"{spec.name}: {percent(before / started)} of rows were decided before their entity began (started_at), so "
+            "what is known some time after that is too early in them; see that both times are read as they were meant"
         )
 
 

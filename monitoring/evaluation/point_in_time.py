@@ -127,6 +127,16 @@ def before_the_row_above(rows: Iterable[HistoricRow]) -> tuple[int, int]:
     return decided, before
 
 
+def decided_before_start(rows: Iterable[HistoricRow]) -> tuple[int, int]:
+    """(rows whose entity's start and decision have a time, those of them that were surely decided before the start)."""
+    both = [
+        row.decided_at.at_most_after(row.started_at) < _NO_TIME
+        for row in rows
+        if row.started_at is not None and row.decided_at is not None
+    ]
+    return len(both), sum(both)
+
+
 _NO_TIME: Final = timedelta(0)
 
 

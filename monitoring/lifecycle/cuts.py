@@ -48,21 +48,42 @@ class Cuts:
     behind_models: bool = False
 
 
-def hard_numbers(
-    spec: ModelSpec, estimator: Any, sample: pd.DataFrame, chance: np.random.Generator
-) -> dict[str, NDArray[Any]]:
+@dataclass(frozen=True, slots=True)
+class Hard:
+    """`numbers` are those around cuts, for each number of the spec that has some: in any row they are hard.
+
+    Not so where a cut hangs on several numbers: there one is hard beside the others that it was found beside. `rows`
+    hold those, each for the number that `names` tells.
+    """
+
+    numbers: dict[str, NDArray[Any]]
+    rows: pd.DataFrame
+    names: NDArray[Any]
+
+
+def hard_numbers(spec: ModelSpec, estimator: Any, sample: pd.DataFrame, chance: np.random.Generator) -> Hard:
     """For each number of the spec: around each threshold both float64 between which it lies, and three float32.
 
     Nothing around the thresholds behind a part that refuses the numbers that it is asked about; `domain` asks the whole
     estimator about the ends of every range, too, and says which number it does not take.
     """
-    found: dict[str, list[NDArray[Any]]] = {each.name: [] for each in spec.features if isinstance(each.kind, Numeric)}
-    groups = list(_cuts(estimator, lambda rows: rows)) if found else []
+    usual = {each.name: _usual(sample[each.name], isinstance(each.kind, Categorical)) for each in spec.features}
+    numeric = [each.name for each in spec.features if isinstance(each.kind, Numeric)]
+    groups = list(_cuts(estimator, lambda rows: rows)) if numeric else []
+    brackets = []
     for group in groups:
         at_most = _CUTS_BEHIND_MODELS if group.behind_models else CUTS_AT_MOST // len(groups)
-        for name, numbers in _sought_if_taken(spec, _some(group, at_most, chance), sample, chance):
-            found[name].append(_neighbours(numbers))
-    return {name: np.unique(np.concatenate(numbers)) for name, numbers in found.items() if numbers}
+        brackets.append(_sought_if_taken(spec, _some(group, at_most, chance), usual, sample, chance))
+    pairs = [pair for each in brackets if each is not None for pair in each.pairs()]
+    found = {name: [_neighbours(ends.ravel()) for of, ends, _ in pairs if of == name] for name in numeric}
+    names = [name for name, _, mixed in pairs for _ in range(2 * int(mixed.sum()))]
+    changed = np.array(names, dtype=object)
+    beside = np.concatenate([ends[mixed].ravel() for _, ends, mixed in pairs] or [np.empty(0)])
+    return Hard(
+        {name: np.unique(np.concatenate(numbers)) for name, numbers in found.items() if numbers},
+        _rows(usual, changed, beside),
+        changed,
+    )
 
 
 def _neighbours(numbers: NDArray[Any]) -> NDArray[Any]:
@@ -194,7 +215,10 @@ def _before_float32(thresholds: NDArray[Any]) -> NDArray[Any]:
 
 @dataclass(slots=True)
 class _Brackets:
-    """One of each cut and number that it hangs on: two values of the number, on both sides of the cut."""
+    """One of each cut and number that it hangs on: two values of the number, on both sides of the cut.
+
+    `mixed` are those of columns that hang on several numbers, other models' scores aside.
+    """
 
     names: NDArray[Any]
     columns: NDArray[Any]
@@ -203,6 +227,13 @@ class _Brackets:
     high: NDArray[Any]
     seen_low: NDArray[Any]
     seen_high: NDArray[Any]
+    mixed: NDArray[Any]
+
+    def pairs(self) -> Iterator[tuple[str, NDArray[Any], NDArray[Any]]]:
+        """Of every number that cuts hang on: its name, [cuts, 2] of the ends, and which of them are `mixed`."""
+        for name in np.unique(self.names.astype(str)):
+            of = self.names == name
+            yield str(name), np.column_stack([self.low[of], self.high[of]]), self.mixed[of]
 
     def open(self) -> NDArray[Any]:
         """Those between whose ends another number lies."""
@@ -228,19 +259,18 @@ class _Brackets:
 
 
 def _sought_if_taken(
-    spec: ModelSpec, cuts: Cuts, sample: pd.DataFrame, chance: np.random.Generator
-) -> list[tuple[str, NDArray[Any]]]:
+    spec: ModelSpec, cuts: Cuts, usual: dict[str, Any], sample: pd.DataFrame, chance: np.random.Generator
+) -> _Brackets | None:
     try:
-        return list(_sought(spec, cuts, sample, chance))
+        return _sought(spec, cuts, usual, sample, chance)
     except Exception:  # noqa: BLE001 - a part raises whatever it likes at what it does not take
-        return []
+        return None
 
 
 def _sought(
-    spec: ModelSpec, cuts: Cuts, sample: pd.DataFrame, chance: np.random.Generator
-) -> Iterator[tuple[str, NDArray[Any]]]:
-    """(feature, the numbers next to each other between which its cuts lie), for every number that a cut hangs on."""
-    usual = {each.name: _usual(sample[each.name], isinstance(each.kind, Categorical)) for each in spec.features}
+    spec: ModelSpec, cuts: Cuts, usual: dict[str, Any], sample: pd.DataFrame, chance: np.random.Generator
+) -> _Brackets:
+    """Brackets whose ends are next to each other, but for a few."""
     brackets = _brackets(spec, cuts, usual, sample, chance)
     for look in range(_LOOKS):
         of = brackets.open()
@@ -249,9 +279,7 @@ def _sought(
         at = brackets.guess(of, look)
         seen = cuts.see(_rows(usual, brackets.names[of], at))[np.arange(len(of)), brackets.columns[of]]
         brackets.narrow(of, at, seen)
-    for name in np.unique(brackets.names.astype(str)):
-        of = brackets.names == name
-        yield str(name), np.concatenate([brackets.low[of], brackets.high[of]])
+    return brackets
 
 
 def _brackets(
@@ -266,6 +294,7 @@ def _brackets(
     if len(cut) > CUTS_AT_MOST:
         drawn = np.sort(chance.choice(len(cut), CUTS_AT_MOST, replace=False))
         number, cut = number[drawn], cut[drawn]
+    hang_on = (seen[::2] != seen[1::2]).sum(axis=0)
     low_high = np.array(list(ends.values()), dtype=float).reshape(-1, 2)
     return _Brackets(
         names=names[number],
@@ -275,6 +304,8 @@ def _brackets(
         high=low_high[number, 1],
         seen_low=below[number, cut],
         seen_high=above[number, cut],
+        # The last bit of another model's score is what its exponential makes of it, and no row meets that by design.
+        mixed=(hang_on[cuts.columns[cut]] > 1) & (not cuts.behind_models),
     )
 
 

@@ -27,10 +27,20 @@ ROWS_TRIED: Final = 100
 
 @dataclass(frozen=True, slots=True)
 class Rows:
-    """`frame` is as training has it. `changed` names the feature that a row is there for, "" where several are."""
+    """`frame` is as training has it. `changed` names the feature that a row is there for, "" where several are.
+
+    The last `at_cuts` rows lie at cuts that hang on several numbers. The order in which those are summed up decides
+    there, and with it how an array lies in memory, or how many rows are asked about at once.
+    """
 
     frame: pd.DataFrame
     changed: NDArray[Any]
+    at_cuts: int = 0
+
+    def beside_cuts(self) -> "Rows":
+        """Those that an estimator always scores alike."""
+        number = len(self.changed) - self.at_cuts
+        return Rows(self.frame.iloc[:number], self.changed[:number])
 
     def told(self, row: int) -> str:
         """What is special about a row."""
@@ -51,14 +61,15 @@ def told_value(value: Value) -> str:
 
 
 def permitted_rows(spec: ModelSpec, estimator: Any, sample: pd.DataFrame) -> Rows:
-    """The sample, each hard value of each feature in a row of the sample, and rows of many hard values at once.
+    """The sample, each hard value of each feature in a row of the sample, rows of many hard values at once, and numbers
+    beside those that make them hard.
 
     Hard are every category, a gap where the spec takes one, both bounds of a number, numbers far from training, and
     those on both sides of every threshold in the estimator's trees. The same for the same estimator and sample.
     """
     chance = np.random.default_rng(SEED)
     cuts = hard_numbers(spec, estimator, sample, chance)
-    values = {each.name: _values(each, sample[each.name], cuts.get(each.name)) for each in spec.features}
+    values = {each.name: _values(each, sample[each.name], cuts.numbers.get(each.name)) for each in spec.features}
     single = sum(map(len, values.values()))
     drawn = chance.integers(len(sample), size=single + MIXED_ROWS)
     columns = {each.name: _column(each, sample)[drawn] for each in spec.features}
@@ -67,8 +78,17 @@ def permitted_rows(spec: ModelSpec, estimator: Any, sample: pd.DataFrame) -> Row
         columns[name][changed == name] = hard
         mixed = single + np.flatnonzero(chance.random(MIXED_ROWS) < 0.5)
         columns[name][mixed] = hard[chance.integers(len(hard), size=len(mixed))]
-    frame = pd.concat([sample, pd.DataFrame(columns)], ignore_index=True)
-    return Rows(frame, np.concatenate([np.full(len(sample), "", dtype=object), changed]))
+    among = _permitted(spec, cuts.rows)
+    frame = pd.concat([sample, pd.DataFrame(columns), cuts.rows[among]], ignore_index=True)
+    names = np.concatenate([np.full(len(sample), "", dtype=object), changed, cuts.names[among]])
+    return Rows(frame, names, at_cuts=int(among.sum()))
+
+
+def _permitted(spec: ModelSpec, frame: pd.DataFrame) -> NDArray[Any]:
+    columns = [
+        np.array([each.kind.problem(value) is None for value in frame[each.name]], dtype=bool) for each in spec.features
+    ]
+    return np.asarray(np.logical_and.reduce(columns))
 
 
 def _column(feature: Feature, sample: pd.DataFrame) -> NDArray[Any]:

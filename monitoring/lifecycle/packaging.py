@@ -148,6 +148,8 @@ def serve(
 def _served_by_sklearn(
     spec: ModelSpec, kept: bytes, rows: Rows, expected: NDArray[Any], *, not_converted: str
 ) -> Served:
+    rows = rows.beside_cuts()
+    expected = expected[: len(rows.changed)]
     no_onnx = f"ONNX cannot serve the estimator of {spec.name} ({not_converted}), and scikit-learn cannot either"
     try:
         form = open_form(spec, ServedForm.SCIKIT_LEARN, kept)

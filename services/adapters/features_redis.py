@@ -3,7 +3,8 @@
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from datetime import datetime
-from typing import Final
+from ssl import CERT_NONE
+from typing import Any, Final
 from urllib.parse import urlsplit
 
 import msgspec
@@ -84,7 +85,8 @@ class FeaturesRedis:
         prefix: what the keys begin with.
 
     Raises:
-        SettingsError: the URL is none, has a password in it, or leads to another machine without TLS.
+        SettingsError: the URL is none, has a password in it or what the client does not know, or leads to another
+            machine without TLS, or without a look at who answers there.
     """
 
     def __init__(
@@ -93,14 +95,7 @@ class FeaturesRedis:
         _require_sound(url, allow_plaintext=allow_plaintext)
         self._url = redacted(url)
         self._prefix = prefix
-        self._client = Redis.from_url(
-            url,
-            password=password or None,
-            socket_connect_timeout=CONNECT_SECONDS,
-            socket_timeout=ANSWER_SECONDS,
-            # A second attempt would wait for the same server again; who looks up asks the rule meanwhile.
-            retry=Retry(NoBackoff(), 0),
-        )
+        self._client = _client(url, password, allow_plaintext=allow_plaintext)
 
     async def read(self, model: str, entity_id: str, names: Sequence[str]) -> dict[str, Reading]:
         with self._translated():
@@ -170,6 +165,36 @@ def _require_sound(url: str, *, allow_plaintext: bool) -> None:
         found="redis://",
         remedy="say rediss:// in BELLWETHER_FEATURES",
     )
+
+
+def _client(url: str, password: str, *, allow_plaintext: bool) -> Redis:
+    """Raises `SettingsError`."""
+    try:
+        client = Redis.from_url(
+            url,
+            password=password or None,
+            socket_connect_timeout=CONNECT_SECONDS,
+            socket_timeout=ANSWER_SECONDS,
+            # A second attempt would wait for the same server again; who looks up asks the rule meanwhile.
+            retry=Retry(NoBackoff(), 0),
+        )
+        # What the query says is looked at by a connection alone, here by one that is not opened.
+        connection: Any = client.connection_pool.make_connection()  # type: ignore[no-untyped-call]
+    except (TypeError, ValueError, RedisError) as error:
+        raise SettingsError(
+            f"the URL of the online features is {redacted(url)!r}, which cannot be used: {error}; its query may have "
+            "ssl_ca_certs, ssl_certfile and ssl_keyfile"
+        ) from None
+    tls = getattr(connection, "ssl_context", None)
+    require_tls(
+        "the online features",
+        [connection.host],
+        encrypted=tls is None or bool(tls.check_hostname and tls.cert_reqs != CERT_NONE),
+        allowed=allow_plaintext,
+        found="rediss:// that does not look at who answers",
+        remedy="leave ssl_cert_reqs and ssl_check_hostname out, and name the authority with ssl_ca_certs",
+    )
+    return client
 
 
 def _host(url: str) -> tuple[str, str]:

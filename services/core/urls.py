@@ -11,8 +11,10 @@ MAYBE: Final = "has what may be a password before its @"
 _SECRET: Final = re.compile(r"pass(?!file)|pwd|secret|token|credential", re.IGNORECASE)
 """Names of the members of a query that hold a secret: password, sslpassword, ssl_password, passwd. A `passfile` is a
 file's name."""
-_QUERY: Final = re.compile(r"([^?&;#=\s]+)=('(?:[^'\\]|\\.)*'|[^&;#\s]*)")
-"""Members of a query, and of a text as libpq takes one too, in which quotes may stand around a value."""
+_QUERY: Final = re.compile(r"([^?&;#=\s]+)=('(?:[^'\\]|\\.)*'|[^&\s]*)")
+"""Members of a query. A ; or # in a value may be a secret's own."""
+_TEXT: Final = re.compile(r"([^=\s]+)\s*=\s*('(?:[^'\\]|\\.)*'|(?:\\.|[^\s\\])*)", re.DOTALL)
+"""Members of a text as libpq takes one too: with blanks around the =; quotes or backslashes keep those in a value."""
 
 
 def secret_in(url: str) -> str | None:
@@ -20,7 +22,7 @@ def secret_in(url: str) -> str | None:
     if _is_file(url):
         return None
     if "://" not in url:
-        return MAYBE if ":" in url.rpartition("@")[0] else _named(_QUERY.findall(url))
+        return MAYBE if ":" in url.rpartition("@")[0] else _named([*_QUERY.findall(url), *_TEXT.findall(url)])
     try:
         return _in_parts(urlsplit(url))
     except ValueError:
@@ -39,7 +41,7 @@ def redacted(url: str) -> str:
     if at:
         user, colon, _ = before.partition(":")
         rest = f"{HIDDEN if colon or '/' in before else _plain(user)}@{behind}"
-    return f"{scheme}{separator}{_QUERY.sub(_hidden, rest)}"
+    return f"{scheme}{separator}{(_QUERY if separator else _TEXT).sub(_hidden, rest)}"
 
 
 def _in_parts(parts: SplitResult) -> str | None:
@@ -69,4 +71,7 @@ def _plain(user: str) -> str:
 
 def _hidden(found: re.Match[str]) -> str:
     name, value = found.groups()
-    return f"{name}={HIDDEN}" if value and _SECRET.search(unquote(name)) else found[0]
+    if value and _SECRET.search(unquote(name)):
+        return f"{name}={HIDDEN}"
+    # A member may stand behind a ; in the value of another.
+    return found[0].removesuffix(value) + _QUERY.sub(_hidden, value)

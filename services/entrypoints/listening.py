@@ -68,6 +68,7 @@ STOP_SECONDS: Final = 5.0
 # Called by name: each request passes here, and to look a method up behind one's own costs as much as calling it.
 _data_received: Final = HttpToolsProtocol.data_received
 _headers_complete: Final = HttpToolsProtocol.on_headers_complete
+_body: Final = HttpToolsProtocol.on_body
 _message_complete: Final = HttpToolsProtocol.on_message_complete
 
 
@@ -83,7 +84,8 @@ class BoundedHttp(HttpToolsProtocol):
         super().__init__(*arguments, **named)
         self._deadline: TimerHandle | None = None
         self._untaken: TimerHandle | None = None
-        self._head_bytes = self._chunk_bytes = 0
+        self._head_bytes = self._chunk_bytes = self._beside_bytes = self._head_fields = 0
+        self._body_came = False
         self._in_head = True
         self._refusal = MALFORMED_HTTP
 
@@ -108,17 +110,36 @@ class BoundedHttp(HttpToolsProtocol):
             self._wait_for_more()
 
     def _wait_for_more(self) -> None:
+        if not self._in_head:
+            self._drop_what_is_no_body()
         if self._in_head and self._head_bytes > HEAD_BYTES and not self.transport.is_closing():
             self._refuse(HEADERS_TOO_LARGE, _too_large(self._head_bytes))
+        elif self._beside_bytes > HEAD_BYTES and not self.transport.is_closing():
+            self._refuse(HEADERS_TOO_LARGE, _too_large(self._beside_bytes, what="trailers"))
         elif self._deadline is None and not self.transport.is_closing():
             seconds = self.head_seconds if self._in_head else self.body_seconds
             self._deadline = self.loop.call_later(seconds, self._late)
+
+    def _drop_what_is_no_body(self) -> None:
+        """Trailers, which nobody reads, and which the server would keep among the headers."""
+        trailers = self.headers[self._head_fields :]
+        del self.headers[self._head_fields :]
+        size = sum(len(name) + len(value) for name, value in trailers)
+        self._beside_bytes += size if self._body_came else self._chunk_bytes
+        self._body_came = False
+
+    def on_body(self, body: bytes) -> None:
+        self._body_came = True
+        _body(self, body)
 
     def on_headers_complete(self) -> None:
         if self._head_bytes > HEAD_BYTES or self._chunk_bytes > HEAD_BYTES:
             self._require_small_head()
         self._in_head = False
         self._head_bytes = 0
+        self._head_fields = len(self.headers)
+        # What came along with the head was counted with it.
+        self._beside_bytes = -self._chunk_bytes
         if self._deadline is not None:
             self._stop_waiting()
         _headers_complete(self)
@@ -333,5 +354,5 @@ def _plain_problem(code: str, detail: str) -> bytes:
     return head.encode() + body
 
 
-def _too_large(found: int) -> str:
-    return f"the request's line and headers have {found} bytes or more, expected at most {HEAD_BYTES}"
+def _too_large(found: int, *, what: str = "line and headers") -> str:
+    return f"the request's {what} have {found} bytes or more, expected at most {HEAD_BYTES}"

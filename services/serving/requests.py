@@ -26,6 +26,9 @@ NAME_LENGTH: Final = 64
 
 _LEAP_SECOND: Final = re.compile(r"(?<=[Tt ]\d\d:\d\d):60(?=[.,Zz+-])")
 
+_NO_OFFSET: Final = re.compile(r"[+-]\d\d:?[6-9]\d(?::?\d\d)?$", re.ASCII)
+"""One of 60 minutes and more, which Python adds up."""
+
 _NO_TIME: Final = datetime.max.replace(tzinfo=UTC)
 """Stands in for a time that was refused."""
 
@@ -234,6 +237,8 @@ class Faults:
 
 def _parsed(text: str) -> datetime:
     """Raises `ValueError`, and `OverflowError`. A leap second (RFC 3339) is the first one of the next minute."""
+    if _NO_OFFSET.search(text, len("2026-03-01T00")):
+        raise ValueError(text)
     try:
         return datetime.fromisoformat(text)
     except ValueError:

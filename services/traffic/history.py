@@ -1,7 +1,7 @@
 """A file of real history in the words of a model."""
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
@@ -17,7 +17,7 @@ from services.traffic.remedies import pooled
 from services.traffic.tallies import OUTCOMES, NotUnderstood, feature_tally, outcome_tally, time_tally, told_once
 from services.traffic.texts import NoZone, Numbers, Times
 
-_ROUNDED: Final = re.compile(r"\d[.,]\d+E\+\d+", re.ASCII | re.IGNORECASE)
+_ROUNDED: Final = re.compile(r"\d(?:[.,]\d+)?E\+\d+", re.ASCII | re.IGNORECASE)
 """A number as spreadsheets show long ones: its last digits are gone."""
 
 
@@ -51,7 +51,7 @@ class CsvRow:
 class History:
     """The rows in the order of the file, and the columns that have texts that were not understood.
 
-    `doubts` say which columns were perhaps read the wrong way though every text of theirs was.
+    `doubts` say which columns were perhaps read the wrong way though every text was, and whether rows stand twice.
     """
 
     rows: Sequence[CsvRow]
@@ -93,6 +93,10 @@ def require_understood(path: Path, history: History, spec: ModelSpec) -> None:
         raise MappingError(f"{path} was not understood: {'; '.join(told_once(wrong))}")
 
 
+_MODELS: Final = Numbers()
+"""Reads numbers as the models' specs have them."""
+
+
 class _NoEntity(Exception):
     """A row that is about nobody."""
 
@@ -109,9 +113,12 @@ class _Reader:
         self._features = {each.name: feature_tally(each.name, mapping, spec) for each in spec.features}
         self._time_columns = {name: time_tally(name, mapping) for name in mapping.time_columns}
         self._outcome = outcome_tally(mapping, spec)
+        self._seen: set[int] = set()
+        self._repeated: list[int] = []
 
     def read(self, row: Row) -> CsvRow:
         """Raises `_NoEntity`, `NoZone`."""
+        self._note_repetition(row)
         mapping, spec = self._mapping, self._spec
         strange: list[str] = []
         entity_id = self._entity(row.texts[mapping.entity.column])
@@ -146,8 +153,22 @@ class _Reader:
             rows=rows,
             not_understood=tuple(each.found(pools[each.what], missing=missing) for each in tallies if each.count),
             outcomes_not_understood=self._outcome.count,
-            doubts=tuple(doubt for each in tallies if (doubt := each.doubt(self._mapping.decimal)) is not None),
+            doubts=(*(doubt for each in tallies for doubt in each.doubts()), *self._repetition()),
         )
+
+    def _note_repetition(self, row: Row) -> None:
+        said = hash(tuple(row.texts.values()))
+        if said in self._seen:
+            self._repeated.append(row.line)
+        self._seen.add(said)
+
+    def _repetition(self) -> Iterator[str]:
+        if self._repeated:
+            yield (
+                f"{len(self._repeated)} rows say what one further up says, id and all, such as that in line "
+                f"{self._repeated[0]}; where replay trains on the one it is asked about the other, and its AUC is too "
+                "good: take them out unless they are cases of their own"
+            )
 
     def _entity(self, text: str) -> str:
         column = self._mapping.entity.column
@@ -166,6 +187,7 @@ class _Reader:
         column, tally = self._mapping.features[name], self._features[name]
         text = row.texts[column.column]
         if text in self._missing:
+            tally.pass_over(text)
             return None
         word = column.values.get(text, text)
         kind = self._kinds[name]
@@ -173,7 +195,8 @@ class _Reader:
             value: Value | None = None if text_problem(word) else word
             is_known = word in kind
         else:
-            value = self._numbers.read(word)
+            # Words of the mapping are the model's, however the file writes its own.
+            value = (_MODELS if text in column.values else self._numbers).read(word)
             is_known = value is not None
         tally.note(text, row.line, is_understood=is_known)
         if not is_known:
@@ -185,6 +208,7 @@ class _Reader:
         column = self._mapping.outcome
         text = row.texts[column.column]
         if text in self._missing:
+            self._outcome.pass_over(text)
             return None, False
         word = column.values.get(text, text)
         is_known = word in self._spec.task.classes

@@ -14,7 +14,7 @@ import msgspec
 from services.core.errors import MappingError
 from services.core.spec import CATEGORIES_TOLD, Categorical, ModelSpec
 from services.core.wording import listed
-from services.traffic.texts import DECIMALS, EPOCHS, ISO, THOUSANDS
+from services.traffic.texts import DECIMALS, EPOCHS, ISO, THOUSANDS, Numbers
 
 SAMPLE: Final = datetime(2004, 11, 23, 13, 14, 15, tzinfo=UTC)
 """A time of which no two parts can be confused."""
@@ -96,7 +96,7 @@ def load_mapping(path: Path, spec: ModelSpec) -> CsvMapping:
         raise MappingError(f"mapping {path} is not a mapping: {error}{_where_it_belongs(str(error))}") from error
     if problems := list(_layout_problems(mapping)):
         raise MappingError(f"mapping {path} cannot be used: {'; '.join(problems)}")
-    problems = [*_feature_problems(mapping, spec), *_outcome_problems(mapping, spec)]
+    problems = [*_contradictions(mapping), *_feature_problems(mapping, spec), *_outcome_problems(mapping, spec)]
     if problems:
         raise MappingError(f"mapping {path} does not fit model {spec.name!r}: {'; '.join(problems)}")
     return mapping
@@ -111,6 +111,15 @@ def _where_it_belongs(fault: str) -> str:
     return f"; a mapping has {', '.join(CsvMapping.__struct_fields__)}, and a column has column, values, observed_at"
 
 
+def _contradictions(mapping: CsvMapping) -> Iterator[str]:
+    for name, each in _places(mapping):
+        if both := [word for word in each.values if word in mapping.missing]:
+            yield (
+                f"missing has {', '.join(map(repr, both))}, to which values in [{name}] gives a meaning; "
+                "take it out of one of them"
+            )
+
+
 def _feature_problems(mapping: CsvMapping, spec: ModelSpec) -> Iterator[str]:
     if lacking := [name for name in spec.feature_names if name not in mapping.features]:
         yield f"features without a column: {', '.join(lacking)}"
@@ -123,6 +132,8 @@ def _feature_problems(mapping: CsvMapping, spec: ModelSpec) -> Iterator[str]:
             if strange := sorted(set(column.values.values()) - set(known)):
                 has = listed(known, at_most=CATEGORIES_TOLD)
                 yield f"{feature.name} has no category {', '.join(strange)}; it has {has}"
+        elif column and (wordy := [word for word in column.values.values() if Numbers().read(word) is None]):
+            yield f"{feature.name} is a number, and {', '.join(map(repr, wordy))} is none; expected such as '0.5'"
 
 
 def _outcome_problems(mapping: CsvMapping, spec: ModelSpec) -> Iterator[str]:
@@ -198,6 +209,21 @@ def _format_problems(name: str) -> Iterator[str]:
         return
     if kept.date() != SAMPLE.date():
         yield f"time_format {name!r} does not say year, month and day; expected {_TIME_FORMATS}"
+    yield from _half_said(name)
+
+
+def _half_said(name: str) -> Iterator[str]:
+    """What is read without an error and as another time than the file says."""
+    said = set(re.findall("%(.)", name))
+    if "p" in said and "I" not in said:
+        yield f"time_format {name!r} has %p, which says something behind %I alone; write %I in place of %H"
+    if "I" in said and "p" not in said:
+        yield f"time_format {name!r} has %I, which says morning or afternoon only with %p; add %p, or write %H"
+    if "Z" in said:
+        yield (
+            f"time_format {name!r} has %Z, the name of a zone, which is passed over; write the name itself there, "
+            "such as UTC, and state it as time_zone, or write %z for an offset such as +01:00"
+        )
 
 
 def _zone_problems(zone: str) -> Iterator[str]:

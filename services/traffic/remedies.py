@@ -76,11 +76,16 @@ def for_numbers(samples: Samples, *, decimal: str) -> str:
 
 
 def for_times(samples: Samples, *, formats: Sequence[str]) -> str:
-    """`formats` are those of the mapping; they stay where some texts fit them."""
+    """`formats` are those of the mapping; they stay where one alone does not fit what they read too.
+
+    Of 03/02/2026 and 02/25/2026, the first fits day/month as well: beside that, month/day would be read in two ways.
+    """
     texts, no_value = _without_no_value(samples.strange)
     if not texts:
         return samples.as_missing(no_value)
-    told = [_time_format(name, formats if samples.understood else ()) for name in samples.ways(_formats_of)]
+    told = [_time_format(name, ()) for name in samples.ways(lambda others: _formats_of([*others, *samples.understood]))]
+    if not told:
+        told = [_time_format(name, formats) for name in samples.ways(_formats_of)]
     example = f"time_format as {texts[0]!r} is written, such as %d/%m/%Y %H:%M, or a time in ISO 8601"
     return (_at_the_top(told) or example) + samples.too(no_value)
 
@@ -92,6 +97,26 @@ def for_words(samples: Samples, *, member: str) -> str:
         return samples.as_missing(no_value)
     shown = ", ".join(f"{_toml(text)} = …" for text in texts[:WORDS_SHOWN])
     return f"values = {{ {shown} }} in [{member}]" + samples.too(no_value)
+
+
+def ways_of_time(text: str, formats: Sequence[str]) -> tuple[str, str] | None:
+    """The first of the formats that fits, and one behind it that reads another time; None where all that fit agree.
+
+    That a day alone lasts longer is no difference. Numbers of seconds fit those of milliseconds too, always.
+    """
+    written = [name for name in formats if name not in EPOCHS]
+    read = {name: time.earliest for name in written if (time := Times((name,), "UTC").read(text)) is not None}
+    first = next(iter(read), "")
+    return next(((first, name) for name, time in read.items() if time != read[first]), None)
+
+
+def likelier_than_epoch(texts: Sequence[str], formats: Sequence[str]) -> str | None:
+    """A way of writing times by which all the texts are of our time, where none is by the mapping's way of counting."""
+    if not texts or len(formats) != 1 or formats[0] not in EPOCHS:
+        return None
+    if any(_likely(EPOCHS[formats[0]], text) is not None for text in texts):
+        return None
+    return next(iter(_formats_of(texts)), None)
 
 
 def _at_the_top(members: Sequence[str]) -> str:

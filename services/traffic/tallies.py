@@ -1,8 +1,10 @@
 """What the columns of a file said, and an account of every text that was not understood."""
 
 import re
-from collections.abc import Callable, Iterable, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any, Final
 
 from services.core.spec import CATEGORIES_TOLD, Categorical, ModelSpec
@@ -85,7 +87,11 @@ def _also(columns: Sequence[str]) -> str:
 
 @dataclass(slots=True, kw_only=True)
 class Tally:
-    """Counts what one column said, and what of it was not understood."""
+    """Counts what one column said, and what of it was not understood.
+
+    `known` are the words that it has a meaning for. `doubted` says of texts that were understood why they were perhaps
+    read the wrong way.
+    """
 
     column: str
     what: str
@@ -93,6 +99,9 @@ class Tally:
     remedy: Callable[[Samples], str]
     said: int = 0
     count: int = 0
+    known: frozenset[str] = frozenset()
+    doubted: Callable[[Sequence[str]], str | None] = lambda _: None
+    passed: Counter[str] = field(default_factory=Counter)
     first: tuple[str, int] = ("", 0)
     strange: dict[str, None] = field(default_factory=dict)
     understood: dict[str, None] = field(default_factory=dict)
@@ -106,16 +115,20 @@ class Tally:
             self.first = self.first if self.count else (text[:TEXT_SHOWN], line)
             self.count += 1
 
-    def doubt(self, decimal: str) -> str | None:
-        """Why its numbers may be a thousand times as large as they were read; None for no reason."""
-        grouped = re.compile(rf"[+-]?[1-9]\d{{0,2}}{re.escape(decimal)}\d{{3}}", re.ASCII)
-        pointed = [text for text in self.understood if decimal in text] if self.what == NUMBERS else []
-        if len(pointed) < DOUBTED_FROM or not all(map(grouped.fullmatch, pointed)):
-            return None
-        return (
-            f"{self.column}: three digits follow every {decimal!r}, such as {pointed[0]!r}; if it stands between "
-            f'thousands, write thousands = "{decimal}" and the other sign as decimal at the top of the mapping file'
-        )
+    def pass_over(self, text: str) -> None:
+        """It stands for no value."""
+        if text in self.known:
+            self.passed[text] += 1
+
+    def doubts(self) -> Iterator[str]:
+        """Why its texts were perhaps read the wrong way."""
+        if (doubt := self.doubted(list(self.understood))) is not None:
+            yield f"{self.column}: {doubt}"
+        for text, count in self.passed.items():
+            yield (
+                f"{self.column}: {text!r} counts as no value in {count} rows, because missing has it, and is one of "
+                "those that the model knows; if it is meant, take it out of missing at the top of the mapping file"
+            )
 
     def found(self, pool: Sequence[str], *, missing: Sequence[str]) -> NotUnderstood:
         """See `Samples` for `pool` and `missing`."""
@@ -140,6 +153,7 @@ def feature_tally(name: str, mapping: CsvMapping, spec: ModelSpec) -> Tally:
             column=column.column,
             what=CATEGORIES,
             expected=_one_of({**column.values, **dict.fromkeys(kind.categories, "")}),
+            known=frozenset(kind.categories),
             remedy=lambda samples: remedies.for_words(samples, member=f"features.{name}"),
         )
     group = f' with "{mapping.thousands}" between groups' if mapping.thousands else ""
@@ -148,6 +162,7 @@ def feature_tally(name: str, mapping: CsvMapping, spec: ModelSpec) -> Tally:
         what=NUMBERS,
         expected=f"digits such as 1234{mapping.decimal}5{group}",
         remedy=lambda samples: remedies.for_numbers(samples, decimal=mapping.decimal),
+        doubted=partial(_as_thousands, decimal=mapping.decimal),
     )
 
 
@@ -158,6 +173,7 @@ def time_tally(name: str, mapping: CsvMapping) -> Tally:
         what=TIMES,
         expected=f"{' or '.join(formats)} between 1678 and 2261",
         remedy=lambda samples: remedies.for_times(samples, formats=mapping.time_formats),
+        doubted=partial(_as_other_times, formats=mapping.time_formats),
     )
 
 
@@ -166,8 +182,35 @@ def outcome_tally(mapping: CsvMapping, spec: ModelSpec) -> Tally:
         column=mapping.outcome.column,
         what=OUTCOMES,
         expected=_one_of({**mapping.outcome.values, **dict.fromkeys(spec.task.classes, "")}),
+        known=frozenset(spec.task.classes),
         remedy=lambda samples: remedies.for_words(samples, member="outcome"),
     )
+
+
+def _as_thousands(texts: Sequence[str], *, decimal: str) -> str | None:
+    """Why numbers may be a thousand times as large as they were read; None for no reason."""
+    grouped = re.compile(rf"[+-]?[1-9]\d{{0,2}}{re.escape(decimal)}\d{{3}}", re.ASCII)
+    pointed = [text for text in texts if decimal in text]
+    if len(pointed) < DOUBTED_FROM or not all(map(grouped.fullmatch, pointed)):
+        return None
+    return (
+        f"three digits follow every {decimal!r}, such as {pointed[0]!r}; if it stands between "
+        f'thousands, write thousands = "{decimal}" and the other sign as decimal at the top of the mapping file'
+    )
+
+
+def _as_other_times(texts: Sequence[str], *, formats: Sequence[str]) -> str | None:
+    """Why times may be others than those that were read; None for no reason."""
+    for text in texts:
+        if (ways := remedies.ways_of_time(text, formats)) is not None:
+            one, other = ways
+            return (
+                f"{text!r} fits {one!r} and {other!r}, which read it as different times, and the first was taken; if "
+                "that is wrong for some of the rows, their times are to be written in one way in the file"
+            )
+    if (name := remedies.likelier_than_epoch(texts, formats)) is not None:
+        return f'{texts[0]!r} was read as a time before 1973; if it is not, write time_format = "{name}"'
+    return None
 
 
 def _one_of(words: Iterable[str]) -> str:

@@ -22,6 +22,12 @@ TIMES_KEPT: Final = 100_000
 """Texts whose reading is remembered: a file repeats its days and minutes, and reading one takes microseconds."""
 
 _ALIKE: Final = str.maketrans({"\N{NO-BREAK SPACE}": " ", "\N{NARROW NO-BREAK SPACE}": " ", "’": "'"})
+_ADJOINING: Final = re.compile(r"%[dmyYjHIMS]%[dmyYjHIMS]")
+"""Two numbers with no sign between them."""
+_ZONE_AT_END: Final = re.compile(r"\s*(?:Z|[+-]\d\d:?\d\d(?::?\d\d(?:\.\d+)?)?)$")
+_FRACTION_AT_END: Final = re.compile(r"[.,]\d+$")
+_FRACTIONS: Final = (-3, -6)
+"""Digits too many, where those of milliseconds or microseconds follow the seconds without a sign."""
 _TICK: Final = timedelta(microseconds=1)
 _GRAINS: Final = (timedelta(days=1), timedelta(hours=1), timedelta(minutes=1))
 """How long a time lasts that says its day alone, its hour too, and its minute too; one with seconds is exact."""
@@ -36,8 +42,9 @@ class Numbers:
 
     def __init__(self, *, decimal: str = ".", thousands: str = "") -> None:
         point, group = re.escape(decimal), re.escape(thousands)
-        # Groups of two digits before the last are India's.
-        grouped = rf"\d{{1,3}}(?:{group}\d{{2,3}})*{group}\d{{3}}|" if thousands else ""
+        # No group begins with a 0: 0,850 is no thousand. India has groups of two digits before the last, and commas.
+        lakhs = rf"|\d?(?:{group}\d\d)+{group}\d{{3}}" if thousands == "," else ""
+        grouped = rf"[1-9](?:\d{{0,2}}(?:{group}\d{{3}})+{lakhs})|" if thousands else ""
         self._pattern = re.compile(rf"[+-]?(?:(?:{grouped}\d+)(?:{point}\d*)?|{point}\d+)(?:[eE][+-]?\d+)?", re.ASCII)
         self._plain = str.maketrans("" if decimal == "." else decimal, "" if decimal == "." else ".", thousands)
 
@@ -137,7 +144,10 @@ def _offset(text: str | None) -> timezone | None:
     if text.upper() in ("Z", "UTC", "GMT"):
         return UTC
     digits = text[1:].replace(":", "").ljust(4, "0")
-    offset = timedelta(hours=int(digits[:2]), minutes=int(digits[2:]))
+    hours, minutes = int(digits[:2]), int(digits[2:])
+    if minutes > 59:
+        raise ValueError(f"{text} is no offset")
+    offset = timedelta(hours=hours, minutes=minutes)
     return timezone(-offset if text[0] == "-" else offset)
 
 
@@ -156,4 +166,21 @@ def _epoch(text: str, per_second: int) -> tuple[datetime, timedelta] | None:
 
 def _formatted(text: str, name: str) -> tuple[datetime, timedelta]:
     said = [any(f"%{letter}" in name for letter in letters) for letters in ("HIcX", "McX", "ScX")]
-    return datetime.strptime(text, name), _grain(*("said" if each else None for each in said))  # noqa: DTZ007 - zoned by the caller
+    moment = datetime.strptime(text, name)  # noqa: DTZ007 - zoned by the caller
+    if _ADJOINING.search(name) and not _has_every_digit(text, name, moment):
+        raise ValueError(f"{text} lacks a digit, and of which part nobody knows")
+    return moment, _grain(*("said" if each else None for each in said))
+
+
+def _has_every_digit(text: str, name: str, moment: datetime) -> bool:
+    """Where no sign parts day and month, 1112026 is the first of November or the eleventh of January."""
+    if "%z" in name:
+        text = _ZONE_AT_END.sub("", text)
+    if "%f" in name:
+        text = _FRACTION_AT_END.sub("", text)
+    lacking = _digits(moment.strftime(name.replace("%z", "").replace("%f", ""))) - _digits(text)
+    return lacking == 0 or ("%f" in name and lacking in _FRACTIONS)
+
+
+def _digits(text: str) -> int:
+    return sum(map(str.isdecimal, text))

@@ -308,6 +308,19 @@ SCORING: Final = (
     ),
     Case(
         alert=TOO_SLOW,
+        when="a row takes 8 ms and two services of two workers each get 100 a second",
+        series={
+            'bellwether_model_row_seconds{model="toy",version="v1",form="onnx",instance="one:3000"}': "0.008+0x60",
+            'bellwether_model_row_seconds{model="toy",version="v1",form="onnx",instance="two:3000"}': "0.008+0x60",
+            'bellwether_predictions_total{model="toy",served_by="model",instance="one:3000"}': "0+6000x60",
+            'bellwether_predictions_total{model="toy",served_by="model",instance="two:3000"}': "0+6000x60",
+            'bellwether_workers{instance="one:3000"}': "2+0x60",
+            'bellwether_workers{instance="two:3000"}': "2+0x60",
+        },
+        at="40m",
+    ),
+    Case(
+        alert=TOO_SLOW,
         when="ONNX scores and two workers get 2,000 a second",
         series=scoring(row="0.00002+0x60", asked="0+120000x60", form="onnx"),
         at="40m",

@@ -75,6 +75,15 @@ def test_where_models_differ_each_has_a_rule_of_its_own() -> None:
     assert [('model="toy"' in each, 'model="strict"' in each) for each in coverage] == [(True, False), (False, True)]
 
 
+def test_models_may_declare_the_same_measures_in_another_order() -> None:
+    good, bad = toy_spec().measures
+    other = replace(good, name="other")
+    one = replace(toy_spec(), measures=(good, other, bad))
+    turned = replace(toy_spec(), name="turned", measures=(other, good, bad))
+    found = [rule["expr"] for rule in rules(many(one, turned)) if rule.get("alert") == "BusinessEffectNegative"]
+    assert ['model=~"toy|turned"' in each for each in found] == [True, True]
+
+
 def test_a_series_is_recorded_before_it_is_asked_for() -> None:
     """Whatever the models have in common: what is recorded in a round counts in that round."""
     quick = replace(toy_spec(), name="quick", objectives=replace(toy_spec().objectives, p99=timedelta(milliseconds=5)))

@@ -23,8 +23,15 @@ from sklearn.impute import SimpleImputer
 from sklearn.linear_model import LogisticRegression
 from sklearn.neighbors import KNeighborsClassifier
 from sklearn.pipeline import make_pipeline
-from sklearn.preprocessing import OneHotEncoder, OrdinalEncoder, SplineTransformer, StandardScaler
+from sklearn.preprocessing import (
+    OneHotEncoder,
+    OrdinalEncoder,
+    PolynomialFeatures,
+    SplineTransformer,
+    StandardScaler,
+)
 from sklearn.svm import SVC, LinearSVC
+from sklearn.tree import DecisionTreeClassifier
 
 from monitoring.lifecycle.conversion import REASON_LENGTH, NotConverted, to_onnx
 from monitoring.lifecycle.cuts import CUTS_AT_MOST, hard_numbers
@@ -193,5 +200,25 @@ def test_cuts_behind_sums_of_all_numbers_are_drawn_and_not_all_looked_for() -> N
     forest = RandomForestClassifier(10, random_state=0)
     estimator = make_pipeline(PCA(5, random_state=0), forest).fit(features, features["number_0"] > features["number_1"])
     hard = hard_numbers(spec, estimator, features, chance)
-    assert set(hard) == set(spec.feature_names)
-    assert sum(map(len, hard.values())) <= 2 * 4 * CUTS_AT_MOST
+    assert set(hard.numbers) == set(spec.feature_names)
+    assert sum(map(len, hard.numbers.values())) <= 2 * 4 * CUTS_AT_MOST
+    assert 0 < len(hard.rows) == len(hard.names) <= 2 * CUTS_AT_MOST
+
+
+def test_a_number_is_hard_beside_the_others_that_its_cut_hangs_on_too() -> None:
+    names = ["amount", "visits"]
+    amount = replace(SPEC.feature("amount"), kind=Numeric())
+    spec = toy_spec(features=tuple(replace(amount, name=name) for name in names), slices=())
+    chance = np.random.default_rng(1)
+    features = pd.DataFrame({name: chance.uniform(1, 9, 400) for name in names})
+    tree = DecisionTreeClassifier(max_depth=1)
+    product = PolynomialFeatures(interaction_only=True, include_bias=False)
+    estimator = make_pipeline(product, tree).fit(features, features["amount"] * features["visits"] > 20)
+
+    hard = hard_numbers(spec, estimator, features, chance)
+
+    below, above = hard.rows.iloc[::2], hard.rows.iloc[1::2]
+    assert [*hard.names[::2]] == names
+    apart = above.to_numpy() - below.to_numpy()
+    assert (np.diag(apart) == np.spacing(np.diag(below))).all()
+    assert (estimator.predict(below) != estimator.predict(above)).all()

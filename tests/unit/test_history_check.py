@@ -210,6 +210,16 @@ def test_rows_that_are_not_in_the_order_of_their_decisions_are_warned_about() ->
     assert check.verdict is Verdict.WARNED
 
 
+def test_entities_that_begin_after_their_decision_are_warned_about() -> None:
+    later = [replace(each, started_at=roughly(at(each) + HOUR, HOUR)) for each in rows(50)]
+    same_day = [replace(each, started_at=roughly(at(each) - HOUR, 24 * HOUR)) for each in rows(200)[50:]]
+    check = check_history(TOY, [*later, *same_day])
+
+    (warning,) = check.warnings
+    assert warning.startswith("toy: 25 % of rows were decided before their entity began (started_at)")
+    assert check_history(TOY, same_day).warnings == ()
+
+
 def test_stale_invalid_and_missing_values_are_warned_about_with_their_shares() -> None:
     half = [after_decision(each, "visits", -7 * HOUR) for each in rows(100)]
     check = check_history(TOY, [valued(each, amount=-1.0, plan="weekly") for each in half] + rows(200)[100:])

@@ -115,14 +115,15 @@ def test_a_home_that_was_moved_keeps_its_own_store_and_versions(home: Path, tmp_
     assert moved.versions_directory == tmp_path / "moved" / "bentoml"
 
 
+@pytest.mark.parametrize("scheme", ["sqlite", "sqlite+pysqlite"])
 def test_a_relative_path_means_the_same_from_everywhere(
-    home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    scheme: str, home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    keep(Settings(home=home, store="sqlite:///there.sqlite", versions="shared"), *OF_A_HOME)
+    keep(Settings(home=home, store=f"{scheme}:///there.sqlite", versions="shared"), *OF_A_HOME)
     monkeypatch.chdir(home)
     found = of_home(Settings(home=home))
-    assert found.store == f"sqlite:///{tmp_path / 'there.sqlite'}"
+    assert found.store == f"{scheme}:///{tmp_path / 'there.sqlite'}"
     assert found.versions == str(tmp_path / "shared")
 
 

@@ -383,6 +383,7 @@ async def test_a_leap_second_is_the_first_of_the_next_minute(
     [
         ("2026-03-01T11:00:00", "found '2026-03-01T11:00:00', which has no offset; expected"),
         ("2026-03-01", "found '2026-03-01', which has no offset; expected"),
+        ("2026-03-01T11:00:00+01:75", "found '2026-03-01T11:00:00+01:75', expected"),
         ("2026-03-01T11:00:61Z", "found '2026-03-01T11:00:61Z', expected"),
         ("9999-12-31T23:59:60Z", "found '9999-12-31T23:59:60Z', expected"),
         ("soon", "found 'soon', expected"),

@@ -121,6 +121,46 @@ def test_a_large_body_behind_a_small_head_is_no_large_head(patient: int) -> None
     assert answered.count(str(len(body)).encode()) == 2
 
 
+IN_CHUNKS = (
+    b"POST / HTTP/1.1\r\nHost: a\r\nConnection: close\r\nTransfer-Encoding: chunked\r\nExpect: 100-continue\r\n\r\n"
+)
+
+
+def after_the_head(connection: socket.socket) -> None:
+    """Returns once the server waits for the body."""
+    connection.sendall(IN_CHUNKS)
+    assert connection.recv(100).startswith(b"HTTP/1.1 100")
+
+
+@pytest.mark.parametrize(
+    "behind",
+    [
+        b"1\r\nx\r\n0\r\n" + b"".join(b"X-%d: %b\r\n" % (each, b"y" * 1000) for each in range(34)),
+        b"0\r\nX: " + b"x" * HEAD_BYTES,
+        b"1;x=" + b"x" * HEAD_BYTES,
+    ],
+    ids=["many trailers", "one trailer without an end", "an extension of a chunk"],
+)
+def test_what_stands_beside_a_body_is_bounded_like_a_head(patient: int, behind: bytes) -> None:
+    with closing(connected(patient)) as connection:
+        after_the_head(connection)
+        connection.sendall(behind)
+        problem = problem_in(rest_of(connection))
+    assert problem["error"] == "headers_too_large"
+    assert str(problem["detail"]).startswith("the request's trailers have ")
+
+
+def test_a_body_in_small_chunks_with_a_trailer_is_read(patient: int) -> None:
+    with closing(connected(patient)) as connection:
+        after_the_head(connection)
+        for _ in range(20):
+            connection.sendall(b"1;a=b\r\nx\r\n" * 500)
+        connection.sendall(b"0\r\nX: y\r\n\r\n")
+        answered = rest_of(connection)
+    assert answered.startswith(b"HTTP/1.1 200 OK")
+    assert answered.endswith(b"\r\n\r\n10000")
+
+
 @pytest.mark.parametrize(
     "begun",
     [b"G", b"GET / HTTP/1.1\r\nHost: a\r\n", b"\r\n", b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 9\r\n\r\nx"],

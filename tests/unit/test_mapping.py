@@ -1,4 +1,5 @@
 import csv
+import re
 import tomllib
 from datetime import UTC, datetime
 from pathlib import Path
@@ -116,6 +117,67 @@ def test_a_number_written_in_another_way_than_the_mapping_says_is_not_guessed(
     assert (row.feed["mood"], row.not_understood) == (None, ("mood",))
 
 
+@pytest.mark.parametrize(
+    ("thousands", "text"),
+    [
+        (",", "0,850"),
+        (",", "012,345"),
+        (",", "12,34,567,890"),
+        (",", "1,234,56,789"),
+        (",", "123,45,678"),
+        ("'", "1'23'456"),
+        (" ", "12 34 567"),
+    ],
+)
+def test_groups_of_digits_as_nobody_writes_them_are_no_number(tmp_path: Path, thousands: str, text: str) -> None:
+    (row,) = history_of(tmp_path, HEADER, f'u1,Yes,"{text}",M,3,0', top=f'thousands = "{thousands}"\n').rows
+
+    assert row.not_understood == ("amount",)
+
+
+def test_a_word_for_a_number_is_the_model_s_however_the_file_writes_its_own(tmp_path: Path) -> None:
+    (tmp_path / "history.csv").write_text(f"{HEADER}\nu1,Yes,low,M,3,0\n")
+    text = 'decimal = ","\nthousands = "."\n' + MAPPING.replace('"Amount"', '"Amount"\nvalues = { low = "1.125" }')
+
+    history = read_history(tmp_path / "history.csv", mapping_in(tmp_path, text), toy_spec())
+
+    assert history.rows[0].request["amount"] == 1.125
+
+
+def test_a_word_for_a_number_that_is_none_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(MappingError, match="amount is a number, and 'little' is none"):
+        mapping_in(tmp_path, MAPPING.replace('"Amount"', '"Amount"\nvalues = { low = "little" }'))
+
+
+def test_a_text_that_means_nothing_and_something_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(MappingError, match=r"missing has 'No', to which values in \[outcome\] gives a meaning"):
+        mapping_in(tmp_path, MAPPING.replace('"n/a"]', '"n/a", "No"]'))
+
+
+def test_a_category_that_counts_as_no_value_is_told_with_its_rows(tmp_path: Path) -> None:
+    (tmp_path / "history.csv").write_text(f"{HEADER}\nu1,Yes,1,monthly,3,0\nu2,No,1,monthly,3,0\n")
+
+    mapping = mapping_in(tmp_path, MAPPING.replace('"n/a"]', '"n/a", "monthly"]'))
+    history = read_history(tmp_path / "history.csv", mapping, toy_spec())
+
+    assert [row.request.get("plan") for row in history.rows] == [None, None]
+    assert "Plan: 'monthly' counts as no value in 2 rows" in history.warnings[0]
+
+
+@pytest.mark.parametrize("text", ["7.59E+11", "1E+11"])
+def test_an_id_that_a_spreadsheet_rounded_is_refused(tmp_path: Path, text: str) -> None:
+    with pytest.raises(MappingError, match="a spreadsheet has rounded the id"):
+        rows_of(tmp_path, HEADER, f"{text},Yes,1,M,3,0")
+
+
+def test_rows_that_stand_twice_are_told(tmp_path: Path) -> None:
+    row, other = "u1,Yes,1,M,3,0", "u1,Yes,1,M,3,1"
+    (doubt,) = history_of(tmp_path, HEADER, row, other, row, f" {row}").doubts
+
+    assert doubt.startswith("2 rows say what one further up says, id and all, such as that in line 4; ")
+    assert history_of(tmp_path, HEADER, row, other).doubts == ()
+
+
 def test_an_outcome_that_nobody_knows_is_told_from_a_blank_one(tmp_path: Path) -> None:
     perhaps, blank = rows_of(tmp_path, HEADER, "u1,Perhaps,1,M,3,0", "u2,,1,M,3,0")
     assert (perhaps.outcome, perhaps.unmapped, perhaps.outcome_not_understood) == (None, ("Gone",), True)
@@ -228,10 +290,14 @@ VALUES = "u1,Yes,12.5,M,3,0.5"
 
 
 def timed_row(directory: Path, times: str, *, top: str = "") -> CsvRow:
+    (row,) = timed_history(directory, times, top=top).rows
+    return row
+
+
+def timed_history(directory: Path, times: str, *, top: str) -> History:
     path = directory / "history.csv"
     path.write_text(f"{TIMED_HEADER}\n{VALUES},{times}\n", "utf-8")
-    (row,) = read_history(path, mapping_in(directory, top + TIMED), toy_spec()).rows
-    return row
+    return read_history(path, mapping_in(directory, top + TIMED), toy_spec())
 
 
 def exactly(*parts: int) -> TimeRange:
@@ -311,6 +377,79 @@ def test_of_several_formats_the_first_that_fits_is_taken(tmp_path: Path) -> None
     assert (row.decided_at, row.started_at) == (exactly(2026, 1, 1), exactly(2025, 1, 1))
 
 
+@pytest.mark.parametrize(
+    ("written", "text"),
+    [
+        ("%d%m%Y", "1112026"),
+        ("%Y%m%d", "2026111"),
+        ("%d%m%y", "11126"),
+        ("%Y-%m-%d %H%M", "2026-03-01 111"),
+        ("%Y-%m-%dT%H%M%z", "2026-03-01T111+0100"),
+        ("%Y%m%d%H%M%S.%f", "2026030111111.123456"),
+        ("%Y%m%d%H%M%S%f", "2026030111111012"),
+    ],
+)
+def test_a_time_that_lacks_a_digit_where_no_sign_parts_its_numbers_is_not_guessed(
+    tmp_path: Path, written: str, text: str
+) -> None:
+    row = timed_row(tmp_path, f"{text},,,", top=f'time_zone = "UTC"\ntime_format = "{written}"\n')
+
+    assert row.decided_at is None
+    assert row.unmapped == ("Asked",)
+
+
+@pytest.mark.parametrize(
+    ("written", "text"),
+    [
+        ("%Y%m%d%H%M%S", "20260301090000"),
+        ("%Y%m%d%H%M%S%f", "20260301090000000"),
+        ("%Y%m%d%H%M%S%f", "20260301090000000000"),
+        ("%Y%m%d %H%M%S.%f %z", "20260301 100000.0 +01:00"),
+        ("%d%m%Y %I%M%S %p", "01032026 090000 AM"),
+    ],
+)
+def test_a_time_with_every_digit_needs_no_signs_between_them(tmp_path: Path, written: str, text: str) -> None:
+    row = timed_row(tmp_path, f"{text},,,", top=f'time_zone = "UTC"\ntime_format = "{written}"\n')
+
+    assert row.decided_at == exactly(2026, 3, 1, 9)
+
+
+def test_an_offset_of_more_minutes_than_an_hour_has_is_none(tmp_path: Path) -> None:
+    assert timed_row(tmp_path, "2026-03-01T09:00:00+01:75,,,").unmapped == ("Asked",)
+
+
+@pytest.mark.parametrize(
+    ("top", "text", "doubt"),
+    [
+        ('["%d/%m/%Y", "%m/%d/%Y"]', "02/03/2026", "Asked: '02/03/2026' fits '%d/%m/%Y' and '%m/%d/%Y', which read it"),
+        (
+            '"unix_seconds"',
+            "20260301",
+            'Asked: .20260301. was read as a time before 1973; if it is not, write time_format = "',
+        ),
+        ('"unix_milliseconds"', "1767225600", "Asked: '1767225600' was read as a time before 1973; .*\"unix_seconds\""),
+    ],
+)
+def test_times_that_may_be_others_than_were_read_are_told(tmp_path: Path, top: str, text: str, doubt: str) -> None:
+    history = timed_history(tmp_path, f"{text},,,", top=f'time_zone = "UTC"\ntime_format = {top}\n')
+
+    assert len(history.doubts) == 1
+    assert re.match(doubt, history.doubts[0])
+
+
+@pytest.mark.parametrize(
+    ("top", "text"),
+    [
+        ('["%Y-%m-%d 00:00:00", "iso"]', "2026-03-01 00:00:00"),
+        ('["%d/%m/%Y", "%m/%d/%Y"]', "25/03/2026"),
+        ('["unix_seconds", "unix_milliseconds"]', "1767225600"),
+        ('"unix_seconds"', "-86400"),
+    ],
+)
+def test_times_that_can_be_read_in_one_way_alone_are_not_doubted(tmp_path: Path, top: str, text: str) -> None:
+    assert not timed_history(tmp_path, f"{text},,,", top=f'time_zone = "UTC"\ntime_format = {top}\n').doubts
+
+
 def test_a_time_in_no_zone_is_refused_with_its_line(tmp_path: Path) -> None:
     with pytest.raises(MappingError, match=r"line 2: Asked is '2026-07-01' without a time zone; .*time_zone"):
         timed_row(tmp_path, "2026-07-01,,,")
@@ -344,6 +483,9 @@ def test_a_mapping_with_an_unknown_zone_is_refused(tmp_path: Path) -> None:
         ('time_format = "%d/%m"', "time_format '%d/%m' does not say year, month and day"),
         ('time_format = "%Q"', "time_format '%Q' is no format"),
         ('time_format = "%d/%d/%Y"', "time_format '%d/%d/%Y' says a part of the time twice; expected 'iso'"),
+        ('time_format = "%d/%m/%Y %H:%M %p"', "has %p, which says something behind %I alone"),
+        ('time_format = ["iso", "%d/%m/%Y %I:%M"]', "has %I, which says morning or afternoon only with %p"),
+        ('time_format = "%Y-%m-%d %H:%M %Z"', "has %Z, the name of a zone, which is passed over"),
         ("time_format = []", "time_format is an empty list"),
         ('decimals = ","', "unknown field `decimals`; a mapping has entity, outcome, .*, decimal, thousands, encoding"),
         ('[entity]\ndecimal = ","\ncolumn = "User"', "stand above the first .section."),

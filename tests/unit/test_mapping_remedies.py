@@ -53,6 +53,20 @@ def test_a_word_is_told_as_the_file_may_have_it() -> None:
     assert tomllib.loads(told.partition(" in [")[0].replace("…", '""')) == {"values": {"a\\b": "", "it's": ""}}
 
 
+@pytest.mark.parametrize(
+    ("strange", "understood", "told"),
+    [
+        ("02/13/2026", "02/03/2026", "%m/%d/%Y"),
+        ("13.02.2026", "02/03/2026", ["%d/%m/%Y", "%d.%m.%Y"]),
+    ],
+)
+def test_a_format_that_read_some_texts_stays_only_where_no_other_reads_them_all(
+    strange: str, understood: str, told: str | list[str]
+) -> None:
+    texts = Samples(strange=[strange], pool=[strange], understood=[understood])
+    assert top_of(for_times(texts, formats=("%d/%m/%Y",))) == {"time_format": told}
+
+
 def test_what_all_columns_together_tell_is_looked_for_in_a_part_of_them_that_does_not_grow() -> None:
     columns = [[f"{column},{row:03d}" for row in range(50)] for column in range(1, 500)]
     pool = pooled(columns)

@@ -1,6 +1,7 @@
 import io
 import re
 from collections.abc import Callable
+from copy import deepcopy
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -16,7 +17,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import FunctionTransformer, OneHotEncoder, StandardScaler
 from sklearn.tree import DecisionTreeClassifier
 
-from monitoring.lifecycle.conversion import to_onnx
+from monitoring.lifecycle.conversion import NotConverted, to_onnx
 from monitoring.lifecycle.domain import Rows, permitted_rows
 from monitoring.lifecycle.packaging import PARITY, NotServable, Package, package, serve
 from monitoring.lifecycle.retrain import first_version
@@ -26,7 +27,7 @@ from services.adapters.model_store import BentoModelStore
 from services.core.artifacts import CALIBRATION_FILE, ESTIMATOR_FILE, ONNX_FILE, REFERENCE_FILE, ServedForm
 from services.core.errors import CorruptArtifact
 from services.core.features import Value
-from services.core.spec import Unavailable
+from services.core.spec import ModelSpec, Unavailable
 from services.serving.runtime import load
 from tests.artifacts import train_on_waves, training_set
 from tests.toy import NOON, toy_spec
@@ -124,6 +125,31 @@ def test_what_skops_keeps_otherwise_than_it_was_fitted_is_refused() -> None:
     fitted, other = (train_on_waves(training_set(seed)) for seed in (1, 2))
     with pytest.raises(NotServable, match=r"what skops wrote is not what was fitted, it differs from the estimator by"):
         serve(SPEC, fitted, rows_of(fitted), keep=lambda _: skops.io.dumps(other))
+
+
+def test_what_skops_keeps_is_not_asked_where_the_last_bit_of_a_sum_decides() -> None:
+    """A copy whose arrays lie otherwise in memory adds up in another order."""
+    training = training_set(1)
+    columns = ColumnTransformer([("numbers", StandardScaler(), ["amount"])])
+    fitted = make_pipeline(columns, DecisionTreeClassifier(max_depth=1)).fit(training.features, training.target)
+    copy = deepcopy(fitted)
+    copy[-1].tree_.threshold[0] += 0.05
+    rows = rows_of(fitted)
+    alike = fitted.predict(rows.frame) == copy.predict(rows.frame)
+    assert 0 < alike.sum() < len(alike)
+    frame = pd.concat([rows.frame[alike], rows.frame[~alike]], ignore_index=True)
+    changed = np.concatenate([rows.changed[alike], rows.changed[~alike]])
+
+    def kept_as_a_copy(rows: Rows) -> ServedForm:
+        return serve(SPEC, fitted, rows, keep=lambda _: skops.io.dumps(copy), convert=not_converted).served_form
+
+    assert kept_as_a_copy(Rows(frame, changed, at_cuts=int((~alike).sum()))) is ServedForm.SCIKIT_LEARN
+    with pytest.raises(NotServable, match="what skops wrote is not what was fitted"):
+        kept_as_a_copy(Rows(frame, changed))
+
+
+def not_converted(_spec: ModelSpec, _estimator: Any) -> bytes:
+    raise NotConverted("no form of it")
 
 
 def test_where_the_onnx_form_says_something_else_scikit_learn_serves_and_the_version_says_where() -> None:

@@ -27,8 +27,9 @@ BY_SCIKIT_LEARN: Final = {
     "OneHot + SVC, probability": "iterated",
     "log1p + OneHot + RandomForest": "its ONNX form differs",
     "PowerTransformer + OneHot + RandomForest": "its ONNX form differs",
+    "Normalizer + OneHot + RandomForest": "its ONNX form differs",
 }
-"""Those that ONNX does not serve, and why. A logarithm that differs in its last bit goes another way through a tree."""
+"""Those that ONNX does not serve, and why. What differs in its last bit goes another way through a tree."""
 
 ROUNDING: Final = 1e-9
 IN_FLOAT32: Final = 1e-5

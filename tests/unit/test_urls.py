@@ -37,6 +37,14 @@ WITH_A_SECRET = [
     f"host=db.example dbname=records password={SECRET}",
     f"host=db.example password='of {SECRET}'",
     f"host=db.example password='it\\'s {SECRET}'",
+    f"host=db.example password = {SECRET}",
+    f"host=db.example password =\n'of {SECRET}'",
+    f"host=db.example password=of\\ {SECRET}",
+    f"host=db.example password=of&{SECRET}",
+    f"host=db.example password=of;{SECRET}",
+    f"rediss://cache.example/0?password=of;{SECRET}",
+    f"rediss://cache.example/0?password=of#{SECRET}",
+    f"db.example/records?user=u&password={SECRET}",
 ]
 WITHOUT = [
     "",
@@ -50,6 +58,7 @@ WITHOUT = [
     "sqlite:////var/lib/user:x@home/records.sqlite",
     "kafka-1.example:9093,kafka-2.example:9093",
     "[::1]:9092",
+    "host = db.example user = u passfile = /run/secrets/pgpass",
 ]
 
 

@@ -7,7 +7,7 @@ import pytest
 from services import bootstrap
 from services.adapters.features_redis import FeaturesRedis
 from services.adapters.record_store.database import Database
-from services.core.errors import SettingsError
+from services.core.errors import SettingsError, StoreUnavailable
 from services.settings import Settings
 
 OPT_OUT = "BELLWETHER_ALLOW_PLAINTEXT=true"
@@ -27,6 +27,8 @@ WITHOUT_TLS = [
     {"features": "redis://10.0.0.7/0"},
     {"features": "redis://[fd00::1]:6379/0"},
     {"features": "redis://127.0.0.1.example/0"},
+    {"features": "rediss://cache.example/0?ssl_cert_reqs=none"},
+    {"features": "rediss://cache.example/0?ssl_check_hostname=false"},
     {"kafka": "kafka.example:9092"},
     {"kafka": "127.0.0.1:9092,kafka.example:9092"},
     {"kafka": "kafka.example:9092", "kafka_security_protocol": "SASL_PLAINTEXT", "kafka_sasl_mechanism": "PLAIN"},
@@ -47,6 +49,7 @@ HERE = [
     {"store": f"{POSTGRESQL}/records?host=/var/run/postgresql"},
     {"features": "redis://127.0.0.1:6379/0"},
     {"features": "redis://localhost"},
+    {"features": "rediss://localhost/0?ssl_cert_reqs=none"},
     {"features": "redis://[::1]:6379"},
     {"kafka": "127.0.0.1:9092,localhost:9093,[::1]:9094"},
     {"kafka": " 127.0.0.1:9092, localhost:9093,"},
@@ -79,6 +82,12 @@ def test_tls_and_this_machine_need_no_permission(chosen: dict[str, Any]) -> None
     opened(settings_with(chosen))
 
 
+@pytest.mark.parametrize("query", ["ssl=false", "ssl_cert_reqs=maybe", "ssl_ca_cert=/ca.pem", "socket_timeout=soon"])
+def test_a_redis_whose_url_says_what_nobody_knows_is_refused_before_it_is_asked(query: str) -> None:
+    with pytest.raises(SettingsError, match=r"which cannot be used: .*; its query may have ssl_ca_certs"):
+        FeaturesRedis(f"rediss://cache.example/0?{query}")
+
+
 @pytest.mark.parametrize(
     ("url", "mode"),
     [
@@ -93,3 +102,10 @@ def test_where_the_url_says_nothing_of_tls_the_driver_is_told_to_require_it(url:
     _, named = database._engine.dialect.create_connect_args(database._engine.url)
 
     assert {**named, **database.encryption}.get("sslmode") == mode
+
+
+def test_the_environment_leads_no_address_of_this_machine_elsewhere(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PGHOSTADDR", "127.0.0.9")
+    database = Database(f"{POSTGRESQL}127.0.0.1:1/records")
+    with pytest.raises(StoreUnavailable, match=r'server at "127\.0\.0\.1"'), database.transaction():
+        pass

@@ -402,11 +402,11 @@ def _of_numbers(graph: Graph, part: Any, column: Number) -> list[Column]:
 
 
 def _polynomial(graph: Graph, part: Any, columns: Columns) -> list[Column]:
-    """Products of the columns, a factor at a time; the column behind the last is 1."""
+    """Products of the columns, a factor at a time from the last one on; the column behind the last is 1."""
     tensor = graph.tensor(columns)
     ones = graph.node("Expand", np.ones((1, 1)), _rows_by_one(graph, tensor))
     wide = graph.node("Concat", tensor, ones, axis=1)
-    factors = [np.repeat(np.arange(len(columns)), powers) for powers in part.powers_]
+    factors = [np.repeat(np.arange(len(columns)), powers)[::-1] for powers in part.powers_]
     longest = max(map(len, factors))
     padded = np.array([np.pad(each, (0, longest - len(each)), constant_values=len(columns)) for each in factors])
     product = graph.node("Gather", wide, padded[:, 0], axis=1)

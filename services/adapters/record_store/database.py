@@ -339,8 +339,11 @@ def _encryption(url: URL, *, allow_plaintext: bool) -> dict[str, str]:
     """
     hosts = [host for name in ("host", "hostaddr") for host in _said(url, name)]
     modes = _said(url, "sslmode")
-    if allow_plaintext or (hosts and all(map(is_here, hosts)) and "service" not in url.query):
+    if allow_plaintext:
         return {}
+    if hosts and all(map(is_here, hosts)) and "service" not in url.query:
+        # An address that the environment has (PGHOSTADDR) goes over the host's name.
+        return {} if _said(url, "hostaddr") else {"hostaddr": ""}
     require_tls(
         "the record store",
         [host for host in hosts if not is_here(host)] or ["the service's or the environment's host"],

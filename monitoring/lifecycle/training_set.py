@@ -167,7 +167,7 @@ def _require_both_classes(spec: ModelSpec, rows: pd.DataFrame, *, part: str) -> 
 
 def _served_row(spec: ModelSpec, judged: Judged) -> dict[str, Any] | None:
     made, vector = judged.prediction, _vector(spec, judged.prediction)
-    if judged.outcome is None or vector is None:
+    if judged.outcome not in spec.task.classes or vector is None:
         return None
     return vector | {MADE_AT: made.made_at, TARGET: int(judged.outcome == spec.task.positive), WEIGHT: made.weight}
 

@@ -64,6 +64,15 @@ def test_a_value_that_the_feature_cannot_have_now_leaves_its_row_out_and_keeps_n
     assert len(frame) == len(rows) - 1
 
 
+def test_nothing_is_learnt_from_an_outcome_that_is_none_of_the_classes() -> None:
+    rows = [row for row in toy_rows(200, begin=NOON - timedelta(days=9)) if row.outcome is not None]
+    rows[0] = msgspec.structs.replace(rows[0], outcome="Left!")
+
+    frame = served_rows(SPEC, StoreInMemory(rows), made_from=NOON - timedelta(days=30), now=NOON + DELAY)
+
+    assert len(frame) == len(rows) - 1
+
+
 @settings(max_examples=30, deadline=None)
 @given(
     seed=st.integers(0, 1000),

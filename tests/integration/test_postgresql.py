@@ -115,7 +115,7 @@ def test_a_session_that_began_while_the_database_was_read_only_is_renewed_once_i
         ("INSERT INTO positions SELECT string_agg(md5(n::text), ''), 1 FROM generate_series(1, 400) n", ContentRefused),
         ("SELECT pg_terminate_backend(pg_backend_pid())", StoreUnavailable),
         ("SET LOCAL statement_timeout = 10; SELECT pg_sleep(9)", StoreFailed),
-        ("SELECT * FROM nowhere", StoreFailed),
+        ("SELECT * FROM nowhere", StoreUnavailable),
         ("DO $$ BEGIN RAISE internal_error; END $$", StoreFailed),
     ],
     ids=["too large", "no number", "twice", "too long for its index", "ended", "too slow", "no table", "no reason"],

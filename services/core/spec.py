@@ -186,12 +186,22 @@ class BinaryClassification:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Decision:
-    """What to tell the caller. `score` is P(positive), in [0, 1], or None when whoever decided has none."""
+    """What to tell the caller. `score` is P(positive), in [0, 1], or None when whoever decided has none.
+
+    Words that no store takes decide nothing: consumers would bury the answer, after the caller has acted on it.
+    """
 
     label: str
     action: str
     score: float | None = None
     reasons: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        if problem := text_problem(self.label) or text_problem(self.action):
+            raise SpecError(
+                f"a decision has the label {self.label[:64]!r} and the action {self.action[:64]!r}: {problem}; choose "
+                "another text"
+            )
 
 
 class Good(StrEnum):

@@ -8,7 +8,7 @@ import pytest
 
 from services.core.errors import SpecError
 from services.core.predictions import Answer
-from services.core.spec import BinaryClassification, Categorical, Experiment, Feature, Numeric, Source
+from services.core.spec import BinaryClassification, Categorical, Decision, Experiment, Feature, Numeric, Source
 from services.entrypoints.oip.tensors import FIELDS, OUTPUTS
 from tests.toy import toy_spec
 
@@ -91,3 +91,10 @@ def test_a_control_arm_that_is_no_share_or_cannot_be_learnt_from_is_refused(cont
 def test_a_number_beyond_single_precision_is_none_that_a_model_can_use(value: float) -> None:
     assert Numeric().problem(3.4e38) is None
     assert Numeric().problem(value) == f"found {value!r}, expected at most 3.4e+38 on either side of 0"
+
+
+@pytest.mark.parametrize("text", ["x" * 201, "two\nlines", "a\x00"])
+@pytest.mark.parametrize("what", ["label", "action"])
+def test_a_decision_in_words_that_no_store_takes_is_none(what: str, text: str) -> None:
+    with pytest.raises(SpecError, match=r"a decision has the label .* expected"):
+        Decision(**{"label": "a", "action": "b"} | {what: text})

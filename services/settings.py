@@ -219,6 +219,13 @@ class Settings:
         return self.store or f"sqlite:///{(self.home / 'records.sqlite').absolute()}"
 
     @property
+    def shareable_files(self) -> tuple[Path, ...]:
+        """What may lie in another home, whose processes then work with it as well."""
+        store = self.store_url.partition(":///")
+        in_a_file = store[0].startswith("sqlite") and store[2]
+        return (*([Path(store[2]).absolute()] if in_a_file else []), self.versions_directory)
+
+    @property
     def versions_directory(self) -> Path:
         return Path(self.versions).absolute() if self.versions else self.home.absolute() / "bentoml"
 

@@ -92,6 +92,31 @@ def test_texts_are_utf_8_whatever_the_database_says_about_its_clients(postgresql
     store.close()
 
 
+@pytest.mark.parametrize(
+    "setting",
+    [
+        "DateStyle = 'German, DMY'",
+        "DateStyle = 'SQL, MDY'",
+        "standard_conforming_strings = off",
+        "bytea_output = escape",
+    ],
+)
+def test_times_and_bytes_are_read_as_they_were_written_whatever_the_database_has_set(
+    postgresql_url: str, setting: str
+) -> None:
+    execute(postgresql_url, f'ALTER DATABASE "{{name}}" SET {setting}')
+    store = RecordStoreSql(postgresql_url)
+    store.migrate()
+    commit(store, 1)
+
+    (judged,) = store.judged("toy", made_from=NOON, made_until=NOON + timedelta(days=1))
+    lease = store.acquire("work/toy", holder="one", lasts=timedelta(seconds=10))
+
+    assert judged.prediction == prediction(1)
+    assert lease is not None
+    store.close()
+
+
 def test_a_session_that_began_while_the_database_was_read_only_is_renewed_once_it_is_not(postgresql_url: str) -> None:
     store = RecordStoreSql(postgresql_url)
     store.migrate()

@@ -159,6 +159,14 @@ def test_what_the_server_says_is_told_as_refused_away_or_unknown(
     store.close()
 
 
+@pytest.mark.parametrize("parameter", ["autocommit=false", "prepare_threshold=0", "nonsense=1"])
+def test_a_parameter_that_is_the_drivers_or_nobodys_is_refused_at_the_start(parameter: str) -> None:
+    """With `autocommit` positions would move without their rows."""
+    with pytest.raises(SettingsError, match=f"has the parameter '{parameter.partition('=')[0]}'"):
+        RecordStoreSql(f"postgresql+psycopg://bellwether@127.0.0.1/name?{parameter}")
+    RecordStoreSql("postgresql+psycopg://bellwether@127.0.0.1/name?connect_timeout=1&sslmode=prefer").close()
+
+
 def test_what_is_no_url_of_a_store_is_told_what_one_is() -> None:
     for url in ("nonsense", "oracle-of-delphi://x"):
         with pytest.raises(SettingsError, match="expected sqlite"):

@@ -132,6 +132,14 @@ def test_an_older_copy_of_a_log_whose_first_events_are_gone_loses_none_by_that(h
     assert (home.heard.resets, home.heard.events_expired) == (["log_cut"], 0)
 
 
+def test_whatever_lies_in_the_file_that_names_the_last_log_ends_nobody(tmp_path: Path) -> None:
+    path = tmp_path / "log-read-last"
+    path.write_bytes(b"\xff\x00\xfe")
+
+    assert LastLogFile(path).exchange("event-log/one") not in ("", "event-log/one")
+    assert LastLogFile(path).exchange("event-log/one") == "event-log/one"
+
+
 def test_two_logs_that_share_a_store_have_a_position_each(tmp_path: Path) -> None:
     (tmp_path / "other").mkdir()
     one, other = Home(tmp_path), Home(tmp_path / "other")

@@ -97,4 +97,4 @@ def test_a_number_beyond_single_precision_is_none_that_a_model_can_use(value: fl
 @pytest.mark.parametrize("what", ["label", "action"])
 def test_a_decision_in_words_that_no_store_takes_is_none(what: str, text: str) -> None:
     with pytest.raises(SpecError, match=r"a decision has the label .* expected"):
-        Decision(**{"label": "a", "action": "b"} | {what: text})
+        Decision(label=text if what == "label" else "a", action=text if what == "action" else "b")

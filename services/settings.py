@@ -38,7 +38,7 @@ A_CENTURY_OF_HOURS: Final = 876_600.0
 
 
 def setting(default: Any, meaning: str, *, low: float = -math.inf, high: float = math.inf) -> Any:
-    """A number is finite, and from `low` to `high`."""
+    """A number that has bounds is finite, and from `low` to `high`; who uses another looks at it."""
     return field(default=default, metadata={"meaning": meaning, "secret": False, "low": low, "high": high})
 
 
@@ -266,10 +266,9 @@ def _require_number(each: Field[Any], value: object) -> None:
     if isinstance(value, bool) or not isinstance(value, int | float):
         return
     low, high = each.metadata["low"], each.metadata["high"]
-    if not (low <= value <= high and math.isfinite(value)):
-        bounds = [f"at least {low:,g}"] * math.isfinite(low) + [f"at most {high:,g}"] * math.isfinite(high)
-        expected = " and ".join(bounds) or "a finite number"
-        raise SettingsError(f"{variable_of(each.name)} is {value}; expected {expected}")
+    bounds = [f"at least {low:,g}"] * math.isfinite(low) + [f"at most {high:,g}"] * math.isfinite(high)
+    if bounds and not (low <= value <= high and math.isfinite(value)):
+        raise SettingsError(f"{variable_of(each.name)} is {value}; expected {' and '.join(bounds)}")
 
 
 def variable_of(name: str) -> str:

@@ -100,12 +100,14 @@ def stored_log_retention(settings: Settings, store: RecordStore) -> LogRetention
     if settings.event_log != LOCAL:
         return None
     from services.adapters.outbox_sqlite import OutboxSqlite
-    from services.ingest.local import partition_of
+    from services.ingest.local import partition_of, stored_up_to
 
     log = _local_log(settings)
-    return _log_retention(
-        settings, OutboxSqlite(log), lambda: store.position(partition_of(log)), limit=settings.consume_batch
-    )
+
+    def stored() -> int:
+        return stored_up_to(log, store.committed(partition_of(log)))
+
+    return _log_retention(settings, OutboxSqlite(log), stored, limit=settings.consume_batch)
 
 
 def forwarded_log_retention(settings: Settings) -> LogRetention:

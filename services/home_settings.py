@@ -9,7 +9,7 @@ import fcntl
 import os
 import re
 from collections.abc import Collection, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import fields, replace
 from pathlib import Path
 from typing import Final
@@ -17,6 +17,7 @@ from typing import Final
 import msgspec
 
 from services.adapters.durable import replace_file
+from services.adapters.home_lock import use_homes_of
 from services.core.errors import UNDECODABLE, SettingsError
 from services.settings import KAFKA, Settings, variable_of
 
@@ -88,6 +89,19 @@ def keep(settings: Settings, *names: str, said: Collection[str] = ()) -> Setting
         if new:
             _write(settings.home, before | new)
     return settled
+
+
+@contextmanager
+def beside_others(settings: Settings, *, command: str) -> Iterator[None]:
+    """While this process works with files of another home, nobody moves them away.
+
+    Raises:
+        AlreadyRunning: somebody does so now.
+    """
+    with ExitStack() as locks:
+        for each in use_homes_of(settings.shareable_files, home=settings.home, command=command):
+            locks.enter_context(each)
+        yield
 
 
 def change(home: Path, settings: Settings, names: Collection[str]) -> dict[str, str]:

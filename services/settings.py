@@ -4,6 +4,7 @@ Commands have flags for those that they use, except for secrets: a list of proce
 may stand in a file instead, which the variable with `_FILE` behind its name leads to.
 """
 
+import math
 import os
 from collections.abc import Mapping
 from dataclasses import Field, dataclass, field, fields, replace
@@ -11,6 +12,7 @@ from pathlib import Path
 from typing import Any, Final, Self
 
 from services.core.errors import SettingsError
+from services.core.predictions import LEAST_CONTROL_SHARE
 from services.core.tokens import MAKE_ONE, token_problem
 from services.core.urls import secret_in
 
@@ -29,8 +31,15 @@ ADDRESSES: Final = {"store": "store_password", "features": "features_password", 
 _TRUTHS: Final = {"true": True, "yes": True, "1": True, "false": False, "no": False, "0": False}
 
 
-def setting(default: Any, meaning: str) -> Any:
-    return field(default=default, metadata={"meaning": meaning, "secret": False})
+A_DAY_OF_SECONDS: Final = 86_400.0
+"""Longer than anybody waits between two looks, and short enough for every clock."""
+A_CENTURY_OF_HOURS: Final = 876_600.0
+"""Long enough to mean for ever, and short enough to be counted back from today."""
+
+
+def setting(default: Any, meaning: str, *, low: float = -math.inf, high: float = math.inf) -> Any:
+    """A number that has bounds is finite, and from `low` to `high`; who uses another looks at it."""
+    return field(default=default, metadata={"meaning": meaning, "secret": False, "low": low, "high": high})
 
 
 def secret(meaning: str) -> Any:
@@ -49,9 +58,9 @@ class Settings:
 
     home: Path = setting(Path(".bellwether"), "directory of logs, stores, models and reports")
     host: str = setting("127.0.0.1", "address that the prediction service listens on")
-    port: int = setting(3000, "port of the prediction service")
+    port: int = setting(3000, "port of the prediction service", low=0, high=65_535)
     monitor_host: str = setting("127.0.0.1", "address that the monitor listens on")
-    monitor_port: int = setting(3001, "port of the monitor")
+    monitor_port: int = setting(3001, "port of the monitor", low=0, high=65_535)
     monitor_token: str = secret(
         "token of the monitor's pages, as a bearer token or the password of a login, and of the ports that show "
         "metrics; without any they listen on this machine alone"
@@ -60,28 +69,43 @@ class Settings:
         "",
         "further names by which callers may call every port, with commas between them, beside localhost and 127.0.0.1",
     )
-    workers: int = setting(2, "serving worker processes")
+    workers: int = setting(2, "serving worker processes", low=1)
     clock_file: str = setting("", "file that holds simulated time; empty for the machine's clock")
     versions: str = setting(
         "", "directory of the models' versions, which services may share; empty for bentoml in the home"
     )
     control_share: float = setting(
-        -1.0, "share of entities in the control arm, over the spec's; negative to keep the spec's"
+        -1.0,
+        "share of entities in the control arm, over the spec's; negative to keep the spec's",
+        high=1,
     )
-    feature_budget_ms: float = setting(20.0, "longest that a look-up of online features may take, in milliseconds")
-    body_limit: int = setting(1_000_000, "largest accepted request body, in bytes")
-    alias_poll_seconds: float = setting(0.5, "how often a worker looks for a new champion, in seconds")
-    consume_batch: int = setting(2000, "events per transaction of the consumer")
+    feature_budget_ms: float = setting(
+        20.0, "longest that a look-up of online features may take, in milliseconds", low=0, high=60_000
+    )
+    body_limit: int = setting(1_000_000, "largest accepted request body, in bytes", low=1)
+    alias_poll_seconds: float = setting(
+        0.5, "how often a worker looks for a new champion, in seconds", low=0, high=A_DAY_OF_SECONDS
+    )
+    consume_batch: int = setting(2000, "events per transaction of the consumer", low=1)
     metrics_host: str = setting("127.0.0.1", "address that /metrics of consumer, forwarder and lifecycle listens on")
-    consumer_port: int = setting(3002, "port of the consumer's /metrics")
-    poll_seconds: float = setting(0.2, "how long an idle consumer waits before it looks again, in seconds")
-    evaluate_seconds: float = setting(1.0, "wall-clock time between two evaluations, in seconds")
-    lifecycle_seconds: float = setting(0.5, "wall-clock time between two steps of the lifecycle, in seconds")
-    lifecycle_port: int = setting(3004, "port of the lifecycle's /metrics")
-    lease_seconds: float = setting(
-        10.0, "silence of a monitor or lifecycle after which another that runs takes its models over, in seconds"
+    consumer_port: int = setting(3002, "port of the consumer's /metrics", low=0, high=65_535)
+    poll_seconds: float = setting(
+        0.2, "how long an idle consumer waits before it looks again, in seconds", low=0, high=A_DAY_OF_SECONDS
     )
-    reports_kept: int = setting(20, "Evidently reports kept per model; the oldest beyond it are deleted")
+    evaluate_seconds: float = setting(
+        1.0, "wall-clock time between two evaluations, in seconds", low=0, high=A_DAY_OF_SECONDS
+    )
+    lifecycle_seconds: float = setting(
+        0.5, "wall-clock time between two steps of the lifecycle, in seconds", low=0, high=A_DAY_OF_SECONDS
+    )
+    lifecycle_port: int = setting(3004, "port of the lifecycle's /metrics", low=0, high=65_535)
+    lease_seconds: float = setting(
+        10.0,
+        "silence of a monitor or lifecycle after which another that runs takes its models over, in seconds",
+        low=0.01,
+        high=A_DAY_OF_SECONDS,
+    )
+    reports_kept: int = setting(20, "Evidently reports kept per model; the oldest beyond it are deleted", low=1)
     token: str = secret("bearer token of the prediction service; without any it listens on this machine alone")
     token_file: str = setting("", "file of further bearer tokens, one per line, # before comments; empty for none")
     predict_needs_token: bool = setting(
@@ -102,18 +126,26 @@ class Settings:
         MONITOR, "who hands drift over to the lifecycle: monitor (itself, at once) or alertmanager (by POST /alerts)"
     )
     event_log: str = setting(LOCAL, "what consumers read: sqlite (the machine's own log) or kafka")
-    outbox_limit: int = setting(1_000_000, "events that may wait for Kafka; each takes about 2 kB of disk")
+    outbox_limit: int = setting(1_000_000, "events that may wait for Kafka; each takes about 2 kB of disk", low=0)
     outbox_full: str = setting(REFUSE, "beyond that limit: refuse (predictions get an error) or grow")
-    outbox_keep_hours: float = setting(168.0, "how long the local log keeps what Kafka has, in hours")
-    forwarder_port: int = setting(3003, "port of the forwarder's /metrics")
-    forward_batch: int = setting(500, "events that the forwarder has under way at once")
+    outbox_keep_hours: float = setting(
+        168.0, "how long the local log keeps what Kafka has, in hours", low=0, high=A_CENTURY_OF_HOURS
+    )
+    forwarder_port: int = setting(3003, "port of the forwarder's /metrics", low=0, high=65_535)
+    forward_batch: int = setting(500, "events that the forwarder has under way at once", low=1)
     kafka: str = setting("", "Kafka's servers as host:port, with commas between them")
     kafka_prefix: str = setting("bellwether", "what the names of the topics begin with")
     kafka_group: str = setting("bellwether", "group of the consumers that share the topics' partitions")
-    kafka_partitions: int = setting(6, "partitions of a topic that is created; more consumers than that are idle")
-    kafka_replication: int = setting(-1, "replicas of a topic that is created; -1 leaves it to the broker")
-    kafka_retention_hours: float = setting(168.0, "how long a topic that is created keeps its records, in hours")
-    kafka_session_seconds: float = setting(15.0, "silence after which a consumer's partitions go to others, in seconds")
+    kafka_partitions: int = setting(
+        6, "partitions of a topic that is created; more consumers than that are idle", low=1
+    )
+    kafka_replication: int = setting(-1, "replicas of a topic that is created; -1 leaves it to the broker", low=-1)
+    kafka_retention_hours: float = setting(
+        168.0, "how long a topic that is created keeps its records, in hours", low=1, high=A_CENTURY_OF_HOURS
+    )
+    kafka_session_seconds: float = setting(
+        15.0, "silence after which a consumer's partitions go to others, in seconds", low=0.01, high=A_DAY_OF_SECONDS
+    )
     kafka_security_protocol: str = setting("PLAINTEXT", "PLAINTEXT, SSL, SASL_PLAINTEXT or SASL_SSL")
     kafka_sasl_mechanism: str = setting("", "PLAIN, SCRAM-SHA-256 or SCRAM-SHA-512; empty without SASL")
     kafka_user: str = setting("", "user name for SASL")
@@ -129,8 +161,15 @@ class Settings:
         """Settings are shown, logged and handed on; no secret of a server can be in what is no secret.
 
         Raises:
-            SettingsError: an address has a password in it.
+            SettingsError: an address has a password in it, or a number is none, or beyond its bounds.
         """
+        for each in fields(self):
+            _require_number(each, getattr(self, each.name))
+        if 0.0 < self.control_share < LEAST_CONTROL_SHARE:
+            raise SettingsError(
+                f"{variable_of('control_share')} is {self.control_share!r}; expected 0, or at least "
+                f"{LEAST_CONTROL_SHARE:g}: one answer would stand for too many"
+            )
         for name, instead in ADDRESSES.items():
             if problem := secret_in(getattr(self, name)):
                 raise SettingsError(
@@ -180,6 +219,13 @@ class Settings:
         return self.store or f"sqlite:///{(self.home / 'records.sqlite').absolute()}"
 
     @property
+    def shareable_files(self) -> tuple[Path, ...]:
+        """What may lie in another home, whose processes then work with it as well."""
+        store = self.store_url.partition(":///")
+        in_a_file = store[0].startswith("sqlite") and store[2]
+        return (*([Path(store[2]).absolute()] if in_a_file else []), self.versions_directory)
+
+    @property
     def versions_directory(self) -> Path:
         return Path(self.versions).absolute() if self.versions else self.home.absolute() / "bentoml"
 
@@ -212,6 +258,17 @@ class Settings:
     @property
     def log_directory(self) -> Path:
         return self.home / "logs"
+
+
+def _require_number(each: Field[Any], value: object) -> None:
+    """What is no number, or too small or large for what it is for, would end a process long after it began, or turn
+    every event into a dead letter. Raises `SettingsError`."""
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return
+    low, high = each.metadata["low"], each.metadata["high"]
+    bounds = [f"at least {low:,g}"] * math.isfinite(low) + [f"at most {high:,g}"] * math.isfinite(high)
+    if bounds and not (low <= value <= high and math.isfinite(value)):
+        raise SettingsError(f"{variable_of(each.name)} is {value}; expected {' and '.join(bounds)}")
 
 
 def variable_of(name: str) -> str:

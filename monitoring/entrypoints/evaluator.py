@@ -53,7 +53,9 @@ def run_evaluator(settings: Settings, *, once: bool = False) -> int:
     _require_a_way_for_drift(settings)
     access_of_monitor(settings, "monitor_host")
     with use(settings.home, command=NAME):
-        return _evaluate(home_settings.of_home(settings, *home_settings.OF_JUDGING), once=once)
+        settings = home_settings.of_home(settings, *home_settings.OF_JUDGING)
+        with home_settings.beside_others(settings, command=NAME):
+            return _evaluate(settings, once=once)
 
 
 def _evaluate(settings: Settings, *, once: bool) -> int:

@@ -43,7 +43,9 @@ def run_lifecycle(settings: Settings, *, once: bool = False) -> int:
     if not once:
         access_of_monitor(settings, "metrics_host")
     with use(settings.home, command=NAME):
-        return _attend(home_settings.of_home(settings, *home_settings.OF_JUDGING), once=once)
+        settings = home_settings.of_home(settings, *home_settings.OF_JUDGING)
+        with home_settings.beside_others(settings, command=NAME):
+            return _attend(settings, once=once)
 
 
 def _attend(settings: Settings, *, once: bool) -> int:

@@ -60,7 +60,11 @@ class Tenure:
 
     def _renew(self) -> None:
         while not self._left.wait(self._lasts.total_seconds() / RENEWALS):
-            self._ask_for_all()
+            try:
+                self._ask_for_all()
+            except Exception:
+                # The edge of the thread: without it this process would take what expired long ago for its own.
+                logger.exception("the leases of this %s could not be asked for; trying again", self._work)
 
     def _ask_for_all(self) -> None:
         names = [self._name(model) for model in self._models]

@@ -14,7 +14,18 @@ def usable_of(row: Judged) -> dict[str, Value]:
 
 
 def decision_without_model(spec: ModelSpec, usable: Mapping[str, Value]) -> Decision:
-    return spec.rule(usable) or spec.last_resort
+    """Values that were recorded while their feature was of another kind are none that a rule can compare."""
+    try:
+        return spec.rule(usable) or spec.last_resort
+    except (TypeError, ValueError):
+        # Looked at only now: looking at each value beforehand takes longer than most rules.
+        comparable = {name: value for name, value in usable.items() if _is_taken(spec, name, value)}
+        return spec.rule(comparable) or spec.last_resort
+
+
+def _is_taken(spec: ModelSpec, name: str, value: Value) -> bool:
+    feature = spec.by_name.get(name)
+    return feature is None or feature.kind.takes(value)
 
 
 def score_without_model(spec: ModelSpec, usable: Mapping[str, Value]) -> float:

@@ -18,7 +18,7 @@ from monitoring.evaluation.availability import availability
 from monitoring.evaluation.business import business
 from monitoring.evaluation.confirmation import Confirmation, confirm, newest_confirmation
 from monitoring.evaluation.drift import SCORE, ColumnDrift, FeatureDrift, Reference, began, drift, has_drifted
-from monitoring.evaluation.outcome_checks import Arrivals, Was, answers_of, doubts, too_early
+from monitoring.evaluation.outcome_checks import Arrivals, Was, answers_of, doubts, in_words_of, too_early
 from monitoring.evaluation.performance import by_version, coverage, performance
 from monitoring.evaluation.repetition import distinct
 from monitoring.evaluation.standing import DOUBTS
@@ -46,7 +46,8 @@ class Evaluation:
     wall_now: datetime
 
     def rows(self, window: Window) -> list[Judged]:
-        return self.store.judged(self.spec.name, made_from=window.start, made_until=window.end, limit=SAMPLE_LIMIT)
+        found = self.store.judged(self.spec.name, made_from=window.start, made_until=window.end, limit=SAMPLE_LIMIT)
+        return in_words_of(self.spec, found)
 
     def attempt(
         self, kind: ResultKind, window: Window, version: str, n: int, compute: Callable[[], Outcome]
@@ -199,9 +200,8 @@ def _doubts(evaluation: Evaluation, version: str, answered: list[Judged]) -> dic
 
     def arrivals() -> Arrivals:
         oldest, newest = answers.made_at[0] - spec.retraining.history, answered[-1].prediction.made_at
-        return Arrivals.of(
-            store.judged(spec.name, made_from=oldest, made_until=newest, version=version, limit=SAMPLE_LIMIT)
-        )
+        found = store.judged(spec.name, made_from=oldest, made_until=newest, version=version, limit=SAMPLE_LIMIT)
+        return Arrivals.of(in_words_of(spec, found))
 
     was = Was.recorded(store.versions(spec.name), version)
     found = doubts(answers, since=answers.made_at[0], was=was, arrivals=arrivals)

@@ -162,6 +162,13 @@ def answers_of(spec: ModelSpec, judged: Sequence[Judged]) -> Answers:
     )
 
 
+def in_words_of(spec: ModelSpec, rows: Sequence[Judged]) -> list[Judged]:
+    """The rows, without outcomes that are none of the task's classes: nobody knows which of the two such a word means,
+    and whoever compares it with the positive one takes it for the other. An earlier spec had them, or another feed."""
+    classes = (None, *spec.task.classes)
+    return [row if row.outcome in classes else Judged(row.prediction) for row in rows]
+
+
 @dataclass(frozen=True, slots=True)
 class Arrivals:
     """Of a sample of matured answers, oldest first: when each was made, and whether its outcome has come."""

@@ -106,7 +106,13 @@ def intake(
     Raises:
         MalformedAlert: the payload is not Alertmanager's; nothing of it was taken.
     """
-    return [_receipt(alert, store=store, specs=specs, now=now) for alert in _decoded(payload).alerts]
+    past: dict[str, list[Job]] = {}
+    receipts = []
+    for alert in _decoded(payload).alerts:
+        receipts.append(_receipt(alert, store=store, specs=specs, past=past, now=now))
+        if receipts[-1].code is Code.JOB_OPENED:
+            past.clear()
+    return receipts
 
 
 def _decoded(payload: bytes | Mapping[str, Any]) -> Payload:
@@ -122,7 +128,10 @@ def _decoded(payload: bytes | Mapping[str, Any]) -> Payload:
     return found
 
 
-def _receipt(alert: Alert, *, store: Desk, specs: Mapping[str, ModelSpec], now: datetime) -> Receipt:
+def _receipt(
+    alert: Alert, *, store: Desk, specs: Mapping[str, ModelSpec], past: dict[str, list[Job]], now: datetime
+) -> Receipt:
+    """`past` are the jobs that were read for alerts before this one, by model: a payload may have thousands."""
     if alert.status != "firing":
         return _ignored(Code.NOT_FIRING, f"status is {alert.status[:32]!r}, only firing alerts start work")
     if (name := alert.labels.get("alertname", "")) not in RETRAINING_ALERTS:
@@ -132,7 +141,9 @@ def _receipt(alert: Alert, *, store: Desk, specs: Mapping[str, ModelSpec], now: 
     if spec is None:
         found = alert.labels.get("model", "")[:64]
         return _refused(Code.UNKNOWN_MODEL, f"no model {found!r}; GET /status has those that there are")
-    if refusal := _too_soon(spec, alert, store.jobs(spec.name, limit=JOBS_REMEMBERED), now):
+    if spec.name not in past:
+        past[spec.name] = store.jobs(spec.name, limit=JOBS_REMEMBERED)
+    if refusal := _too_soon(spec, alert, past[spec.name], now):
         return refusal
     onset = _told(spec, alert) if "since" in alert.annotations else _on_record(spec, store, now)
     return onset if isinstance(onset, Receipt) else _opened(spec, alert, onset, store=store, now=now)

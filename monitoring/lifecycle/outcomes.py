@@ -6,7 +6,7 @@ from datetime import datetime
 
 import pandas as pd
 
-from monitoring.evaluation.outcome_checks import Answers, Arrivals, Doubt, Was, doubts, too_early
+from monitoring.evaluation.outcome_checks import Answers, Arrivals, Doubt, Was, doubts, in_words_of, too_early
 from monitoring.evaluation.performance import MINIMUM_ROWS
 from monitoring.evaluation.unknown import NotEnoughData
 from monitoring.evaluation.windows import SAMPLE_LIMIT
@@ -43,7 +43,8 @@ def doubts_of_outcomes(
     was = Was.recorded(store.versions(spec.name), store.aliases(spec.name).get(CHAMPION))
 
     def arrivals() -> Arrivals:
-        return Arrivals.of(store.judged(spec.name, made_from=oldest, made_until=matured, limit=SAMPLE_LIMIT))
+        found = store.judged(spec.name, made_from=oldest, made_until=matured, limit=SAMPLE_LIMIT)
+        return Arrivals.of(in_words_of(spec, found))
 
     return doubts(_answers(spec, frame, champion), since=since, was=was, arrivals=arrivals)
 
@@ -60,7 +61,8 @@ def _tested(
 
 
 def _sampled(spec: ModelSpec, store: RecordStore, *, since: datetime, until: datetime) -> list[Judged]:
-    return store.judged(spec.name, made_from=since, made_until=until, limit=SAMPLE_LIMIT, settled=True)
+    found = store.judged(spec.name, made_from=since, made_until=until, limit=SAMPLE_LIMIT, settled=True)
+    return in_words_of(spec, found)
 
 
 def _answers(spec: ModelSpec, frame: pd.DataFrame, champion: Scores) -> Answers:

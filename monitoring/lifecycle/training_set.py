@@ -167,7 +167,7 @@ def _require_both_classes(spec: ModelSpec, rows: pd.DataFrame, *, part: str) -> 
 
 def _served_row(spec: ModelSpec, judged: Judged) -> dict[str, Any] | None:
     made, vector = judged.prediction, _vector(spec, judged.prediction)
-    if judged.outcome is None or vector is None:
+    if judged.outcome not in spec.task.classes or vector is None:
         return None
     return vector | {MADE_AT: made.made_at, TARGET: int(judged.outcome == spec.task.positive), WEIGHT: made.weight}
 
@@ -184,9 +184,11 @@ def _usable(made: PredictionMade, feature: Feature) -> Value | None:
     if verdict is None:
         # Logged before the feature was declared: nobody looked, so this is no gap that serving would have seen.
         return None
-    if verdict.usable is None and feature.if_unavailable is Unavailable.OPTIONAL:
+    usable = verdict.usable
+    if usable is None and feature.if_unavailable is Unavailable.OPTIONAL:
         return _gap(feature)
-    return verdict.usable
+    # Logged while the feature was of another kind, or by somebody else: no column takes it.
+    return usable if feature.kind.takes(usable) else None
 
 
 def _past_value(case: PastCase, feature: Feature) -> Value:

@@ -5,7 +5,7 @@ from contextlib import contextmanager, suppress
 from datetime import datetime
 from ssl import CERT_NONE
 from typing import Any, Final
-from urllib.parse import urlsplit
+from urllib.parse import parse_qs, urlsplit
 
 import msgspec
 from redis.asyncio import Redis
@@ -24,6 +24,16 @@ ANSWER_SECONDS: Final = 1.0
 """For a feed's write. Look-ups have a budget of their own, far below either."""
 TLS: Final = "rediss"
 SCHEMES: Final = ("redis", TLS)
+TLS_PARAMETERS: Final = "ssl_"
+"""What the names of those of TLS begin with."""
+PARAMETERS: Final = frozenset(
+    {
+        *("client_name", "db", "protocol", "health_check_interval", "max_connections"),
+        *("socket_connect_timeout", "socket_keepalive", "socket_timeout"),
+    }
+)
+"""Of a URL's query. Others change what the client makes of keys and values, or it knows them not and says so at each
+look-up: under `decode_responses` every value would be missing."""
 
 WRONG_TYPE: Final = "WRONGTYPE"
 """How the server's answer begins where a key holds no hash."""
@@ -157,6 +167,12 @@ def _require_sound(url: str, *, allow_plaintext: bool) -> None:
         raise SettingsError(
             f"the URL of the online features is {redacted(url)!r}; expected redis://HOST:PORT/0 or rediss://…"
         )
+    for name in parse_qs(urlsplit(url).query, keep_blank_values=True):
+        if name not in PARAMETERS and not name.startswith(TLS_PARAMETERS):
+            raise SettingsError(
+                f"the URL of the online features has the parameter {name[:64]!r}; expected one of "
+                f"{', '.join(sorted(PARAMETERS))}, or one of TLS ({TLS_PARAMETERS}…)"
+            )
     require_tls(
         "the online features",
         [host],

@@ -17,8 +17,8 @@ import os
 import re
 import socket
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Final, Self
@@ -136,6 +136,26 @@ def use(home: Path, *, command: str) -> Iterator[None]:
     with _taken(home / USERS, fcntl.LOCK_SH, patience=MOVING_SECONDS) as file:
         _sign(file, command)
         yield
+
+
+def use_homes_of(files: Iterable[Path], *, home: Path, command: str) -> list[HomeLock]:
+    """Keep files of other homes than `home` where they are while this process works with them.
+
+    A home that cannot be written or locked, as on a volume that is shared for reading, is left as it is.
+
+    Raises:
+        AlreadyRunning: the files of one are being moved away.
+    """
+    own_home = home.resolve()
+    found = [path.resolve() for path in files]
+    elsewhere = {each for path in found if own_home not in path.parents for each in path.parents}
+    locks = []
+    for other in sorted(each for each in elsewhere if (each / USERS).is_file()):
+        with suppress(SettingsError):
+            file = _taken(other / USERS, fcntl.LOCK_SH, patience=MOVING_SECONDS)
+            _sign(file, command)
+            locks.append(HomeLock(file))
+    return locks
 
 
 def use_alone(home: Path, *, command: str) -> HomeLock:

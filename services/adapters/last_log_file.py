@@ -14,7 +14,7 @@ class LastLogFile:
 
     def exchange(self, partition: str) -> str:
         try:
-            before = self._path.read_text().strip() if self._path.exists() else ""
+            before = self._path.read_text(errors="replace").strip() if self._path.exists() else ""
             if before != partition:
                 replace_file(self._path, partition.encode(), durable=True)
         except OSError as error:

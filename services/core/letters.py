@@ -43,9 +43,19 @@ def keepable(letter: DeadLetter) -> DeadLetter:
     )
 
 
+def moved_aside(letter: DeadLetter) -> DeadLetter:
+    """This letter under an origin that no other has, where a log that lost its newest events has given its position to
+    another one since. Told again it gets the same."""
+    content = letter.event_id.encode(errors="surrogatepass") + b"\x00" + letter.data
+    return msgspec.structs.replace(letter, origin=_ending_in(hashlib.sha256(content), letter.origin))
+
+
 def _named_by_hash(text: str) -> str:
-    digest = hashlib.sha256(text.encode(errors="surrogatepass")).hexdigest()[:_DIGEST]
-    return f"{harmless(text[: ID_LENGTH - _DIGEST - 1])}#{digest}"
+    return _ending_in(hashlib.sha256(text.encode(errors="surrogatepass")), text)
+
+
+def _ending_in(digest: "hashlib._Hash", text: str) -> str:
+    return f"{harmless(text[: ID_LENGTH - _DIGEST - 1])}#{digest.hexdigest()[:_DIGEST]}"
 
 
 def _is_instant(moment: datetime) -> bool:

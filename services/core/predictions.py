@@ -12,6 +12,11 @@ NO_ACTION: Final = "none"
 """The action of an answer on which nobody acts; every spec may use it, and the control arm always gets it."""
 
 
+LEAST_CONTROL_SHARE: Final = 0.0001
+"""An answer of the control arm stands for one over its share. With a smaller one a single outcome would stand for more
+than ten thousand, and decide alone what a model is worth."""
+
+
 class ServedBy(StrEnum):
     MODEL = "model"
     RULE = "rule"

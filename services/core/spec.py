@@ -10,12 +10,12 @@ from dataclasses import KW_ONLY, dataclass, field
 from datetime import timedelta
 from enum import StrEnum
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from services.core.errors import SpecError
 from services.core.features import Value
 from services.core.limits import text_problem
-from services.core.predictions import Answer
+from services.core.predictions import LEAST_CONTROL_SHARE, Answer
 from services.core.wording import in_digits, listed
 
 if TYPE_CHECKING:
@@ -59,9 +59,14 @@ class Impute:
     value: Value
 
 
+LARGEST: Final = 3.4e38
+"""Of a number: single precision has no larger one. What is far beyond it has a square that is infinite in double
+precision too, and one such value among the rows of a training set would fail every training that scales them."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Numeric:
-    """A finite number in [low, high]; both bounds are included, None means unbounded."""
+    """A finite number in [low, high]; both bounds are included, None means unbounded but for `LARGEST`."""
 
     low: float | None = None
     high: float | None = None
@@ -73,12 +78,18 @@ class Numeric:
         if self.low is not None and self.high is not None and self.low > self.high:
             raise SpecError(f"a number is at least {self.low!r} and at most {self.high!r}, which none is; swap them")
 
+    def takes(self, value: object) -> bool:
+        """Whether `value` is a number that can be computed with, whatever the bounds are now."""
+        return not isinstance(value, bool) and isinstance(value, int | float) and -LARGEST <= value <= LARGEST
+
     def problem(self, value: object) -> str | None:
         """Say why `value` is not one of this kind, or None when it is."""
         if isinstance(value, bool) or not isinstance(value, (float, int)):
             return f"found {value!r}, expected a number"
         if not math.isfinite(value):
             return f"found {value!r}, expected a finite number"
+        if not -LARGEST <= value <= LARGEST:
+            return f"found {value!r}, expected at most {LARGEST:g} on either side of 0"
         if self.low is not None and value < self.low:
             return f"found {value!r}, expected at least {in_digits(self.low)}"
         if self.high is not None and value > self.high:
@@ -106,6 +117,10 @@ class Categorical:
     def __contains__(self, value: object) -> bool:
         """Whether it is one of them: one look, however many they are."""
         return value in self._known
+
+    def takes(self, value: object) -> bool:
+        """Whether `value` is a text, whatever the categories are now."""
+        return isinstance(value, str)
 
     def problem(self, value: object) -> str | None:
         """Say why `value` is not one of this kind, or None when it is."""
@@ -171,12 +186,22 @@ class BinaryClassification:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Decision:
-    """What to tell the caller. `score` is P(positive), in [0, 1], or None when whoever decided has none."""
+    """What to tell the caller. `score` is P(positive), in [0, 1], or None when whoever decided has none.
+
+    Words that no store takes decide nothing: consumers would bury the answer, after the caller has acted on it.
+    """
 
     label: str
     action: str
     score: float | None = None
     reasons: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        if problem := text_problem(self.label) or text_problem(self.action):
+            raise SpecError(
+                f"a decision has the label {self.label[:64]!r} and the action {self.action[:64]!r}: {problem}; choose "
+                "another text"
+            )
 
 
 class Good(StrEnum):
@@ -297,6 +322,13 @@ class Experiment:
 
     control: float = 0.2
     salt: str = "1"
+
+    def __post_init__(self) -> None:
+        if not (self.control == 0 or LEAST_CONTROL_SHARE <= self.control <= 1):
+            raise SpecError(
+                f"the experiment's control is {self.control!r}; it is a share: 0 (everybody is acted on), or from "
+                f"{LEAST_CONTROL_SHARE:g} to 1, such as 0.2"
+            )
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -56,7 +56,9 @@ def run_consumer(settings: Settings, *, once: bool = False, again_from: datetime
     if not once:
         access_of_monitor(settings, "metrics_host")
     with use(settings.home, command=NAME):
-        return _consume(home_settings.of_home(settings, *home_settings.OF_CONSUMING), once=once, again_from=again_from)
+        settings = home_settings.of_home(settings, *home_settings.OF_CONSUMING)
+        with home_settings.beside_others(settings, command=NAME):
+            return _consume(settings, once=once, again_from=again_from)
 
 
 def _consume(settings: Settings, *, once: bool, again_from: datetime | None) -> int:

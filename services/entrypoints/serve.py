@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Final, NoReturn
 
 from services import home_settings
-from services.adapters.home_lock import own
+from services.adapters.home_lock import own, use_homes_of
 from services.core.errors import BellwetherError, PortTaken, SettingsError
 from services.entrypoints.access import access_of
 from services.settings import Settings
@@ -45,8 +45,9 @@ def run_serving(settings: Settings, *, holding: int | None = None) -> NoReturn:
     home = own(settings.home, command=NAME, handed_on=holding)
     server = own(settings.serving_directory, command=NAME, remedy=SHARE_VERSIONS)
     settings = home_settings.keep(settings, *home_settings.OF_SERVING)
-    home.pass_on()
-    server.pass_on()
+    locks = [home, server, *use_homes_of(settings.shareable_files, home=settings.home, command=NAME)]
+    for lock in locks:
+        lock.pass_on()
     os.execve(sys.executable, command(settings), environment(settings, os.environ))  # noqa: S606 - our own interpreter
 
 

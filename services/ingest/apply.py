@@ -10,7 +10,7 @@ from services.core.events import Event, LoggedEvent, fact_of
 from services.core.letters import keepable
 from services.core.limits import TEXT_LENGTH, id_problem, text_problem, time_problem
 from services.core.outcomes import OutcomeObserved
-from services.core.predictions import NO_ACTION, PredictionMade
+from services.core.predictions import LEAST_CONTROL_SHARE, NO_ACTION, PredictionMade
 from services.core.records import Batch, DeadLetter
 
 _NUL: Final = re.compile(rb"(?<!\\)(?:\\\\)*\\u0000")
@@ -114,3 +114,6 @@ def _require_weight(made: PredictionMade) -> None:
         raise MalformedEvent("contradiction", f"control_share is {share}, expected a probability")
     if share == 0.0 and not made.acted and made.intended_action != NO_ACTION:
         raise MalformedEvent("contradiction", "its action was withheld, and control_share, the chance of that, is 0")
+    if 0.0 < share < LEAST_CONTROL_SHARE:
+        expected = f"0, or at least {LEAST_CONTROL_SHARE:g}"
+        raise MalformedEvent("beyond_limits", f"control_share is {share}, expected {expected}")

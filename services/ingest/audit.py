@@ -115,19 +115,22 @@ class _Removals:
         """By itself, or with its prediction, which may have been much older."""
         if self._claim(seen.model, "outcomes", seen.observed_at):
             return True
-        if self._of(seen.model).before is None:
+        if self._of(seen.model).before is None or self.store.stored_event_ids([seen.prediction_id]):
             return False
         made = self.log.find(seen.prediction_id)
-        return (
-            made is not None
-            and not self.store.stored_event_ids([made.id])
-            and self._claim(seen.model, "outcomes", made.time)
-        )
+        if made is not None:
+            return self._claim(seen.model, "outcomes", made.time)
+        # The log may keep events for less long than outcomes take to come; then their number alone can tell.
+        return self._has_removed_some() and self._claim(seen.model, "outcomes", None)
 
-    def _claim(self, model: str, kind: _Kind, at: datetime) -> bool:
-        """Whether an event of that time is one of those that were removed; each of them explains one event."""
+    def _has_removed_some(self) -> bool:
+        return bool(first := self.log.ids(after=0, limit=1)) and first[0][0] > 1
+
+    def _claim(self, model: str, kind: _Kind, at: datetime | None) -> bool:
+        """Whether an event of that time (None: nobody knows) is one of those that were removed; each of them explains
+        one event."""
         removed, explained = self._of(model), self._explained.get((model, kind), 0)
-        too_old = removed.before is not None and at < removed.before
+        too_old = removed.before is not None and (at is None or at < removed.before)
         if not too_old or explained >= getattr(removed, kind):
             return False
         self._explained[model, kind] = explained + 1

@@ -18,6 +18,14 @@ def partition_of(log: EventLog) -> str:
     return f"{TOPIC}/{log.identity()}"
 
 
+def stored_up_to(log: EventLog, committed: Position) -> int:
+    """The position up to which this log is stored; 0 where the position may stand for what an earlier copy lacks, and
+    where nothing is known."""
+    at = log.ids(after=max(0, committed.offset - 1), limit=1)
+    is_this_one = at and at[0][0] == committed.offset and committed.last_event in ("", findable(at[0][1]))
+    return committed.offset if is_this_one else 0
+
+
 class LastLog(Protocol):
     """Which log was read last, whatever process did."""
 

@@ -48,12 +48,12 @@ class PoisonedStore(RecordStoreSql):
 
     def poison(self, then: dict[str, str], *, when: str = LABELLED) -> None:
         statements = (_SQLITE,) if self._kind == "sqlite" else (_FUNCTION, _TRIGGER)
-        self._run(*(each.format(when=when, then=then[self._kind]) for each in statements))
+        self.execute(*(each.format(when=when, then=then[self._kind]) for each in statements))
 
     def heal(self) -> None:
-        self._run("DROP TRIGGER poison" + (" ON predictions" if self._kind == "postgresql" else ""))
+        self.execute("DROP TRIGGER poison" + (" ON predictions" if self._kind == "postgresql" else ""))
 
-    def _run(self, *statements: str) -> None:
+    def execute(self, *statements: str) -> None:
         engine = create_engine(self._url)
         with engine.begin() as connection:
             for statement in statements:

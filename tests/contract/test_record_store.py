@@ -6,6 +6,7 @@ import threading
 from collections import Counter
 from datetime import datetime, timedelta
 
+import msgspec
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -151,6 +152,34 @@ class TestRecords:
         assert redeemed.stored == 1
         assert store.dead_letters(limit=5) == [dead_letter(2)]
         assert store.dead_letters(limit=5, reason="another") == []
+
+    def test_letters_of_events_that_had_the_same_position_one_after_the_other_are_both_kept(
+        self, store: RecordStore
+    ) -> None:
+        """A log that is an earlier copy, or has lost its end, gives the positions behind that to others."""
+        first = dead_letter(1)
+        other = msgspec.structs.replace(first, event_id="another")
+        no_event = msgspec.structs.replace(first, data=b"of the same name")
+
+        for letters in ([first], [other, no_event], [first, other, no_event]):
+            store.rewind("c", position=0)
+            store.commit(Batch([], [], letters), consumer="c", position=1)
+
+        kept = store.dead_letters(limit=5)
+        assert {(each.event_id, each.data) for each in kept} == {
+            (each.event_id, each.data) for each in (first, other, no_event)
+        }
+        assert len({each.origin for each in kept}) == len(kept) == 3
+        assert first in kept
+
+    def test_letters_of_one_position_in_one_batch_are_all_kept(self, store: RecordStore) -> None:
+        letters = [msgspec.structs.replace(dead_letter(1), event_id=f"event-{n}") for n in range(3)]
+
+        for _ in range(2):
+            store.commit(Batch([], [], letters), consumer="c", position=1)
+
+        assert {each.event_id for each in store.dead_letters(limit=5)} == {"event-0", "event-1", "event-2"}
+        assert store.counts("toy").dead_letters == 3
 
     def test_a_prediction_comes_back_as_it_was_recorded_with_its_outcome(self, store: RecordStore) -> None:
         store.commit(Batch([prediction(1), prediction(2)], [outcome(1)], []), consumer="c", position=3)

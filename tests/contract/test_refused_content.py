@@ -257,6 +257,23 @@ class TestAPortionTakenApart:
         assert keep(both, store=poisoned, bury=Told().bury, now=NOON, evidence=Evidence()).stored.dead_lettered == 0
         assert (poisoned.counts().predictions, poisoned.counts().outcomes, poisoned.position("p")) == (40, 1, 41)
 
+    def test_a_table_that_is_away_buries_nothing_however_long_others_go_in(self, poisoned: PoisonedStore) -> None:
+        seen = OutcomeObserved(prediction_id="q", model="toy", value="left", observed_at=NOON)
+        both = portion(labelled(0))
+        both = msgspec.structs.replace(both, events=[*both.events, LoggedEvent(2, outcome_event(seen))], position=2)
+        clock = [0.0]
+        evidence = Evidence(monotonic=lambda: clock[0])
+        poisoned.execute("ALTER TABLE outcomes RENAME TO outcomes_elsewhere")
+
+        for _ in range(3):
+            with pytest.raises(StoreUnavailable):
+                keep(both, store=poisoned, bury=Told().bury, now=NOON, evidence=evidence)
+            clock[0] += SUSPECT_SECONDS
+        poisoned.execute("ALTER TABLE outcomes_elsewhere RENAME TO outcomes")
+        kept = keep(both, store=poisoned, bury=Told().bury, now=NOON, evidence=evidence)
+
+        assert (kept.stored.stored, kept.stored.dead_lettered, poisoned.position("p")) == (2, 0, 2)
+
     def test_an_event_that_fails_alone_for_ten_minutes_is_buried_if_others_of_any_type_go_in(
         self, poisoned: PoisonedStore
     ) -> None:

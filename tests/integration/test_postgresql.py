@@ -92,6 +92,31 @@ def test_texts_are_utf_8_whatever_the_database_says_about_its_clients(postgresql
     store.close()
 
 
+@pytest.mark.parametrize(
+    "setting",
+    [
+        "DateStyle = 'German, DMY'",
+        "DateStyle = 'SQL, MDY'",
+        "standard_conforming_strings = off",
+        "bytea_output = escape",
+    ],
+)
+def test_times_and_bytes_are_read_as_they_were_written_whatever_the_database_has_set(
+    postgresql_url: str, setting: str
+) -> None:
+    execute(postgresql_url, f'ALTER DATABASE "{{name}}" SET {setting}')
+    store = RecordStoreSql(postgresql_url)
+    store.migrate()
+    commit(store, 1)
+
+    (judged,) = store.judged("toy", made_from=NOON, made_until=NOON + timedelta(days=1))
+    lease = store.acquire("work/toy", holder="one", lasts=timedelta(seconds=10))
+
+    assert judged.prediction == prediction(1)
+    assert lease is not None
+    store.close()
+
+
 def test_a_session_that_began_while_the_database_was_read_only_is_renewed_once_it_is_not(postgresql_url: str) -> None:
     store = RecordStoreSql(postgresql_url)
     store.migrate()
@@ -115,7 +140,7 @@ def test_a_session_that_began_while_the_database_was_read_only_is_renewed_once_i
         ("INSERT INTO positions SELECT string_agg(md5(n::text), ''), 1 FROM generate_series(1, 400) n", ContentRefused),
         ("SELECT pg_terminate_backend(pg_backend_pid())", StoreUnavailable),
         ("SET LOCAL statement_timeout = 10; SELECT pg_sleep(9)", StoreFailed),
-        ("SELECT * FROM nowhere", StoreFailed),
+        ("SELECT * FROM nowhere", StoreUnavailable),
         ("DO $$ BEGIN RAISE internal_error; END $$", StoreFailed),
     ],
     ids=["too large", "no number", "twice", "too long for its index", "ended", "too slow", "no table", "no reason"],
@@ -132,6 +157,14 @@ def test_what_the_server_says_is_told_as_refused_away_or_unknown(
         connection.exec_driver_sql(statement)
     assert type(told.value) is expected
     store.close()
+
+
+@pytest.mark.parametrize("parameter", ["autocommit=false", "prepare_threshold=0", "nonsense=1"])
+def test_a_parameter_that_is_the_drivers_or_nobodys_is_refused_at_the_start(parameter: str) -> None:
+    """With `autocommit` positions would move without their rows."""
+    with pytest.raises(SettingsError, match=f"has the parameter '{parameter.partition('=')[0]}'"):
+        RecordStoreSql(f"postgresql+psycopg://bellwether@127.0.0.1/name?{parameter}")
+    RecordStoreSql("postgresql+psycopg://bellwether@127.0.0.1/name?connect_timeout=1&sslmode=prefer").close()
 
 
 def test_what_is_no_url_of_a_store_is_told_what_one_is() -> None:

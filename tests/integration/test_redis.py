@@ -122,3 +122,13 @@ def test_a_url_that_is_none_or_shows_a_password_is_refused(url: str) -> None:
     with pytest.raises(SettingsError) as refused:
         FeaturesRedis(url)
     assert SECRET not in str(refused.value)
+
+
+@pytest.mark.parametrize("parameter", ["decode_responses=True", "encoding=utf-16", "nonsense=1"])
+def test_a_parameter_by_which_no_value_would_be_found_is_refused_at_the_start(parameter: str) -> None:
+    with pytest.raises(SettingsError, match=f"has the parameter '{parameter.partition('=')[0]}'; expected one of"):
+        FeaturesRedis(f"redis://127.0.0.1:6379/0?db=1&{parameter}")
+
+
+def test_parameters_of_the_connection_are_taken() -> None:
+    FeaturesRedis("rediss://127.0.0.1:6379/0?protocol=3&socket_timeout=0.5&ssl_ca_certs=/etc/ssl/ca.pem")

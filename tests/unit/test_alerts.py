@@ -11,7 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from monitoring.lifecycle.alerts import NOTE_LENGTH, Code, MalformedAlert, Receipt, Result, intake
-from services.core.records import JobState
+from services.adapters.record_store import RecordStoreSql
+from services.core.records import Job, JobState
 from tests.toy import NOON, confirmed_drift, toy_spec
 from tests.workshop import SPEC, Bench, drift_payload, open_bench
 
@@ -118,6 +119,32 @@ def test_each_alert_of_a_payload_has_its_own_receipt_in_order(bench: Bench) -> N
     receipts = intake(payload, store=bench.store, specs={"toy": SPEC}, now=NOON)
 
     assert [each.result for each in receipts] == ["ignored", "accepted", "ignored", "refused"]
+
+
+class CountedDesk:
+    """Counts how often a model's jobs are read."""
+
+    def __init__(self, store: RecordStoreSql) -> None:
+        self._store = store
+        self.reads = 0
+
+    def jobs(self, model: str, *, limit: int) -> list[Job]:
+        self.reads += 1
+        return self._store.jobs(model, limit=limit)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._store, name)
+
+
+def test_the_jobs_of_a_model_are_read_for_a_payload_and_not_for_each_of_its_alerts(bench: Bench) -> None:
+    desk = CountedDesk(bench.store)
+    payload = drift_payload(NOON)
+    payload["alerts"] = [payload["alerts"][0] | {"fingerprint": f"{number}"} for number in range(200)]
+
+    receipts = intake(payload, store=desk, specs={"toy": SPEC}, now=NOON)
+
+    assert [each.code for each in receipts] == [Code.JOB_OPENED, *[Code.JOB_OPEN] * 199]
+    assert desk.reads <= 2
 
 
 def test_a_model_has_one_open_job_whatever_else_drifts(bench: Bench) -> None:

@@ -79,3 +79,13 @@ def test_an_outcome_whose_envelope_speaks_of_another_prediction_is_a_dead_letter
     (letter,) = apply(logged(event), origin="log", now=NOON).dead_letters
 
     assert letter.reason == "contradiction"
+
+
+@pytest.mark.parametrize("share", [5e-324, 1e-300, 0.00009])
+def test_an_answer_that_would_stand_for_too_many_is_a_dead_letter(share: float) -> None:
+    event = prediction_event(prediction(1, control_share=share))
+
+    (letter,) = apply(logged(event), origin="log", now=NOON).dead_letters
+
+    assert letter.reason == "beyond_limits"
+    assert apply(logged(prediction_event(prediction(1, control_share=0.0001))), origin="log", now=NOON).predictions

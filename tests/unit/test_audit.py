@@ -9,8 +9,9 @@ import msgspec
 import pytest
 
 from services.adapters.event_log_sqlite import EventLogSqlite
+from services.adapters.outbox_sqlite import OutboxSqlite
 from services.adapters.record_store import RecordStoreSql
-from services.core.clock import DAY
+from services.core.clock import DAY, wall_clock
 from services.core.events import Event, outcome_event, prediction_event
 from services.core.outcomes import OutcomeObserved
 from services.core.records import Batch
@@ -70,6 +71,12 @@ def prune(store: RecordStoreSql, before: datetime) -> None:
     store.prune("toy", before=before, as_of=before, limit=1000)
 
 
+def forget(log: EventLogSqlite, store: RecordStoreSql) -> None:
+    """As the log does with what is stored and was appended days ago."""
+    now = wall_clock() + DAY
+    OutboxSqlite(log).prune(before=now, now=now + DAY, below=store.position(partition_of(log)), limit=1000)
+
+
 def balanced(account: Account) -> bool:
     parts = account.stored, account.dead_lettered, account.pruned, account.in_flight, account.unaccounted
     return account.appended == sum(parts)
@@ -96,6 +103,36 @@ def test_an_outcome_goes_with_its_prediction_though_it_is_younger_than_the_horiz
     prune(store, NOON + 5 * DAY)
 
     assert audit(log, store).pruned == 2
+
+
+def test_an_outcome_goes_with_a_prediction_that_the_log_has_forgotten(
+    log: EventLogSqlite, store: RecordStoreSql
+) -> None:
+    """The log keeps events for days, and outcomes may take as long to come as predictions are kept."""
+    append(log, *(asked(day) for day in range(4)))
+    consume(log, store)
+    forget(log, store)
+    append(log, asked(400), *(told(day, after=395 * DAY) for day in range(3)))
+    consume(log, store)
+
+    prune(store, NOON + 10 * DAY)
+    account = audit(log, store)
+    assert (account.pruned, account.unaccounted) == (4, 0)
+
+    lose(log, store, told(400), told(3, after=396 * DAY))
+    account = audit(log, store)
+    assert (account.pruned, account.unaccounted, balanced(account)) == (4, 2, True)
+
+
+def test_an_outcome_whose_prediction_never_came_hides_behind_no_removal_while_the_log_has_everything(
+    log: EventLogSqlite, store: RecordStoreSql
+) -> None:
+    append(log, asked(0), told(0), asked(400))
+    consume(log, store)
+    prune(store, NOON + 10 * DAY)
+    lose(log, store, told(399))
+
+    assert audit(log, store, at_once=1).unaccounted == 1
 
 
 def test_a_loss_of_these_days_does_not_hide_behind_a_removal(log: EventLogSqlite, store: RecordStoreSql) -> None:

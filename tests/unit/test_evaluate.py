@@ -64,6 +64,23 @@ def test_performance_says_what_speaks_against_its_outcomes(reference: Reference)
     assert doubts([msgspec.structs.replace(row, outcome="stayed") for row in rows]) == ["one_class"]
 
 
+def test_an_outcome_that_is_none_of_the_classes_counts_for_neither(reference: Reference) -> None:
+    """A spec had other words before, or a feed of somebody else's has."""
+    rows = toy_rows(2500, begin=NOON - 15 * DAY)
+    half = [row if place % 2 else msgspec.structs.replace(row, outcome=None) for place, row in enumerate(rows)]
+    odd = [
+        msgspec.structs.replace(row, outcome="Left!") if given.outcome and row.outcome is None else row
+        for row, given in zip(half, rows, strict=True)
+    ]
+
+    expected, found = (_by_kind(_evaluate(StoreInMemory(each), reference)) for each in (half, odd))
+
+    for kind in (ResultKind.PERFORMANCE, ResultKind.BUSINESS):
+        assert found[kind].status is ResultStatus.OK
+        assert found[kind].body == expected[kind].body
+    assert found[ResultKind.PERFORMANCE].body["coverage"] < 0.6
+
+
 def test_of_too_few_outcomes_nobody_knows_whether_they_can_be_true(reference: Reference) -> None:
     store = StoreInMemory(toy_rows(120, begin=NOON - 5 * DAY))
 

@@ -10,10 +10,41 @@ from sqlalchemy import Column, MetaData, String, Table, create_engine, exc
 from services.adapters.record_store.failures import failure_of, needs_another_session
 from services.core.errors import ContentRefused, StoreFailed, StoreUnavailable
 
-AWAY = ["08006", "25006", "25P02", "28P01", "3D000", "40001", "40P01", "53100", "53300", "55P03", "57P01", "58030"]
+AWAY = [
+    "08006",
+    "25006",
+    "25P02",
+    "28P01",
+    "3D000",
+    "26000",
+    "40001",
+    "40P01",
+    "42501",
+    "42P01",
+    "42703",
+    "42804",
+    "53100",
+    "53300",
+    "55P03",
+    "57P01",
+    "58030",
+]
 REFUSED = ["21000", "22001", "22003", "22021", "22P05", "23502", "23505", "23514", "54000", "54001", "54023"]
-UNKNOWN = ["0A000", "42P01", "42501", "42804", "57014", "F0000", "P0001", "XX000", "XX001"]
-BEGIN_ANEW = {"25006", "25P02", "0A000", "42P01", "42501", "42804", "F0000", "P0001", "XX000", "XX001"}
+UNKNOWN = ["0A000", "57014", "F0000", "P0001", "XX000", "XX001"]
+BEGIN_ANEW = {
+    "25006",
+    "25P02",
+    "26000",
+    "0A000",
+    "42P01",
+    "42501",
+    "42703",
+    "42804",
+    "F0000",
+    "P0001",
+    "XX000",
+    "XX001",
+}
 
 
 def said_by_server(state: str) -> psycopg.Error:
@@ -57,7 +88,8 @@ FROM_SQLITE: list[tuple[Callable[[sqlite3.Connection], object], type[Exception]]
     (lambda file: file.execute("SELECT ?", (object(),)), ContentRefused),
     (lambda file: file.execute("SELECT ?", (2**64,)), ContentRefused),
     (lambda file: file.execute("SELECT ?", ("\ud800",)), ContentRefused),
-    (lambda file: file.execute("SELECT * FROM nowhere"), StoreFailed),
+    (lambda file: file.execute("SELECT * FROM nowhere"), StoreUnavailable),
+    (lambda file: file.execute("SELECT other FROM t"), StoreUnavailable),
     (lambda file: file.execute("SELECT abs(-9223372036854775808)"), StoreFailed),
     (lambda _: sqlite3.connect("/nowhere/at/all"), StoreUnavailable),
 ]

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from services.adapters.home_lock import OWNER, USERS, own, use, use_alone
+from services.adapters.home_lock import OWNER, USERS, own, use, use_alone, use_homes_of
 from services.core.errors import AlreadyRunning, SettingsError
 
 HOLDS = """
@@ -174,3 +174,27 @@ def test_a_lock_that_cannot_be_written_is_named(tmp_path: Path) -> None:
 
     with pytest.raises(SettingsError, match=r"lock cannot be written .*choose another home with --home"):
         own(tmp_path, command="serve")
+
+
+def test_files_of_another_home_stay_where_they_are_while_somebody_works_with_them(tmp_path: Path) -> None:
+    """As versions do that two services share, or a store."""
+    other, home = tmp_path / "other", tmp_path / "home"
+    with use(other, command="serve of the other"), use(home, command="serve"):
+        pass
+
+    (lock,) = use_homes_of(
+        [other / "bentoml", home / "records.sqlite", tmp_path], home=home, command="bellwether serve"
+    )
+    with lock, pytest.raises(AlreadyRunning, match=r"other is in use by process .*bellwether serve"):
+        use_alone(other, command="up")
+    use_alone(home, command="up").close()
+
+    use_alone(other, command="up").close()
+
+
+def test_a_directory_that_is_no_home_is_used_as_it_is(tmp_path: Path) -> None:
+    shared = tmp_path / "shared"
+    shared.mkdir()
+
+    assert use_homes_of([shared / "versions"], home=tmp_path / "home", command="serve") == []
+    assert list(shared.iterdir()) == []

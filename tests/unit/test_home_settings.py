@@ -8,13 +8,13 @@ from click.testing import CliRunner, Result
 
 from monitoring.entrypoints.cli import main
 from services import bootstrap
-from services.adapters.home_lock import use
+from services.adapters.home_lock import use, use_alone
 from services.adapters.record_store import RecordStoreSql
-from services.core.errors import SettingsError
+from services.core.errors import AlreadyRunning, SettingsError
 from services.core.events import prediction_event
 from services.core.records import Batch
 from services.entrypoints.consumer import run_consumer
-from services.home_settings import FILE, OF_A_HOME, keep, kept, of_home
+from services.home_settings import FILE, OF_A_HOME, beside_others, keep, kept, of_home
 from services.models.discovery import discover
 from services.settings import KAFKA, Settings
 from tests.toy import prediction
@@ -212,3 +212,17 @@ def test_a_clock_that_there_is_not_is_not_made(home: Path, tmp_path: Path) -> No
     assert told.exit_code == 1
     assert "clock file" in told.stderr
     assert not (tmp_path / "clock").exists()
+
+
+def test_a_store_in_another_home_stays_there_while_a_process_of_this_one_works_with_it(tmp_path: Path) -> None:
+    with use(tmp_path / "other", command="consume of the other"):
+        pass
+    settings = Settings(home=tmp_path / "home", store=f"sqlite:///{tmp_path / 'other' / 'records.sqlite'}")
+
+    with (
+        beside_others(settings, command="bellwether consume"),
+        pytest.raises(AlreadyRunning, match=r"in use by process .*bellwether consume"),
+    ):
+        use_alone(tmp_path / "other", command="up")
+
+    use_alone(tmp_path / "other", command="up").close()

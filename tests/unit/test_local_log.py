@@ -18,7 +18,7 @@ from services.core.events import prediction_event
 from services.ingest.apply import apply
 from services.ingest.audit import audit
 from services.ingest.consume import consume_once
-from services.ingest.local import LocalSource, partition_of
+from services.ingest.local import LocalSource, partition_of, stored_up_to
 from services.ingest.log_retention import LogRetention
 from services.ingest.steady_clock import SteadyClock
 from tests.consuming import Heard
@@ -130,6 +130,14 @@ def test_an_older_copy_of_a_log_whose_first_events_are_gone_loses_none_by_that(h
 
     assert home.stored == {1, 2, 3, 4, 5}
     assert (home.heard.resets, home.heard.events_expired) == (["log_cut"], 0)
+
+
+def test_whatever_lies_in_the_file_that_names_the_last_log_ends_nobody(tmp_path: Path) -> None:
+    path = tmp_path / "log-read-last"
+    path.write_bytes(b"\xff\x00\xfe")
+
+    assert LastLogFile(path).exchange("event-log/one") not in ("", "event-log/one")
+    assert LastLogFile(path).exchange("event-log/one") == "event-log/one"
 
 
 def test_two_logs_that_share_a_store_have_a_position_each(tmp_path: Path) -> None:
@@ -275,7 +283,7 @@ def test_journals_without_their_file_are_set_aside(home: Home) -> None:
 def retention_of(home: Home, log: EventLogSqlite, now: Callable[[], datetime], elapsed: list[float]) -> LogRetention:
     return LogRetention(
         OutboxSqlite(log),
-        stored=lambda: home.store.position(partition_of(log)),
+        stored=lambda: stored_up_to(log, home.store.committed(partition_of(log))),
         keep=HOUR,
         limit=1,
         clock=SteadyClock(now=now, monotonic=lambda: elapsed[0]),
@@ -294,6 +302,28 @@ def test_what_is_stored_and_old_enough_goes_and_the_last_stored_event_stays(home
     assert [retention.prune() for _ in range(3)] == [1, 1, 0]
     assert [each.position for each in log.read(after=0, limit=10)] == [3]
     assert audit(log, home.store).unaccounted == 0
+    log.close()
+
+
+@pytest.mark.parametrize("appended", [(11, 12), (11, 12, 13, 14, 15)])
+def test_of_an_older_copy_nothing_goes_before_the_consumer_has_noticed(appended: tuple[int, ...], home: Home) -> None:
+    """Its position is still that of the log that was there: behind it lies what nobody has stored."""
+    home.append(1, 2)
+    copy = home.copy_log()
+    home.append(3, 4, 5)
+    home.consume()
+    home.remove_log()
+    copy.rename(home.path)
+    home.append(*appended)
+    log, elapsed, began = EventLogSqlite(home.path), [0.0], datetime.now(UTC)
+    retention = retention_of(home, log, lambda: began + timedelta(seconds=elapsed[0]), elapsed)
+    elapsed[0] = 500 * HOUR.total_seconds()
+
+    assert [retention.prune() for _ in range(5)] == [0] * 5
+    home.consume()
+
+    assert home.stored == {1, 2, 3, 4, 5, *appended}
+    assert sum(retention.prune() for _ in range(20)) == 1 + len(appended)
     log.close()
 
 

@@ -17,11 +17,12 @@ from services.adapters.event_log_sqlite import EventLogSqlite
 from services.adapters.features_sqlite import FeaturesSqlite
 from services.adapters.model_store import BentoModelStore
 from services.core.errors import EventLogUnavailable, FeatureSourceDown, InvalidRequest
-from services.core.events import Event, fact_of, requested_prediction_id
+from services.core.events import Event, LoggedEvent, fact_of, prediction_event, requested_prediction_id
 from services.core.features import Reading, Readings, Status, Value
 from services.core.ports import EventLog, OnlineFeatures, Settled
 from services.core.predictions import Arm, PredictionRequest, ServedBy
 from services.core.spec import Categorical, Decision, Feature, Numeric, Source
+from services.ingest.apply import apply
 from services.metrics import ServingMetrics
 from services.serving.form import Untrained
 from services.serving.lookup import FeatureLookup
@@ -139,6 +140,20 @@ async def test_a_model_that_raises_is_answered_by_the_rule_and_counted(bench: Be
     made = await bench.predictor(spec=toy_spec(decide=broken)).predict(request())
     assert (made.served_by, made.reasons[0]) == (ServedBy.RULE, "version v1 failed to score")
     assert bench.count("bellwether_answer_failures_total", served_by="model") == 1
+
+
+async def test_a_model_whose_words_no_store_takes_is_answered_by_the_rule_and_every_event_becomes_a_row(
+    bench: Bench,
+) -> None:
+    await bench.write(WRITTEN)
+
+    def wordy(score: float) -> Decision:
+        return Decision(label=f"leaves with {score} " * 20, action="call", score=score)
+
+    made = await bench.predictor(spec=toy_spec(decide=wordy)).predict(request())
+
+    assert made.served_by is ServedBy.RULE
+    assert apply([LoggedEvent(1, prediction_event(made))], origin="log", now=NOON).dead_letters == []
 
 
 async def test_a_category_that_the_version_was_not_trained_for_is_named_to_the_caller_and_in_the_log(

@@ -121,3 +121,32 @@ def test_a_file_that_is_no_text_leaves_nothing_of_itself_in_the_error(tmp_path: 
     with pytest.raises(SettingsError, match="it is no text") as caught:
         Settings.from_environment({"BELLWETHER_KAFKA_PASSWORD_FILE": str(tmp_path / "secret")})
     assert caught.value.__context__ is None
+
+
+@pytest.mark.parametrize(
+    ("variable", "text", "expected"),
+    [
+        ("CONTROL_SHARE", "20", "at most 1"),
+        ("CONTROL_SHARE", "1e-9", "0, or at least 0.0001"),
+        ("CONTROL_SHARE", "inf", "at most 1"),
+        ("CONSUME_BATCH", "0", "at least 1"),
+        ("FORWARD_BATCH", "-1", "at least 1"),
+        ("POLL_SECONDS", "nan", "at least 0 and at most 86,400"),
+        ("POLL_SECONDS", "1e12", "at least 0 and at most 86,400"),
+        ("LEASE_SECONDS", "0", "at least 0.01 and at most 86,400"),
+        ("OUTBOX_KEEP_HOURS", "-1", "at least 0 and at most 876,600"),
+        ("OUTBOX_KEEP_HOURS", "1e9", "at least 0 and at most 876,600"),
+        ("REPORTS_KEPT", "0", "at least 1"),
+        ("PORT", "70000", "at least 0 and at most 65,535"),
+    ],
+)
+def test_a_number_that_would_stop_a_process_or_bury_every_event_is_refused_at_the_start(
+    variable: str, text: str, expected: str
+) -> None:
+    with pytest.raises(SettingsError, match=f"BELLWETHER_{variable} is .*; expected {expected}"):
+        Settings.from_environment({f"BELLWETHER_{variable}": text})
+
+
+@pytest.mark.parametrize("share", ["0", "0.0001", "1", "-1"])
+def test_every_share_of_a_control_arm_that_can_be_learnt_from_is_taken(share: str) -> None:
+    assert Settings.from_environment({"BELLWETHER_CONTROL_SHARE": share}).control_share == float(share)

@@ -1,5 +1,6 @@
 """What a spec declares has to be what callers can send."""
 
+import math
 from datetime import timedelta
 
 import msgspec
@@ -7,7 +8,7 @@ import pytest
 
 from services.core.errors import SpecError
 from services.core.predictions import Answer
-from services.core.spec import BinaryClassification, Categorical, Feature, Numeric, Source
+from services.core.spec import BinaryClassification, Categorical, Decision, Experiment, Feature, Numeric, Source
 from services.entrypoints.oip.tensors import FIELDS, OUTPUTS
 from tests.toy import toy_spec
 
@@ -78,3 +79,22 @@ def test_a_category_of_many_is_found_at_once_and_a_strange_one_is_told_some_of_t
     assert problem is not None
     assert problem.endswith("shop 18, shop 19 and 9980 more")
     assert msgspec.to_builtins(kind) == {"categories": words}
+
+
+@pytest.mark.parametrize("control", [20.0, -0.1, math.nan, math.inf, 1e-9])
+def test_a_control_arm_that_is_no_share_or_cannot_be_learnt_from_is_refused(control: float) -> None:
+    with pytest.raises(SpecError, match=r"control is .*; it is a share"):
+        Experiment(control=control)
+
+
+@pytest.mark.parametrize("value", [1e39, -1e39, 1e308])
+def test_a_number_beyond_single_precision_is_none_that_a_model_can_use(value: float) -> None:
+    assert Numeric().problem(3.4e38) is None
+    assert Numeric().problem(value) == f"found {value!r}, expected at most 3.4e+38 on either side of 0"
+
+
+@pytest.mark.parametrize("text", ["x" * 201, "two\nlines", "a\x00"])
+@pytest.mark.parametrize("what", ["label", "action"])
+def test_a_decision_in_words_that_no_store_takes_is_none(what: str, text: str) -> None:
+    with pytest.raises(SpecError, match=r"a decision has the label .* expected"):
+        Decision(label=text if what == "label" else "a", action=text if what == "action" else "b")

@@ -54,6 +54,14 @@ def test_what_was_held_counts_as_held_while_the_store_is_away() -> None:
         assert tenure.lease_of("toy") is not None
 
 
+def test_leases_are_renewed_again_after_a_failure_of_any_kind() -> None:
+    leases = LeasesInMemory()
+    with Tenure(leases, work="test", models=["toy"], lasts=FAST):
+        leases.failure = NotImplementedError("the driver reads no such time")
+        asked = leases.asked
+        eventually(lambda: leases.asked > asked + 3, what="it asks again")
+
+
 def test_what_is_held_is_given_back_at_the_end_and_nothing_is_asked_for_afterwards() -> None:
     leases = LeasesInMemory()
     with Tenure(leases, work="test", models=["a", "b"], lasts=FAST):

@@ -48,6 +48,33 @@ def without(row: Judged, name: str, status: Status = Status.STALE) -> Judged:
     return msgspec.structs.replace(row, prediction=msgspec.structs.replace(row.prediction, features=features))
 
 
+@pytest.mark.parametrize(("name", "value"), [("amount", "many"), ("amount", 1e39), ("mood", -1e308), ("plan", 3.0)])
+def test_a_value_that_the_feature_cannot_have_now_leaves_its_row_out_and_keeps_nobody_from_learning(
+    store: RecordStoreSql, name: str, value: float | str
+) -> None:
+    """A feature may have been of another kind when it was recorded, and others write events too."""
+    rows = [row for row in toy_rows(200, begin=NOON - timedelta(days=9)) if row.outcome is not None]
+    odd = rows[0].prediction.features | {name: FeatureVerdict(Status.OK, value)}
+    rows[0] = msgspec.structs.replace(rows[0], prediction=msgspec.structs.replace(rows[0].prediction, features=odd))
+
+    record(store, rows)
+
+    frame = served_rows(SPEC, store, made_from=NOON - timedelta(days=30), now=NOON + DELAY)
+
+    assert len(frame) == len(rows) - 1
+
+
+def test_nothing_is_learnt_from_an_outcome_that_is_none_of_the_classes(store: RecordStoreSql) -> None:
+    rows = [row for row in toy_rows(200, begin=NOON - timedelta(days=9)) if row.outcome is not None]
+    rows[0] = msgspec.structs.replace(rows[0], outcome="Left!")
+
+    record(store, rows)
+
+    frame = served_rows(SPEC, store, made_from=NOON - timedelta(days=30), now=NOON + DELAY)
+
+    assert len(frame) == len(rows) - 1
+
+
 @settings(max_examples=30, deadline=None)
 @given(
     seed=st.integers(0, 1000),

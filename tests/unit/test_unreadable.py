@@ -11,7 +11,12 @@ from kafka.record.memory_records import MemoryRecordsBuilder
 from kafka.record.util import calc_crc32c
 
 from services.adapters.event_log_kafka.decompression import BATCH_BYTES
-from services.adapters.event_log_kafka.unreadable import Unreadable, first_unreadable
+from services.adapters.event_log_kafka.unreadable import (
+    OFFSETS_AT_ONCE,
+    Unreadable,
+    first_unreadable,
+    unreadable_up_to,
+)
 from tests.servers.kafka_files import ATTRIBUTES_AT, CHECKSUM_AT, RECORDS_AT
 
 LENGTH_AT = 8
@@ -30,6 +35,12 @@ def batch_of(codec: str, *, first: int = OFFSET, records: int = 3, value: bytes 
     builder.close()
     batch = bytearray(builder.buffer())
     struct.pack_into(">q", batch, 0, first)
+    return batch
+
+
+def rotted(*, first: int, records: int) -> bytearray:
+    batch = batch_of("none", first=first, records=records)
+    batch[-5] ^= 1
     return batch
 
 
@@ -103,6 +114,30 @@ def test_a_length_that_rotted_is_not_believed_and_one_offset_is_passed_over() ->
 
     assert found is not None
     assert found.end == OFFSET + 1
+
+
+def test_unreadable_batches_that_follow_each_other_are_one_up_to_what_can_be_read() -> None:
+    rotten = bytes(rotted(first=OFFSET, records=3) + rotted(first=OFFSET + 3, records=3))
+    log = {OFFSET: rotten, OFFSET + 3: rotten[len(rotten) // 2 :], OFFSET + 6: bytes(batch_of("none", first=106))}
+
+    found = unreadable_up_to(OFFSET + 9, OFFSET, log.__getitem__)
+
+    assert found is not None
+    assert found.end == OFFSET + 6
+
+
+def test_unreadable_batches_without_end_are_looked_at_in_parts() -> None:
+    looked = []
+
+    def rotten(offset: int) -> bytes:
+        looked.append(offset)
+        return bytes(rotted(first=offset, records=1000))
+
+    found = unreadable_up_to(10**9, OFFSET, rotten)
+
+    assert found is not None
+    assert found.end == OFFSET + OFFSETS_AT_ONCE
+    assert len(looked) == OFFSETS_AT_ONCE // 1000
 
 
 @given(fetched=st.binary(max_size=400))

@@ -5,7 +5,8 @@ ends nor whether it is the batch or the broker that failed, so the bytes are fet
 """
 
 import contextlib
-from collections.abc import Mapping
+import time
+from collections.abc import Callable, Mapping
 from typing import Any, Final, NamedTuple
 
 from kafka import KafkaConsumer, TopicPartition, codec
@@ -16,6 +17,12 @@ from services.core.errors import SettingsError
 
 _LIBRARIES: Final = {2: ("snappy", codec.has_snappy), 3: ("lz4", codec.has_lz4), 4: ("zstd", codec.has_zstd)}
 """By a codec's number in Kafka's format: its name, and whether its library is on this machine. Gzip is Python's own."""
+
+
+OFFSETS_AT_ONCE: Final = 10_000
+"""Each becomes a dead letter, in the same transaction. What one batch holds stays together."""
+LOOK_SECONDS: Final = 10.0
+"""Bytes come from the broker for one batch after the other, in milliseconds each."""
 
 
 class Unreadable(NamedTuple):
@@ -44,10 +51,19 @@ def unreadable_at(cluster: KafkaCluster, offsets: Mapping[TopicPartition, int]) 
 def _looked_at(
     consumer: KafkaConsumer, part: TopicPartition, offset: int, end: int, patience_ms: int
 ) -> Unreadable | None:
-    """Unreadable batches that follow each other count as one."""
-    found = None
     consumer.assign([part])
-    while offset < end and (bad := first_unreadable(_bytes_at(consumer, part, offset, patience_ms), offset)):
+    return unreadable_up_to(end, offset, lambda at: _bytes_at(consumer, part, at, patience_ms))
+
+
+def unreadable_up_to(end: int, offset: int, bytes_at: Callable[[int], bytes]) -> Unreadable | None:
+    """Unreadable batches that follow each other count as one, of so many offsets at most, or in so little time: a
+    producer with a codec of its own may have written them for days, and a round must come to its end."""
+    found, began = None, offset
+    deadline = time.monotonic() + LOOK_SECONDS
+    while offset < end and offset - began < OFFSETS_AT_ONCE and time.monotonic() < deadline:
+        bad = first_unreadable(bytes_at(offset), offset)
+        if bad is None:
+            break
         offset = min(bad.end, end)
         found = Unreadable(offset, bad.reason)
     return found

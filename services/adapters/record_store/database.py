@@ -73,7 +73,10 @@ SERVER: Final = {
     # And one that stands still in the middle of a transaction must not hold up the others for ever.
     "options": (
         f"-c statement_timeout={3 * BUSY_SECONDS}s -c lock_timeout={BUSY_SECONDS}s "
-        f"-c idle_in_transaction_session_timeout={BUSY_SECONDS}s"
+        f"-c idle_in_transaction_session_timeout={BUSY_SECONDS}s "
+        # A database can have others. The driver reads no time in another style, and where a backslash begins an escape
+        # in every string, the bytes of what is stored are no longer what they were.
+        "-c DateStyle=ISO -c standard_conforming_strings=on"
     ),
     # A server that vanished without a word is noticed in seconds, not in the two hours that TCP takes.
     "keepalives_idle": 5,
@@ -329,7 +332,25 @@ def _parsed(url: str) -> URL:
             f"the record store's URL {redacted(url)} is none that is known; expected sqlite:///FILE or "
             "postgresql+psycopg://USER@HOST/NAME"
         )
+    if parsed.get_backend_name() != SQLITE:
+        _require_parameters(parsed)
     return parsed
+
+
+def _require_parameters(url: URL) -> None:
+    """Of the server's connection, as libpq has them. What the driver takes beside those is not for a URL: under
+    `autocommit`, whatever it is set to, a position would stay although its rows were refused.
+
+    Raises `SettingsError`.
+    """
+    from psycopg.pq import Conninfo  # noqa: PLC0415 - a store in a file needs no libpq
+
+    known = {each.keyword.decode() for each in Conninfo.get_defaults()}
+    if unknown := sorted(set(url.query) - known):
+        raise SettingsError(
+            f"the record store's URL {redacted(url.render_as_string())} has the parameter {unknown[0][:64]!r}, which "
+            "is none of libpq's; leave it out"
+        )
 
 
 def _encryption(url: URL, *, allow_plaintext: bool) -> dict[str, str]:

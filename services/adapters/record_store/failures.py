@@ -23,9 +23,13 @@ _STATES: Final[dict[str, type[BellwetherError]]] = {
     "22": ContentRefused,  # data exception
     "23": ContentRefused,  # integrity constraint violation
     "25": StoreUnavailable,  # invalid transaction state, 25006 "read only" among them
+    "26": StoreUnavailable,  # invalid SQL statement name: somebody between here and the server has changed the session
     "28": StoreUnavailable,  # invalid authorization
     "3D": StoreUnavailable,  # invalid catalog name
     "40": StoreUnavailable,  # transaction rollback, deadlocks among them
+    # Syntax error or access rule violation: a table that is missing, a right that was taken away. Our statements are
+    # the same for all rows, and none of them is the reason.
+    "42": StoreUnavailable,
     "53": StoreUnavailable,  # insufficient resources, a full disk among them
     "54": ContentRefused,  # program limit exceeded, "index row size exceeds" among them
     "55": StoreUnavailable,  # not in the prerequisite state, a lock that was not to be had among them
@@ -33,6 +37,8 @@ _STATES: Final[dict[str, type[BellwetherError]]] = {
     "57014": StoreFailed,  # the statement took too long: the server is slow, or was given too much at once
     "58": StoreUnavailable,  # system error
 }
+_OF_SESSIONS: Final = ("25", "26", "42")
+"""Classes that may be about what a session has kept."""
 _PRIMARY: Final = 0xFF
 """SQLite's extended codes carry the primary one in their lowest byte."""
 _CODES: Final[dict[int, type[BellwetherError]]] = {
@@ -44,6 +50,8 @@ _CODES: Final[dict[int, type[BellwetherError]]] = {
     sqlite3.SQLITE_MISUSE: StoreFailed,
 }
 """The other codes are about the file, its disk, its rights and its locks."""
+_NO_SUCH: Final = ("no such table", "no such column", "no such index", "no such trigger")
+"""How SQLite, which has no code for it, begins to say that its tables are others than ours: no row is the reason."""
 _KINDS: Final[tuple[tuple[type[StatementError], type[BellwetherError]], ...]] = (
     (DataError, ContentRefused),  # psycopg before it sends anything: a NUL
     (IntegrityError, ContentRefused),
@@ -65,7 +73,9 @@ def failure_of(error: Exception) -> type[BellwetherError]:
     if state := sqlstate_of(error.orig):
         return _STATES.get(state) or _STATES.get(state[:2], StoreFailed)
     if code := getattr(error.orig, "sqlite_errorcode", None):
-        return _CODES.get(code & _PRIMARY, StoreUnavailable)
+        return (
+            StoreUnavailable if str(error.orig).startswith(_NO_SUCH) else _CODES.get(code & _PRIMARY, StoreUnavailable)
+        )
     return next(failure for kind, failure in _KINDS if isinstance(error, kind))
 
 
@@ -76,7 +86,7 @@ def needs_another_session(error: BaseException | None) -> bool:
     were. One that is read-only stays so for ever, long after the database is writable again.
     """
     state = sqlstate_of(error)
-    return state is not None and (state.startswith("25") or state[:2] not in _STATES)
+    return state is not None and (state[:2] in _OF_SESSIONS or state[:2] not in _STATES)
 
 
 def sqlstate_of(error: BaseException | None) -> str | None:

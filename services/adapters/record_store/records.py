@@ -21,7 +21,7 @@ from services.adapters.record_store.schema import (
 )
 from services.core.clock import EPOCH
 from services.core.errors import LostPosition, PositionLost
-from services.core.letters import findable, keepable
+from services.core.letters import findable, keepable, moved_aside
 from services.core.outcomes import OutcomeObserved
 from services.core.ports import RecordCounts
 from services.core.predictions import NO_ACTION, PredictionMade
@@ -52,7 +52,7 @@ class SqlRecords:
         made = self._add(connection, predictions, [_prediction_row(each) for each in batch.predictions])
         seen = self._add(connection, outcomes, [_outcome_row(*each) for each in batch.outcomes])
         self._keep_latest(connection, batch.outcomes)
-        dead = self._add(connection, dead_letters, [_letter_row(each) for each in batch.dead_letters])
+        dead = self._add(connection, dead_letters, _letter_rows(connection, batch.dead_letters))
         events = len(batch.predictions) + len(batch.outcomes)
         return Stored(stored=made + seen, duplicates=events - made - seen, dead_lettered=dead)
 
@@ -374,8 +374,24 @@ def _prediction_row(made: PredictionMade) -> dict[str, Any]:
     }
 
 
-def _letter_row(letter: DeadLetter) -> dict[str, Any]:
-    return msgspec.structs.asdict(keepable(letter))
+def _letter_rows(connection: Connection, letters: Sequence[DeadLetter]) -> list[dict[str, Any]]:
+    """Positions of a log that was restored, or has lost its end, come again with other events: both letters stay."""
+    letters = [keepable(each) for each in letters]
+    kept = {each.origin: (each.event_id, each.data) for each in reversed(letters)} | _kept_letters(connection, letters)
+    stays = [kept[each.origin] == (each.event_id, each.data) for each in letters]
+    rows = (each if stay else moved_aside(each) for each, stay in zip(letters, stays, strict=True))
+    return [msgspec.structs.asdict(each) for each in rows]
+
+
+def _kept_letters(connection: Connection, letters: Sequence[DeadLetter]) -> dict[str, tuple[str, bytes]]:
+    """What the store has of letters from the same origins."""
+    found: dict[str, tuple[str, bytes]] = {}
+    for start in range(0, len(letters), IDS_AT_ONCE):
+        origins = [each.origin for each in letters[start : start + IDS_AT_ONCE]]
+        query = select(dead_letters.c.origin, dead_letters.c.event_id, dead_letters.c.data)
+        rows = connection.execute(query.where(dead_letters.c.origin.in_(origins)))
+        found |= {row.origin: (row.event_id, bytes(row.data)) for row in rows}
+    return found
 
 
 def _outcome_row(event_id: str, outcome: OutcomeObserved) -> dict[str, Any]:

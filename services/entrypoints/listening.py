@@ -8,7 +8,7 @@ import atexit
 import contextlib
 import resource
 import socket
-from asyncio import TimerHandle
+from asyncio import Protocol, TimerHandle
 from collections.abc import Iterator
 from contextlib import contextmanager
 from http import HTTPStatus
@@ -55,6 +55,8 @@ TAKE_SECONDS: Final = 30.0
 """How long an answer may wait in memory for a caller who takes less than `TAKE_BYTES` of it."""
 TAKE_BYTES: Final = 65_536
 """Two kilobytes a second: a report of some megabytes reaches whoever takes it slowly, and nobody keeps it for ever."""
+HEARD_SECONDS: Final = 1.0
+"""How long a caller who is refused may go on sending before the connection is closed under it."""
 CONNECTIONS: Final = 100
 """To a port that a few scrapers and people look at."""
 BACKLOG: Final = 100
@@ -198,7 +200,21 @@ class BoundedHttp(HttpToolsProtocol):
         self._stop_timers()
         if self.cycle is None or (self.cycle.response_complete and self._in_head) or not self.cycle.response_started:
             self.transport.write(_plain_problem(code, detail))
-        self.transport.close()
+        if code == OVERLOADED:
+            self.transport.close()
+        else:
+            self._close_when_heard()
+
+    def _close_when_heard(self) -> None:
+        """Throw away what still comes, until the caller closes or for a moment.
+
+        To close at once on bytes that nobody has read resets the connection, and the caller loses the answer with it.
+        """
+        self._in_head, self._head_bytes = True, 0
+        self.transport.write_eof()
+        self.transport.set_protocol(Protocol())
+        self.loop.call_later(HEARD_SECONDS, self.transport.close)
+        self.connection_lost(ConnectionAbortedError("refused"))
 
     def _stop_waiting(self) -> None:
         if self._deadline is not None:

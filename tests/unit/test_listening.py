@@ -110,6 +110,12 @@ def test_a_head_that_is_too_large_is_refused(patient: int, head: bytes) -> None:
         assert problem_in(rest_of(connection))["error"] == "headers_too_large"
 
 
+def test_a_caller_who_goes_on_sending_is_told_all_the_same(patient: int) -> None:
+    with closing(connected(patient)) as connection:
+        connection.sendall(b"GET /" + b"x" * 100 * HEAD_BYTES)
+        assert problem_in(rest_of(connection))["error"] == "headers_too_large"
+
+
 def test_a_large_body_behind_a_small_head_is_no_large_head(patient: int) -> None:
     body = b"x" * 20 * HEAD_BYTES
     head = b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: %d\r\n\r\n" % len(body)

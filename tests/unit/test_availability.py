@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from services.core.errors import FeatureSourceDown
 from services.core.features import FeatureVerdict, Reading, Status
 from services.core.limits import text_problem
-from services.core.spec import Feature, ModelSpec, Numeric, Source, Unavailable
+from services.core.spec import LARGEST, Feature, ModelSpec, Numeric, Source, Unavailable
 from services.serving.availability import availability, blocking, in_words, usable
 from tests.toy import NOON, toy_spec
 
@@ -128,9 +128,7 @@ def test_a_value_observed_before_its_time_stays_too_early_however_late_it_is_rea
 )
 def test_whatever_a_store_holds_only_a_fresh_valid_value_is_usable(value: Any, age: timedelta) -> None:
     verdict = visits(reading=Reading(value, NOON - age))
-    sound = (
-        isinstance(value, float) and 0 <= value < float("inf") and timedelta(seconds=-5) <= age <= timedelta(hours=6)
-    )
+    sound = isinstance(value, float) and 0 <= value <= LARGEST and timedelta(seconds=-5) <= age <= timedelta(hours=6)
     assert (verdict.status is Status.OK) == sound
     assert verdict.usable == (value if sound else None)
 

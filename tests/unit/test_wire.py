@@ -82,7 +82,7 @@ def test_tls_and_this_machine_need_no_permission(chosen: dict[str, Any]) -> None
     opened(settings_with(chosen))
 
 
-@pytest.mark.parametrize("query", ["ssl=false", "ssl_cert_reqs=maybe", "ssl_ca_cert=/ca.pem", "socket_timeout=soon"])
+@pytest.mark.parametrize("query", ["ssl_cert_reqs=maybe", "ssl_ca_cert=/ca.pem", "socket_timeout=soon"])
 def test_a_redis_whose_url_says_what_nobody_knows_is_refused_before_it_is_asked(query: str) -> None:
     with pytest.raises(SettingsError, match=r"which cannot be used: .*; its query may have ssl_ca_certs"):
         FeaturesRedis(f"rediss://cache.example/0?{query}")

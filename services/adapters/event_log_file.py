@@ -19,8 +19,9 @@ from services.core.events import OUTCOME_OBSERVED
 # A reader's or writer's patience with SQLite's own locks; turns between writers are taken on the lock file.
 BUSY_SECONDS: Final = 10.0
 
-LOOK_SECONDS: Final = 0.005
-"""How often a busy writer looks whether its file was removed: two looks cost a twentieth of what a commit does."""
+LOOK_SECONDS: Final = 0.05
+"""How often a busy writer looks whether its file was removed: a look takes a twentieth of what a commit does, and
+readers stay with a removed file for far longer."""
 DRAIN_SECONDS: Final = 2.0
 """How long a reader stays with a file that was removed: it reads to its end what writers still put there."""
 

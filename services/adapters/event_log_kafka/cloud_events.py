@@ -45,7 +45,7 @@ def event_of(record: Any, *, topic: str) -> Event:
         type=_required(found, "ce_type"),
         source=_required(found, "ce_source"),
         topic=topic,
-        key=_text("the key", record.key),
+        key=_text(record.key, "the key"),
         time=_time(_required(found, "ce_time")),
         data=bytes(record.value),
     )
@@ -102,18 +102,22 @@ def _id_of(headers: Iterable[tuple[str, bytes | None]] | None) -> str:
 
 
 def _texts(headers: Iterable[tuple[str, bytes | None]] | None) -> dict[str, str]:
-    return {name: _text(f"header {name[:64]!r}", value) for name, value in headers or () if value is not None}
+    return {name: _text(value, "header", name) for name, value in headers or () if value is not None}
 
 
-def _text(name: str, value: bytes | None) -> str:
-    """As text; a database refuses a NUL, and with it the whole batch."""
+def _text(value: bytes | None, *what: str) -> str:
+    """As text; a database refuses a NUL, and with it the whole batch. `what` it is, is said of one that is none."""
     try:
         text = bytes(value or b"").decode()
     except UnicodeDecodeError as error:
-        raise MalformedEvent("no_envelope", f"{name} is no UTF-8: {error}") from error
+        raise MalformedEvent("no_envelope", f"{_named(*what)} is no UTF-8: {error}") from error
     if "\x00" in text:
-        raise MalformedEvent("no_envelope", f"{name} has a NUL")
+        raise MalformedEvent("no_envelope", f"{_named(*what)} has a NUL")
     return text
+
+
+def _named(kind: str, name: str = "") -> str:
+    return f"{kind} {name[:64]!r}" if name else kind
 
 
 def _required(found: dict[str, str], name: str) -> str:

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from datetime import datetime
-from typing import Final, Protocol
+from typing import Final, NamedTuple, Protocol
 
 from services.core.errors import LostPosition, PositionLost
 from services.core.letters import findable
@@ -21,9 +21,25 @@ def partition_of(log: EventLog) -> str:
 def stored_up_to(log: EventLog, committed: Position) -> int:
     """The position up to which this log is stored; 0 where the position may stand for what an earlier copy lacks, and
     where nothing is known."""
-    at = log.ids(after=max(0, committed.offset - 1), limit=1)
-    is_this_one = at and at[0][0] == committed.offset and committed.last_event in ("", findable(at[0][1]))
-    return committed.offset if is_this_one else 0
+    at = _at(log, committed)
+    return committed.offset if at is not None and at.is_the_last_stored else 0
+
+
+class _At(NamedTuple):
+    """The log's first event from the committed position on, and whether that is the one that was stored last."""
+
+    position: int
+    is_the_last_stored: bool
+
+
+def _at(log: EventLog, committed: Position) -> _At | None:
+    """None where the log has no event there any more, or not yet."""
+    found = log.ids(after=max(0, committed.offset - 1), limit=1)
+    if not found:
+        return None
+    position, identity = found[0]
+    is_same = position == committed.offset and committed.last_event in ("", findable(identity))
+    return _At(position, is_same)
 
 
 class LastLog(Protocol):
@@ -118,10 +134,10 @@ class LocalSource:
 
         Raises `PositionLost` where it is an earlier copy of the one that was read.
         """
-        at = self._log.ids(after=max(0, committed.offset - 1), limit=1)
-        if not committed.offset or (at and at[0][0] > committed.offset):
+        at = _at(self._log, committed)
+        if not committed.offset or (at is not None and at.position > committed.offset):
             return True
-        if at and committed.last_event in ("", findable(at[0][1])):
+        if at is not None and at.is_the_last_stored:
             return False
         found = f"has another event at {committed.offset}" if at else f"ends at {self._log.end()}"
         raise PositionLost(
